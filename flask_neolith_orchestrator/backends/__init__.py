@@ -1,0 +1,1 @@
+"""PIPES: one outside thing per file, behind a port; imported lazily."""

@@ -1,0 +1,1 @@
+"""STUDY: what one message means; no threads, no SQL, no vendor, no Flask."""

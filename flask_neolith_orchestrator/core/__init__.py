@@ -1,0 +1,1 @@
+"""GROUND: the words of the domain. Imports nothing of ours."""

@@ -1,0 +1,167 @@
+"""The error tree. The docstring of a class is its default message and holds the remedy.
+
+NeolithError
+ +-- ConfigurationError        settings that cannot be used, all of them at once
+ +-- SetupError                the extension is wired the wrong way
+ |    +-- AlreadyInitialised
+ |    +-- NotInitialised
+ |    +-- SchemaMissing        tables or columns that the database does not have yet
+ |    +-- UnsupportedDatabase  daemons need a database that threads can share
+ |    +-- UnsupportedServer    an async mode that daemons cannot run in
+ +-- DaemonError               one orchestrator's daemon
+ |    +-- OrchestratorModeOff
+ |    +-- NotAnOrchestrator
+ |    +-- WrongTransition      a move the daemon's state does not allow
+ |    +-- StartFailed          could not start; trying again would not help
+ +-- InboxError
+ |    +-- OpenTransaction      handle_message inside a transaction that already writes
+ |    +-- UnknownDelivery
+ +-- ActionError               an action nobody can perform
+ +-- ModelError                what a model provider did instead of answering
+ |    +-- ModelUnavailable     passing: overloaded, limited, unreachable, silent
+ |    +-- ModelInterrupted     the stream broke after it had begun
+ |    +-- ModelRejected        permanent: bad key, bad request, unknown model
+ +-- RequestError              what a caller asked for and cannot have
+      +-- NotFound
+      +-- Forbidden
+      +-- Conflict
+      +-- Invalid
+
+Control signals (a turn that was stopped) are not errors: see `core.cancel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class NeolithError(Exception):
+    """Something went wrong in flask_neolith_orchestrator."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+
+
+class ConfigurationError(NeolithError):
+    """Some settings cannot be used; each bad key is listed with what was expected of it."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems: Sequence[str] = tuple(problems)
+        super().__init__("Bad settings:\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+
+
+class SetupError(NeolithError):
+    """The extension is not wired correctly."""
+
+
+class AlreadyInitialised(SetupError):
+    """init_app was already called for this app. Call it once, in the place where the app is created."""
+
+
+class NotInitialised(SetupError):
+    """The current app does not use flask_neolith_orchestrator. Call neolith.init_app(app) in create_app."""
+
+
+class SchemaMissing(SetupError):
+    """The database lacks tables or columns. Run `flask db migrate` and `flask db upgrade`, or
+    `flask neolith create-tables` if you use no migrations."""
+
+
+class UnsupportedDatabase(SetupError):
+    """Daemons run on threads, and an in-memory or single-connection database cannot be shared by threads.
+    Use a SQLite file or Postgres, or in tests call neolith.run_until_idle()."""
+
+
+class UnsupportedServer(SetupError):
+    """Flask-SocketIO runs in an async mode that is not supported. Create SocketIO(async_mode="threading")."""
+
+
+class DaemonError(NeolithError):
+    """A daemon could not do what was asked of it."""
+
+
+class OrchestratorModeOff(DaemonError):
+    """Daemons are switched off. Set ORCHESTRATOR_MODE=true in the app's config or environment."""
+
+
+class NotAnOrchestrator(DaemonError):
+    """There is no orchestrator with this id. Check that the user has is_orchestrator set and a row in
+    neolith_orchestrator."""
+
+
+class WrongTransition(DaemonError):
+    """The daemon's present state does not allow this move."""
+
+
+class StartFailed(DaemonError):
+    """The daemon could not start, for a cause that trying again would not cure."""
+
+
+class InboxError(NeolithError):
+    """The inbox could not do what was asked of it."""
+
+
+class OpenTransaction(InboxError):
+    """This session has already begun to write, and waiting for it here would wait for ourselves.
+    Use neolith.accept(message) inside that session instead of handle_message, or commit first."""
+
+
+class UnknownDelivery(InboxError):
+    """There is no delivery with this id."""
+
+
+class ActionError(NeolithError):
+    """There is no handler for this action. Known types: send_message, react, update_status, join_channel,
+    leave_channel."""
+
+
+class ModelError(NeolithError):
+    """The model provider did not answer.
+
+    `request_id` is the provider's own id of the call, where it gave one.
+    """
+
+    def __init__(self, message: str | None = None, *, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot be reached now. The answer is tried again later.
+
+    `retry_after` is the provider's wish in seconds, or None.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, retry_after: float | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class ModelInterrupted(ModelError):
+    """The model's answer broke off in the middle. The answer is tried again later."""
+
+
+class ModelRejected(ModelError):
+    """The model provider refuses this request for good. Check the key, the model's name and the charter."""
+
+
+class RequestError(NeolithError):
+    """What was asked for cannot be had."""
+
+
+class NotFound(RequestError):
+    """There is no such thing, or you may not see it."""
+
+
+class Forbidden(RequestError):
+    """You may see this but not do that."""
+
+
+class Conflict(RequestError):
+    """The present state does not allow this."""
+
+
+class Invalid(RequestError):
+    """The input cannot be used."""

@@ -1,0 +1,226 @@
+"""The doors between the house and the outside: small protocols, each with an in-memory twin in `testing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from .cancel import Cancel
+from .types import Line, Member, MessageState, Place, Usage
+
+# -- Model ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMessage:
+    """One entry of the conversation as a model reads it."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One call of a model. `system` is stable for a charter, so that providers can cache it."""
+
+    model: str
+    system: str
+    messages: tuple[ModelMessage, ...]
+    max_tokens: int = 4096
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants a tool to be run."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """What the call has cost so far; a later report replaces an earlier one."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStop:
+    """The last event of a complete answer; `reason` is the provider's word (end_turn, max_tokens)."""
+
+    reason: str
+    model: str
+    request_id: str | None = None
+
+
+ModelEvent = TextDelta | ToolCall | UsageReport | ModelStop
+
+
+class Model(Protocol):
+    """A model provider. Lifetime: app, in one process; made lazily after a fork; used by many threads."""
+
+    name: str
+
+    def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
+        """Answer `request` piece by piece, ending with `ModelStop`.
+
+        Raises ModelUnavailable, ModelInterrupted or ModelRejected, and `Cancelled` promptly (well under a
+        second, even while the provider is silent) once `cancel` is set. It does not retry.
+        """
+        ...
+
+    def check(self) -> str | None:
+        """None if calls can be made, else what is missing, in one sentence. Makes no call."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back. Safe twice."""
+        ...
+
+
+# -- Dispatcher ----------------------------------------------------------------------------------------
+
+
+class Dispatcher(Protocol):
+    """Carries the hint "this orchestrator has work" to whoever runs turns. Hints may be lost or repeated."""
+
+    def run(self, handler: Callable[[str], bool]) -> None:
+        """Begin to call `handler(orchestrator_id)` for hints; it returns True if work was left over."""
+        ...
+
+    def ring(self, orchestrator_id: str, count: int = 1) -> None:
+        """Hint that `count` conversations of an orchestrator have work. Never blocks, never raises."""
+        ...
+
+    def close(self, seconds: float) -> bool:
+        """Take no more hints and wait for running handlers; True if all ended in time. Safe twice."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """{"ok": bool, "threads": int, ...}"""
+        ...
+
+
+# -- Channel -------------------------------------------------------------------------------------------
+
+
+class Channel(Protocol):
+    """What the outside hears. Implementations never raise into the caller and never block for long."""
+
+    def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
+        """Tell everybody in `room` (see `core.events`)."""
+        ...
+
+    def cut(self, room: str) -> None:
+        """Disconnect every socket in `room`, on this and every other process."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """{"ok": bool, ...}"""
+        ...
+
+
+# -- ChatStore -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDraft:
+    """What is needed to open an answer's row."""
+
+    orchestrator_id: str
+    user_id: str
+    place: Place
+    reply_to_id: str | None
+    epoch: int
+    at: float
+
+
+class ChatStore(Protocol):
+    """Where messages live. The bundled chat is one; a host with its own tables implements another.
+
+    `tx` is a SQLAlchemy Connection inside a transaction of ours on the host's database. Implementations
+    join it, use Core statements, and never commit or roll back.
+    """
+
+    def members(self, tx: Any, channel_id: str) -> Sequence[Member]:
+        """Everybody in a channel; orchestrators carry their handle and orchestrator id."""
+        ...
+
+    def history(self, tx: Any, place: Place, *, until: str | None, limit: int) -> Sequence[Line]:
+        """The last `limit` messages of a place, oldest first, up to and with message `until`.
+
+        Deleted messages and replies that are not final (or interrupted with text) are left out.
+        """
+        ...
+
+    def present(self, tx: Any, message_ids: Sequence[str]) -> frozenset[str]:
+        """Those of `message_ids` that have not been deleted."""
+        ...
+
+    def open_reply(self, tx: Any, draft: ReplyDraft) -> str:
+        """Write the empty `streaming` row of an answer; returns its id."""
+        ...
+
+    def write_reply(
+        self,
+        tx: Any,
+        reply_id: str,
+        *,
+        text: str | None,
+        state: MessageState,
+        epoch: int,
+        seq: int,
+        at: float,
+    ) -> None:
+        """Set text (None: leave it), state, epoch and seq of an answer's row."""
+        ...
+
+    def drop_reply(self, tx: Any, reply_id: str, at: float) -> None:
+        """Take an answer's row off the screen: its question is gone."""
+        ...
+
+    def view(self, tx: Any, message_id: str) -> Mapping[str, Any] | None:
+        """The message as the wire shows it (DESIGN: "A message"), or None."""
+        ...
+
+
+# -- Actions -------------------------------------------------------------------------------------------
+
+
+class Actions(Protocol):
+    """What an orchestrator can do besides answering."""
+
+    def perform(self, orchestrator_id: str, type: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: A002 -- the word of the specification
+        """Do it and say what came of it. Raises ActionError for an unknown type or a bad payload."""
+        ...
+
+
+# -- Clock ---------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time. Durations use `monotonic`; leases and rows use the database's clock, or `wall` where it is ours.
+
+    `database` says whether statements should ask the database for the time (Postgres: clock_timestamp());
+    a clock under test control says False and is then the only clock there is.
+    """
+
+    database: bool
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        ...

@@ -1,0 +1,1 @@
+"""MEMORY: what must survive a crash; the only room that knows SQLAlchemy."""

@@ -1,0 +1,1 @@
+"""STREET SIDE: all that knows a request."""

@@ -17,7 +17,7 @@ class StopReason(StrEnum):
     DEADLINE = "deadline"  # it took too long
 
 
-class Cancelled(Exception):  # noqa: N818 -- a control signal, named like one
+class Cancelled(Exception):
     """Raised inside a turn that was told to end. Never shown to anybody."""
 
 

@@ -1,0 +1,207 @@
+"""Every setting: its key, type, unit, default and check.
+
+A value comes from `app.config`, else the environment, else the default; None and a key that is not there
+mean the default. Durations are in milliseconds, as everywhere in the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from .core.errors import ConfigurationError
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not a truth value")  # noqa: TRY004 -- pydantic collects these
+    return value
+
+
+def _absolute_path(value: str) -> str:
+    if not value.startswith("/") or value == "/" or value.endswith("/"):
+        raise ValueError("a path such as /neolith is expected")
+    return value
+
+
+Number = BeforeValidator(_no_flag)
+Milliseconds = Annotated[int, Number, Field(ge=1, le=10**12)]
+Pause = Annotated[int, Number, Field(ge=0, le=10**9)]
+Count = Annotated[int, Number, Field(ge=1, le=10**9)]
+Prefix = Annotated[str, AfterValidator(_absolute_path)]
+
+
+class Settings(BaseModel):
+    """All settings of one app, checked. Lifetime: app. The key of a field is its alias."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=False, validate_default=True)
+
+    mode: bool = Field(False, alias="ORCHESTRATOR_MODE", description="Daemons run only when this is on.")
+    public_mode: bool | None = Field(
+        None,
+        alias="NEXT_PUBLIC_ORCHESTRATOR_MODE",
+        description="What templates and scripts are told of the mode; unset: the same as ORCHESTRATOR_MODE.",
+    )
+    auto_start: bool = Field(True, alias="DAEMON_AUTO_START", description="A login starts the daemon.")
+    auto_respond: bool = Field(True, alias="DAEMON_AUTO_RESPOND", description="Daemons answer those who address them.")
+    heartbeat_interval: Milliseconds = Field(
+        30_000, alias="DAEMON_HEARTBEAT_INTERVAL", description="Between two heartbeats of a daemon."
+    )
+    health_check_interval: Milliseconds = Field(
+        60_000, alias="DAEMON_HEALTH_CHECK_INTERVAL", description="Between two health checks of a daemon."
+    )
+    auto_restart: bool = Field(True, alias="DAEMON_AUTO_RESTART", description="Dead daemons are started again.")
+    max_restart_attempts: Annotated[int, Number, Field(ge=0, le=1000)] = Field(
+        3, alias="DAEMON_MAX_RESTART_ATTEMPTS", description="Restarts within the window before giving up."
+    )
+    restart_window: Milliseconds = Field(
+        600_000, alias="DAEMON_RESTART_WINDOW", description="The sliding window in which restarts count."
+    )
+    restart_delay: Milliseconds = Field(
+        1_000,
+        alias="DAEMON_RESTART_DELAY",
+        description="Before the first restart; doubles with each further one.",
+    )
+    verbose: bool = Field(False, alias="DAEMON_VERBOSE", description="One log line for each thing a daemon does.")
+    max_concurrent_conversations: Annotated[int, Number, Field(ge=1, le=1000)] = Field(
+        10, alias="DAEMON_MAX_CONCURRENT_CONVERSATIONS", description="Turns of one orchestrator at one time."
+    )
+    stop_on: Literal["last_logout", "any_logout", "never"] = Field(
+        "last_logout", alias="DAEMON_STOP_ON", description="Which logout stops the daemon."
+    )
+    stop_timeout: Pause = Field(
+        10_000,
+        alias="DAEMON_STOP_TIMEOUT",
+        description="How long running turns may go on when a daemon stops.",
+    )
+    login_ttl: Milliseconds | None = Field(
+        None,
+        alias="DAEMON_LOGIN_TTL",
+        description="A login not seen for this long has ended; unset: the app's PERMANENT_SESSION_LIFETIME.",
+    )
+    max_queue: Count = Field(
+        1_000,
+        alias="DAEMON_MAX_QUEUE",
+        description="Waiting deliveries of one orchestrator; more are refused.",
+    )
+    max_age: Milliseconds = Field(
+        86_400_000, alias="DAEMON_MAX_AGE", description="Deliveries that waited longer expire."
+    )
+    max_attempts: Annotated[int, Number, Field(ge=1, le=100)] = Field(
+        5,
+        alias="DAEMON_MAX_ATTEMPTS",
+        description="Attempts at a turn that crashes before it is a dead letter.",
+    )
+    debounce: Pause = Field(
+        0, alias="DAEMON_DEBOUNCE", description="Wait for further lines of the same person before answering."
+    )
+    turn_timeout: Milliseconds = Field(600_000, alias="DAEMON_TURN_TIMEOUT", description="The longest a turn may take.")
+    reply_in: Literal["thread", "channel"] = Field(
+        "thread", alias="DAEMON_REPLY_IN", description="Where a mention on a channel's main line is answered."
+    )
+    lease: Annotated[int, Number, Field(ge=500, le=600_000)] = Field(
+        5_000, alias="DAEMON_LEASE", description="How long a silent process keeps its turns."
+    )
+    renew_interval: Milliseconds = Field(1_000, alias="DAEMON_RENEW_INTERVAL", description="Between lease renewals.")
+    sweep_interval: Milliseconds = Field(1_000, alias="DAEMON_SWEEP_INTERVAL", description="Between sweeps.")
+    drain_turns: Count = Field(
+        20,
+        alias="DAEMON_DRAIN_TURNS",
+        description="Turns a thread does for one orchestrator before the next one's go.",
+    )
+    drain_time: Milliseconds = Field(10_000, alias="DAEMON_DRAIN_TIME", description="The same bound as time.")
+    model: Annotated[str, Field(min_length=1)] = Field(
+        "claude-sonnet-5-5", alias="NEOLITH_MODEL", description='The model; "scripted" is the offline one.'
+    )
+    api_key: SecretStr | None = Field(None, alias="ANTHROPIC_API_KEY", description="The key for Claude.")
+    base_url: str | None = Field(None, alias="ANTHROPIC_BASE_URL", description="Another address of the Claude API.")
+    max_tokens: Annotated[int, Number, Field(ge=1, le=128_000)] = Field(
+        4_096, alias="NEOLITH_MAX_TOKENS", description="Tokens of one answer at the most."
+    )
+    context_tokens: Annotated[int, Number, Field(ge=1_000, le=10**7)] = Field(
+        100_000,
+        alias="NEOLITH_CONTEXT_TOKENS",
+        description="Tokens of history given to the model, estimated.",
+    )
+    history_limit: Annotated[int, Number, Field(ge=1, le=1_000)] = Field(
+        50, alias="NEOLITH_HISTORY_LIMIT", description="Messages of history given to the model."
+    )
+    connect_timeout: Milliseconds = Field(
+        5_000, alias="NEOLITH_CONNECT_TIMEOUT", description="To reach the model provider."
+    )
+    read_timeout: Milliseconds = Field(
+        90_000,
+        alias="NEOLITH_READ_TIMEOUT",
+        description="Silence of the model provider before the call is given up.",
+    )
+    scripted_delay: Pause = Field(
+        30, alias="NEOLITH_SCRIPTED_DELAY", description="Between two words of the offline model."
+    )
+    engine: Literal["embedded"] = Field(
+        "embedded", alias="NEOLITH_ENGINE", description="Who carries the work: threads of this process."
+    )
+    max_threads: Annotated[int, Number, Field(ge=1, le=1_000)] = Field(
+        64, alias="NEOLITH_MAX_THREADS", description="Threads for turns in one process."
+    )
+    url_prefix: Prefix = Field("/neolith", alias="NEOLITH_URL_PREFIX", description="Where the blueprint is mounted.")
+    state_dir: str | None = Field(
+        None,
+        alias="NEOLITH_STATE_DIR",
+        description="Folder of lock files; unset: neolith/ in the instance folder.",
+    )
+    sqlite_pragmas: bool = Field(
+        True,
+        alias="NEOLITH_SQLITE_PRAGMAS",
+        description="Set WAL, synchronous=NORMAL and a busy timeout on SQLite.",
+    )
+    delta_interval: Pause = Field(
+        60, alias="NEOLITH_DELTA_INTERVAL", description="Text of an answer is sent to browsers this often."
+    )
+    checkpoint_interval: Milliseconds = Field(
+        1_000,
+        alias="NEOLITH_CHECKPOINT_INTERVAL",
+        description="Text of an unfinished answer is stored this often.",
+    )
+    max_message_length: Annotated[int, Number, Field(ge=1, le=10**6)] = Field(
+        40_000, alias="NEOLITH_MAX_MESSAGE_LENGTH", description="Characters of one message at the most."
+    )
+
+    @property
+    def shown_mode(self) -> bool:
+        """The mode as templates and scripts are told."""
+        return self.mode if self.public_mode is None else self.public_mode
+
+
+KEYS: Mapping[str, str] = {str(field.alias): name for name, field in Settings.model_fields.items()}
+"""Every key, with the name of its field."""
+
+
+def load_settings(config: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """Read every key once. Raises one ConfigurationError that names every bad key and what was expected."""
+    values: dict[str, Any] = {}
+    for key in KEYS:
+        value = config.get(key)
+        if value is None:
+            value = environment.get(key)
+        if value is not None:
+            values[key] = value
+    try:
+        return _consistent(Settings.model_validate(values))
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{item['loc'][0]}={_shown(str(item['loc'][0]), item['input'])}: {item['msg']}" for item in error.errors()
+        ) from None
+
+
+def _consistent(settings: Settings) -> Settings:
+    if settings.renew_interval * 2 > settings.lease:
+        raise ConfigurationError(
+            [f"DAEMON_RENEW_INTERVAL={settings.renew_interval}: at most half of DAEMON_LEASE ({settings.lease})"]
+        )
+    return settings
+
+
+def _shown(key: str, value: object) -> str:
+    return "***" if key == "ANTHROPIC_API_KEY" else repr(value)[:80]

@@ -1,0 +1,226 @@
+"""Classes of what daemons do and remember, as mixins: see `models.make_models`.
+
+Ids of users are text here (`str(primary key)`), so that the hot path needs no conversion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
+
+from .columns import Instant, Key, Tables, own_key, reference, user_reference
+
+
+@declarative_mixin
+class LoginColumns:
+    """One login of an orchestrator, by the token in its cookie session. An ended one is never revived."""
+
+    __tablename__ = "neolith_login"
+    token: Mapped[str] = mapped_column(String(80), primary_key=True)
+    orchestrator_id: Mapped[int] = reference("orchestrator", "login_orchestrator", index=True)
+    started_at: Mapped[float] = mapped_column(Instant)
+    seen_at: Mapped[float] = mapped_column(Instant)
+    ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    reason: Mapped[str | None] = mapped_column(String(40), default=None)
+
+
+@declarative_mixin
+class DaemonColumns:
+    """Per orchestrator: whether it should run, by whose wish, and what became of it over all processes."""
+
+    __tablename__ = "neolith_daemon"
+    orchestrator_id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    wanted: Mapped[str] = mapped_column(String(10), default="stopped")
+    cause: Mapped[str] = mapped_column(String(10), default="login")
+    state: Mapped[str] = mapped_column(String(14), default="stopped")
+    reason: Mapped[str | None] = mapped_column(String(40), default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+    started_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    beat_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    restarts: Mapped[int] = mapped_column(Integer, default=0)
+    window: Mapped[str] = mapped_column(Text, default="[]")
+    processed: Mapped[int] = mapped_column(Integer, default=0)
+    failed: Mapped[int] = mapped_column(Integer, default=0)
+    slots: Mapped[int] = mapped_column(Integer, default=0)
+
+
+@declarative_mixin
+class NodeColumns:
+    """One process that runs turns. `id` is its boot id; `lock` is the file it holds while it lives."""
+
+    __tablename__ = "neolith_node"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    host: Mapped[str] = mapped_column(String(200))
+    lock: Mapped[str | None] = mapped_column(String(500), default=None)
+    started_at: Mapped[float] = mapped_column(Instant)
+    seen_at: Mapped[float] = mapped_column(Instant)
+
+
+@declarative_mixin
+class ConversationColumns:
+    """One orchestrator in one place: the unit of order. `turn_id` is the turn that has it now, `epoch` the fence."""
+
+    __tablename__ = "neolith_conversation"
+    __table_args__ = (UniqueConstraint("orchestrator_id", "key", name="uq_neolith_conversation"),)
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = reference("orchestrator", "conversation_orchestrator")
+    key: Mapped[str] = mapped_column(String(520))
+    channel_id: Mapped[str] = mapped_column(String(255))
+    thread_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    is_dm: Mapped[bool] = mapped_column(Boolean, default=False)
+    epoch: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    turn_id: Mapped[int | None] = mapped_column(Key, default=None)
+
+
+@declarative_mixin
+class DeliveryColumns:
+    """One piece of work for one orchestrator: a row of the inbox."""
+
+    __tablename__ = "neolith_delivery"
+    __table_args__ = (
+        UniqueConstraint("orchestrator_id", "dedupe_key", name="uq_neolith_delivery"),
+        Index(
+            "ix_neolith_delivery_waiting",
+            "orchestrator_id",
+            "id",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "ix_neolith_delivery_open",
+            "conversation_id",
+            "id",
+            sqlite_where=text("state IN ('waiting', 'running')"),
+            postgresql_where=text("state IN ('waiting', 'running')"),
+        ),
+        Index("ix_neolith_delivery_message", "message_id"),
+        Index("ix_neolith_delivery_turn", "turn_id"),
+    )
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = mapped_column(Key)
+    conversation_id: Mapped[int] = reference("conversation", "delivery_conversation")
+    kind: Mapped[str] = mapped_column(String(12), default="message")
+    dedupe_key: Mapped[str] = mapped_column(String(520))
+    message_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    author_id: Mapped[str] = mapped_column(String(255))
+    reason: Mapped[str] = mapped_column(String(60), default="")
+    state: Mapped[str] = mapped_column(String(10), default="waiting")
+    attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    ready_at: Mapped[float] = mapped_column(Instant)
+    accepted_at: Mapped[float] = mapped_column(Instant)
+    ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    outcome: Mapped[str | None] = mapped_column(Text, default=None)
+    turn_id: Mapped[int | None] = mapped_column(Key, default=None)
+
+
+@declarative_mixin
+class TurnColumns:
+    """One answer in the making: its members were frozen at the first claim."""
+
+    __tablename__ = "neolith_turn"
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = mapped_column(Key, index=True)
+    conversation_id: Mapped[int] = reference("conversation", "turn_conversation", index=True)
+    requester_id: Mapped[str] = mapped_column(String(255))
+    reply_id: Mapped[str | None] = mapped_column(String(255), default=None, index=True)
+    state: Mapped[str] = mapped_column(String(12), default="running")
+    epoch: Mapped[int] = mapped_column(Integer)
+    attempt: Mapped[int] = mapped_column(Integer, default=1)
+    charter_version: Mapped[int] = mapped_column(Integer, default=0)
+    started_at: Mapped[float] = mapped_column(Instant)
+    first_text_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    cancel_requested: Mapped[str | None] = mapped_column(String(12), default=None)
+    error_kind: Mapped[str | None] = mapped_column(String(40), default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+    model: Mapped[str | None] = mapped_column(String(100), default=None)
+    stop_reason: Mapped[str | None] = mapped_column(String(40), default=None)
+    calls: Mapped[int] = mapped_column(Integer, default=0)
+    input_tokens: Mapped[int] = mapped_column(Integer, default=0)
+    output_tokens: Mapped[int] = mapped_column(Integer, default=0)
+    cache_read_tokens: Mapped[int] = mapped_column(Integer, default=0)
+    cache_write_tokens: Mapped[int] = mapped_column(Integer, default=0)
+
+
+@declarative_mixin
+class SlotColumns:
+    """The right to run one of an orchestrator's turns: carries the node and the lease. Hosts never lock it."""
+
+    __tablename__ = "neolith_slot"
+    __table_args__ = (
+        UniqueConstraint("conversation_id", name="uq_neolith_slot_conversation"),
+        Index("ix_neolith_slot_node", "node_id"),
+    )
+    orchestrator_id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    n: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    node_id: Mapped[str | None] = mapped_column(String(40), default=None)
+    conversation_id: Mapped[int | None] = mapped_column(Key, default=None)
+    turn_id: Mapped[int | None] = mapped_column(Key, default=None)
+    epoch: Mapped[int | None] = mapped_column(Integer, default=None)
+    lease_until: Mapped[float | None] = mapped_column(Instant, default=None)
+
+
+@declarative_mixin
+class OutboxColumns:
+    """An answer for a host that keeps its own chat: told by `message:send` at least once, by reply id."""
+
+    __tablename__ = "neolith_outbox"
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = mapped_column(Key)
+    reply_id: Mapped[str] = mapped_column(String(255), unique=True)
+    channel_id: Mapped[str] = mapped_column(String(255))
+    reply_to_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    content: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(12), default="final")
+    created_at: Mapped[float] = mapped_column(Instant)
+    sent_at: Mapped[float | None] = mapped_column(Instant, default=None, index=True)
+    claimed_until: Mapped[float] = mapped_column(Instant, default=0.0)
+
+
+@declarative_mixin
+class ApiKeyColumns:
+    """One API key: acts as its owner within its scopes. Only a hash is kept; `prefix` finds the row."""
+
+    __tablename__ = "neolith_api_key"
+    id: Mapped[int] = own_key()
+    prefix: Mapped[str] = mapped_column(String(20), unique=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str] = mapped_column(String(100), default="")
+    scopes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[float] = mapped_column(Instant)
+    expires_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    revoked_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    used_at: Mapped[float | None] = mapped_column(Instant, default=None)
+
+    @declared_attr
+    def user_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class
+        """The owner."""
+        return user_reference(cls, "api_key_user", index=True)
+
+
+@declarative_mixin
+class CharterVersionColumns:
+    """One version of an orchestrator's charter; at most one is active. Versions are the charter's truth."""
+
+    __tablename__ = "neolith_charter_version"
+    __table_args__ = (UniqueConstraint("orchestrator_id", "version", name="uq_neolith_charter_version"),)
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = reference("orchestrator", "charter_version_orchestrator")
+    version: Mapped[int] = mapped_column(Integer)
+    charter: Mapped[dict[str, Any]] = mapped_column(JSON)
+    author_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    active: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[float] = mapped_column(Instant)
+
+
+@declarative_mixin
+class SchemaColumns:
+    """The schema's version, in one row with id 1."""
+
+    __tablename__ = "neolith_schema"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(Integer)

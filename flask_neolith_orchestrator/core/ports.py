@@ -181,8 +181,12 @@ class ChatStore(Protocol):
         epoch: int,
         seq: int,
         at: float,
+        notice: str | None = None,
     ) -> None:
-        """Set text (None: leave it), state, epoch and seq of an answer's row."""
+        """Set text (None: leave it), state, epoch and seq of an answer's row.
+
+        `notice` is a short sentence for people ("waiting for the model"), or None.
+        """
         ...
 
     def drop_reply(self, tx: Any, reply_id: str, at: float) -> None:

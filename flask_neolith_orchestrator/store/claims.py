@@ -1,0 +1,279 @@
+"""The inbox, back side: claim a turn in one short transaction (`leases` renews it, `settle` finishes it).
+
+Every write is fenced by the conversation's epoch: a claim raises it, and a writer with an older one finds no
+row to change and so writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
+
+from ..core.ports import ChatStore, ReplyDraft
+from ..core.types import Claim, DeliveryKind, MessageState, Place
+from .database import Database
+from .models import Models
+
+Record = Row[*tuple[Any, ...]]
+
+MEMBERS = 50
+"""Deliveries of one turn at the most."""
+
+
+class LostRace(Exception):
+    """Another process was quicker. A control signal: the transaction is rolled back and the claim tried again."""
+
+
+class NoSlot(Exception):
+    """All slots are taken. A control signal: the transaction is rolled back."""
+
+
+class Claims:
+    """Claims of one node. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, models: Models, database: Database, chat: ChatStore, *, node_id: str, lease: float) -> None:
+        self._database = database
+        self._chat = chat
+        self._node = node_id
+        self._d = models.table("Delivery")
+        self._c = models.table("Conversation")
+        self._t = models.table("Turn")
+        self._s = models.table("Slot")
+        self._w = models.table("Daemon")
+        self._o = models.table("Orchestrator")
+        self._lease = lease
+        self._prepare_slots(database)
+        self._prepare_turns(database)
+
+    def _prepare_slots(self, database: Database) -> None:
+        d, c, s = self._d, self._c, self._s
+        now = database.now()
+        self._pick = database.prepare(self._pick_statement(now))
+        self._members = database.prepare(
+            select(d.c.id, d.c.author_id, d.c.kind, d.c.message_id, d.c.attempts, d.c.turn_id)
+            .where(d.c.conversation_id == bindparam("b_conversation"), d.c.state == "waiting")
+            .order_by(d.c.id)
+            .limit(MEMBERS)
+        )
+        free = (
+            select(s.c.n)
+            .where(
+                s.c.orchestrator_id == bindparam("b_orchestrator"),
+                s.c.node_id.is_(None),
+                s.c.n < bindparam("b_limit"),
+            )
+            .order_by(s.c.n)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        self._take = database.prepare(
+            update(s)
+            .where(s.c.orchestrator_id == bindparam("b_orchestrator"), s.c.n == free.scalar_subquery())
+            .values(
+                node_id=bindparam("b_node"),
+                conversation_id=bindparam("b_conversation"),
+                turn_id=bindparam("b_turn"),
+                epoch=bindparam("b_epoch"),
+                lease_until=now + self._lease,
+            )
+            .returning(s.c.n)
+        )
+        self._hold = database.prepare(
+            update(c)
+            .where(c.c.id == bindparam("b_conversation"), c.c.turn_id.is_(None), c.c.epoch == bindparam("b_before"))
+            .values(turn_id=bindparam("b_turn"), epoch=bindparam("b_epoch"))
+        )
+
+    def _prepare_turns(self, database: Database) -> None:
+        d, t = self._d, self._t
+        now = database.now()
+        self._begin = database.prepare(
+            insert(t)
+            .values(
+                orchestrator_id=bindparam("b_orchestrator"),
+                conversation_id=bindparam("b_conversation"),
+                requester_id=bindparam("b_requester"),
+                state="running",
+                epoch=bindparam("b_epoch"),
+                attempt=bindparam("b_attempt"),
+                charter_version=0,
+                started_at=now,
+                calls=0,
+                input_tokens=0,
+                output_tokens=0,
+                cache_read_tokens=0,
+                cache_write_tokens=0,
+            )
+            .returning(t.c.id)
+        )
+        self._reply = database.prepare(
+            update(t).where(t.c.id == bindparam("b_turn")).values(reply_id=bindparam("b_reply"))
+        )
+        self._again = database.prepare(
+            update(t)
+            .where(t.c.id == bindparam("b_turn"))
+            .values(
+                state="running",
+                epoch=bindparam("b_epoch"),
+                attempt=bindparam("b_attempt"),
+                started_at=now,
+                ended_at=None,
+                error=None,
+                error_kind=None,
+                cancel_requested=None,
+            )
+            .returning(t.c.reply_id)
+        )
+        self._mark = database.prepare(
+            update(d)
+            .where(
+                d.c.conversation_id == bindparam("b_conversation"),
+                d.c.state == "waiting",
+                d.c.author_id == bindparam("b_author"),
+                d.c.id >= bindparam("b_first"),
+                d.c.id <= bindparam("b_last"),
+            )
+            .values(state="running", turn_id=bindparam("b_turn"))
+        )
+        self._count = database.prepare(
+            update(d).where(d.c.id == bindparam("b_first")).values(attempts=d.c.attempts + 1)
+        )
+
+    def _pick_statement(self, now: Any) -> Any:
+        d, c, w, o = self._d, self._c, self._w, self._o
+        earlier = d.alias("earlier")
+        return (
+            select(d.c.id, c.c.id, c.c.epoch, c.c.channel_id, c.c.thread_id, c.c.is_dm, o.c.user_id)
+            .join(c, c.c.id == d.c.conversation_id)
+            .join(o, o.c.id == d.c.orchestrator_id)
+            .where(
+                d.c.orchestrator_id == bindparam("b_orchestrator"),
+                d.c.state == "waiting",
+                d.c.ready_at <= now,
+                c.c.turn_id.is_(None),
+                ~exists().where(
+                    earlier.c.conversation_id == d.c.conversation_id,
+                    earlier.c.state.in_(["waiting", "running"]),
+                    earlier.c.id < d.c.id,
+                ),
+                exists().where(
+                    w.c.orchestrator_id == bindparam("b_orchestrator"), w.c.wanted == "running", w.c.state != "error"
+                ),
+            )
+            .order_by(d.c.id)
+            .limit(1)
+            .with_for_update(of=c, skip_locked=True)
+        )
+
+    def claim(self, tx: Connection, orchestrator_id: str, *, limit: int) -> Claim | None:
+        """The orchestrator's oldest ready conversation, if a slot below `limit` is free; else None.
+
+        Raises LostRace (roll back and try again) where another process was quicker, and NoSlot (roll back).
+        """
+        orchestrator = int(orchestrator_id)
+        picked = self._pick.run(tx, b_orchestrator=orchestrator).fetchone()
+        if picked is None:
+            return None
+        conversation, before = picked[1], picked[2]
+        waiting = self._members.run(tx, b_conversation=conversation).fetchall()
+        members = _membership(waiting, picked[0])
+        return self._start(tx, orchestrator, conversation, before + 1, members, picked, limit)
+
+    def _start(
+        self,
+        tx: Connection,
+        orchestrator: int,
+        conversation: int,
+        epoch: int,
+        members: list[Record],
+        picked: Record,
+        limit: int,
+    ) -> Claim | None:
+        head = members[0]
+        place = Place(picked[3], picked[4], bool(picked[5]))
+        turn, reply = self._turn(tx, orchestrator, conversation, epoch, members, place, picked[6])
+        slot = self._take.run(
+            tx,
+            b_orchestrator=orchestrator,
+            b_limit=limit,
+            b_node=self._node,
+            b_conversation=conversation,
+            b_turn=turn,
+            b_epoch=epoch,
+        ).fetchone()
+        if slot is None:
+            raise NoSlot
+        if not self._hold.run(tx, b_conversation=conversation, b_before=epoch - 1, b_turn=turn, b_epoch=epoch).rowcount:
+            raise LostRace
+        marked = self._mark.run(
+            tx,
+            b_conversation=conversation,
+            b_author=head[1],
+            b_first=head[0],
+            b_last=members[-1][0],
+            b_turn=turn,
+        )
+        if marked.rowcount != len(members):
+            raise LostRace
+        self._count.run(tx, b_first=head[0])
+        return Claim(
+            turn_id=str(turn),
+            orchestrator_id=str(orchestrator),
+            conversation_id=str(conversation),
+            slot=slot[0],
+            epoch=epoch,
+            place=place,
+            deliveries=tuple(str(row[0]) for row in members),
+            messages=tuple(row[3] for row in members if row[3] is not None),
+            requester_id=head[1],
+            reply_id=reply,
+            attempt=head[4] + 1,
+            claimed_at=self._database.clock.wall(),
+            kind=DeliveryKind(head[2]),
+        )
+
+    def _turn(
+        self,
+        tx: Connection,
+        orchestrator: int,
+        conversation: int,
+        epoch: int,
+        members: list[Record],
+        place: Place,
+        user: Any,
+    ) -> tuple[int, str]:
+        head = members[0]
+        now = self._database.clock.wall()
+        if head[5] is not None:
+            reply = self._again.run(tx, b_turn=head[5], b_epoch=epoch, b_attempt=head[4] + 1).scalar_one()
+            self._chat.write_reply(tx, reply, text="", state=MessageState.STREAMING, epoch=epoch, seq=0, at=now)
+            return head[5], reply
+        turn = self._begin.run(
+            tx,
+            b_orchestrator=orchestrator,
+            b_conversation=conversation,
+            b_requester=head[1],
+            b_epoch=epoch,
+            b_attempt=head[4] + 1,
+        ).scalar_one()
+        draft = ReplyDraft(str(orchestrator), str(user), place, members[-1][3], epoch, now)
+        reply = self._chat.open_reply(tx, draft)
+        self._reply.run(tx, b_turn=turn, b_reply=reply)
+        return turn, reply
+
+
+def _membership(waiting: Sequence[Record], head_id: int) -> list[Record]:
+    """The head and those directly behind it by the same author; for a turn that was begun, its own members."""
+    rows = [row for row in waiting if row[0] >= head_id]
+    if not rows or rows[0][0] != head_id:
+        raise LostRace
+    head = rows[0]
+    members = [head]
+    for row in rows[1:]:
+        same_turn = row[5] == head[5]
+        if not same_turn or row[1] != head[1] or row[2] != head[2] or head[2] != "message":
+            break
+        members.append(row)
+    return members

@@ -1,0 +1,171 @@
+"""The durable inbox, front side: work is accepted in the transaction of the message that asks for it.
+
+Accept only inserts, with ON CONFLICT DO NOTHING and in a fixed order: no row that others need is locked, and
+the same message accepted twice is one delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ..core.types import DeliveryKind, DeliveryState, Place
+from .database import Database
+from .models import Models
+from .sqlite import Gate, begin_immediate
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One orchestrator's share of a message: what becomes a delivery. `delay` is in seconds."""
+
+    orchestrator_id: str
+    place: Place
+    dedupe_key: str
+    author_id: str
+    reason: str
+    message_id: str | None = None
+    kind: DeliveryKind = DeliveryKind.MESSAGE
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an arrival: `fresh` is False for one that had been accepted before."""
+
+    delivery_id: str
+    orchestrator_id: str
+    state: DeliveryState
+    fresh: bool
+
+
+def insert_into(table: Table, dialect: Dialect) -> Any:
+    """INSERT with ON CONFLICT, which SQLAlchemy has per dialect."""
+    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def conversation_key(place: Place) -> str:
+    """What names a conversation of one orchestrator."""
+    return f"{place.channel_id}/{place.thread_id or ''}"
+
+
+class Inbox:
+    """Accepts work. Lifetime: app, in one process; safe for all threads (each brings its session)."""
+
+    def __init__(self, models: Models, database: Database, *, max_queue: int) -> None:
+        self._clock = database.clock
+        self._conversation = models.table("Conversation")
+        self._delivery = models.table("Delivery")
+        self._gate: Gate | None = getattr(database, "gate", None)
+        dialect = database.dialect
+        self._sqlite = dialect.name == "sqlite"
+        self._open = database.prepare(self._open_conversation(dialect))
+        self._insert = database.prepare(self._insert_delivery(dialect, max_queue))
+        d = self._delivery
+        self._find = database.prepare(
+            select(d.c.id, d.c.state).where(
+                d.c.orchestrator_id == bindparam("b_orchestrator"), d.c.dedupe_key == bindparam("b_key")
+            )
+        )
+
+    def _open_conversation(self, dialect: Dialect) -> Insert:
+        statement: Insert = insert_into(self._conversation, dialect).values(
+            orchestrator_id=bindparam("b_orchestrator"),
+            key=bindparam("b_key"),
+            channel_id=bindparam("b_channel"),
+            thread_id=bindparam("b_thread"),
+            is_dm=bindparam("b_dm"),
+            epoch=0,
+        )
+        return statement.on_conflict_do_nothing()  # type: ignore[attr-defined,no-any-return]  # per dialect
+
+    def _insert_delivery(self, dialect: Dialect, max_queue: int) -> Insert:
+        c, d = self._conversation, self._delivery
+        waiting = (
+            select(func.count())
+            .select_from(d)
+            .where(d.c.orchestrator_id == bindparam("b_orchestrator"), d.c.state == literal("waiting"))
+            .scalar_subquery()
+        )
+        full = waiting >= max_queue
+        source = select(
+            bindparam("b_orchestrator", type_=d.c.orchestrator_id.type),
+            c.c.id,
+            bindparam("b_kind", type_=d.c.kind.type),
+            bindparam("b_dedupe", type_=d.c.dedupe_key.type),
+            bindparam("b_message", type_=d.c.message_id.type),
+            bindparam("b_author", type_=d.c.author_id.type),
+            bindparam("b_reason", type_=d.c.reason.type),
+            case((full, literal("refused")), else_=literal("waiting")),
+            literal(0),
+            bindparam("b_ready", type_=d.c.ready_at.type),
+            bindparam("b_accepted", type_=d.c.accepted_at.type),
+            case((full, bindparam("b_accepted", type_=d.c.accepted_at.type)), else_=None),
+            case((full, literal("queue-full")), else_=None),
+        ).where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"))
+        names = [
+            "orchestrator_id",
+            "conversation_id",
+            "kind",
+            "dedupe_key",
+            "message_id",
+            "author_id",
+            "reason",
+            "state",
+            "attempts",
+            "ready_at",
+            "accepted_at",
+            "ended_at",
+            "outcome",
+        ]
+        statement = insert_into(d, dialect).from_select(names, source)
+        insert: Insert = statement.on_conflict_do_nothing().returning(d.c.id, d.c.state)
+        return insert
+
+    def accept(self, session: Session, arrivals: Sequence[Arrival]) -> list[Accepted]:
+        """Write one delivery for each arrival into the session's transaction; nothing is committed.
+
+        A full queue gives a delivery in state `refused`. On SQLite the session's connection begins to write
+        here, unless it has already.
+        """
+        if not arrivals:
+            return []
+        tx = session.connection()
+        if self._sqlite:
+            begin_immediate(tx, self._gate)
+        ordered = sorted(arrivals, key=lambda one: (int(one.orchestrator_id), one.dedupe_key))
+        return [self._accept_one(tx, arrival) for arrival in ordered]
+
+    def _accept_one(self, tx: Connection, arrival: Arrival) -> Accepted:
+        orchestrator = int(arrival.orchestrator_id)
+        key = conversation_key(arrival.place)
+        now = self._clock.wall()
+        self._open.run(
+            tx,
+            b_orchestrator=orchestrator,
+            b_key=key,
+            b_channel=arrival.place.channel_id,
+            b_thread=arrival.place.thread_id,
+            b_dm=arrival.place.is_dm,
+        )
+        row = self._insert.run(
+            tx,
+            b_orchestrator=orchestrator,
+            b_key=key,
+            b_kind=str(arrival.kind),
+            b_dedupe=arrival.dedupe_key,
+            b_message=arrival.message_id,
+            b_author=arrival.author_id,
+            b_reason=arrival.reason,
+            b_ready=now + arrival.delay,
+            b_accepted=now,
+        ).fetchone()
+        if row is not None:
+            return Accepted(str(row[0]), arrival.orchestrator_id, DeliveryState(row[1]), fresh=True)
+        found = self._find.run(tx, b_orchestrator=orchestrator, b_key=arrival.dedupe_key).one()
+        return Accepted(str(found[0]), arrival.orchestrator_id, DeliveryState(found[1]), fresh=False)

@@ -1,0 +1,164 @@
+"""Leases and the sweep: who still holds what, what a dead process left behind, and what waits too long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, distinct, func, or_, select, update
+
+from .database import Database
+from .models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A slot of this node, as a renewal found it. `cancel` is the reason why its turn was asked to end."""
+
+    turn_id: str
+    epoch: int
+    cancel: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A slot whose lease has run out or whose process is dead."""
+
+    orchestrator_id: int
+    n: int
+    turn_id: int
+    epoch: int
+
+
+class Leases:
+    """Renewals and sweeps of one node. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, models: Models, database: Database, *, node_id: str, lease: float, renew: float) -> None:
+        self._database = database
+        self._node = node_id
+        self._lease = lease
+        self._renew = renew
+        self._d = models.table("Delivery")
+        self._c = models.table("Conversation")
+        self._t = models.table("Turn")
+        self._s = models.table("Slot")
+        self._w = models.table("Daemon")
+        self._prepare(database)
+
+    def _prepare(self, database: Database) -> None:
+        d, c, t, s, w = self._d, self._c, self._t, self._s, self._w
+        now = database.now()
+        self._renewal = database.prepare(
+            update(s).where(s.c.node_id == bindparam("b_node")).values(lease_until=now + self._lease)
+        )
+        self._held = database.prepare(
+            select(s.c.turn_id, s.c.epoch, t.c.cancel_requested)
+            .join(t, t.c.id == s.c.turn_id)
+            .where(s.c.node_id == bindparam("b_node"))
+        )
+        # a node that could not write for a while gives the owner one interval to renew, as it could not either
+        self._expired = database.prepare(
+            select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch).where(
+                s.c.node_id.is_not(None),
+                s.c.node_id != bindparam("b_node"),
+                s.c.lease_until < now - bindparam("b_grace"),
+            )
+        )
+        self._ready = database.prepare(
+            select(d.c.orchestrator_id, func.count(distinct(d.c.conversation_id)))
+            .join(c, c.c.id == d.c.conversation_id)
+            .join(w, w.c.orchestrator_id == d.c.orchestrator_id)
+            .where(d.c.state == "waiting", d.c.ready_at <= now, c.c.turn_id.is_(None), w.c.wanted == "running")
+            .group_by(d.c.orchestrator_id)
+        )
+        self._next = database.prepare(
+            select(func.min(d.c.ready_at)).where(
+                d.c.state == "waiting", d.c.orchestrator_id == bindparam("b_orchestrator")
+            )
+        )
+
+    def renew(self) -> list[Held]:
+        """Extend every lease of this node by one statement; what it still holds, and what was asked to end."""
+        with self._database.write(urgent=True) as tx:
+            self._renewal.run(tx, b_node=self._node)
+            rows = self._held.run(tx, b_node=self._node).fetchall()
+        return [Held(str(row[0]), row[1], row[2]) for row in rows]
+
+    def expired(self) -> list[Orphan]:
+        """Slots of other nodes whose lease has run out, once this node itself could write for a while."""
+        if self._database.writable_for() < self._renew:
+            return []
+        with self._database.read() as tx:
+            rows = self._expired.run(tx, b_node=self._node, b_grace=0.0).fetchall()
+        return [Orphan(*row) for row in rows]
+
+    def held_by(self, node_ids: list[str]) -> list[Orphan]:
+        """Slots of nodes that are known to be dead."""
+        if not node_ids:
+            return []
+        s = self._s
+        statement = select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch).where(s.c.node_id.in_(node_ids))
+        with self._database.read() as tx:
+            return [Orphan(*row) for row in tx.execute(statement)]
+
+    def release(self, tx: Connection, orphan: Orphan) -> bool:
+        """Take an orphan's slot away and raise the fence; False if its owner came back or another node did it."""
+        s, c = self._s, self._c
+        freed = tx.execute(
+            update(s)
+            .where(
+                s.c.orchestrator_id == orphan.orchestrator_id,
+                s.c.n == orphan.n,
+                s.c.turn_id == orphan.turn_id,
+                s.c.epoch == orphan.epoch,
+            )
+            .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
+        )
+        if not freed.rowcount:
+            return False
+        tx.execute(
+            update(c)
+            .where(c.c.turn_id == orphan.turn_id, c.c.epoch == orphan.epoch)
+            .values(turn_id=None, epoch=c.c.epoch + 1)
+        )
+        return True
+
+    def ready(self) -> dict[str, int]:
+        """Orchestrators that are wanted and have ready conversations, with how many."""
+        with self._database.read() as tx:
+            return {str(row[0]): row[1] for row in self._ready.run(tx)}
+
+    def overdue(self, max_age: float) -> list[str]:
+        """Deliveries that have waited longer than `max_age` seconds."""
+        d = self._d
+        statement = (
+            select(d.c.id)
+            .where(d.c.state == "waiting", d.c.accepted_at < self._database.clock.wall() - max_age)
+            .order_by(d.c.id)
+            .limit(100)
+        )
+        with self._database.read() as tx:
+            return [str(row[0]) for row in tx.execute(statement)]
+
+    def slots_of(self, orchestrator_id: str) -> int:
+        """How many of an orchestrator's slots are taken, over all nodes."""
+        s = self._s
+        statement = select(func.count()).where(s.c.orchestrator_id == int(orchestrator_id), s.c.node_id.is_not(None))
+        with self._database.read() as tx:
+            return int(tx.execute(statement).scalar_one())
+
+    def make_slots(self, tx: Connection, orchestrator_id: str, count: int) -> None:
+        """Have at least `count` slot rows, made at an orchestrator's first start."""
+        s, w = self._s, self._w
+        orchestrator = int(orchestrator_id)
+        have = tx.execute(select(func.count()).where(s.c.orchestrator_id == orchestrator)).scalar_one()
+        if have < count:
+            # raising the daemon's own row first makes two nodes that start it wait for each other
+            tx.execute(
+                update(w)
+                .where(w.c.orchestrator_id == orchestrator, or_(w.c.slots < count, w.c.slots >= count))
+                .values(slots=count)
+            )
+            have = tx.execute(select(func.count()).where(s.c.orchestrator_id == orchestrator)).scalar_one()
+            rows = [{"orchestrator_id": orchestrator, "n": n} for n in range(have, count)]
+            if rows:
+                tx.execute(s.insert(), rows)

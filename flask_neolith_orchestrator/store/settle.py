@@ -1,0 +1,240 @@
+"""The end of an attempt, written in one transaction that is void if the fence has moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from sqlalchemy import Connection, Table, Update, bindparam, update
+
+from ..core.ports import ChatStore
+from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
+from .database import Database
+from .models import Models
+
+
+class Fate(StrEnum):
+    """What becomes of an attempt."""
+
+    ANSWERED = "answered"
+    STOPPED = "stopped"  # by a person: the partial text stays
+    DELETED = "deleted"  # the question is gone
+    RETRY = "retry"  # the model's trouble or a crash: tried again after `delay`
+    RELEASED = "released"  # this process or daemon stops: handed back unpunished
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. `delay` (seconds) and `punished` (uses up an attempt) are for RETRY."""
+
+    fate: Fate
+    text: str = ""
+    seq: int = 0
+    notice: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    model: str | None = None
+    stop_reason: str | None = None
+    error_kind: str | None = None
+    error: str | None = None
+    delay: float = 0.0
+    punished: bool = False
+    first_text_at: float | None = None
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A delivery that has come to its end."""
+
+    delivery_id: str
+    orchestrator_id: str
+    state: DeliveryState
+    reason: str
+
+
+_TURNS = {
+    Fate.ANSWERED: TurnState.DONE,
+    Fate.STOPPED: TurnState.INTERRUPTED,
+    Fate.DELETED: TurnState.CANCELLED,
+    Fate.RETRY: TurnState.INTERRUPTED,
+    Fate.RELEASED: TurnState.INTERRUPTED,
+    Fate.FAILED: TurnState.FAILED,
+}
+_MESSAGES = {
+    Fate.ANSWERED: MessageState.FINAL,
+    Fate.STOPPED: MessageState.INTERRUPTED,
+    Fate.RETRY: MessageState.INTERRUPTED,
+    Fate.RELEASED: MessageState.INTERRUPTED,
+    Fate.FAILED: MessageState.FAILED,
+}
+_DELIVERIES = {
+    Fate.ANSWERED: DeliveryState.ANSWERED,
+    Fate.STOPPED: DeliveryState.CANCELLED,
+    Fate.DELETED: DeliveryState.CANCELLED,
+    Fate.FAILED: DeliveryState.FAILED,
+}
+
+
+class Settle:
+    """Writes how attempts end. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, models: Models, database: Database, chat: ChatStore, *, max_attempts: int) -> None:
+        self._chat = chat
+        self._clock = database.clock
+        self._max_attempts = max_attempts
+        self._d: Table = models.table("Delivery")
+        self._m: Table = models.table("Message")
+        c, d, t = models.table("Conversation"), self._d, models.table("Turn")
+        s, w = models.table("Slot"), models.table("Daemon")
+        self._fence = database.prepare(
+            update(c)
+            .where(
+                c.c.id == bindparam("b_conversation"),
+                c.c.epoch == bindparam("b_epoch"),
+                c.c.turn_id == bindparam("b_turn"),
+            )
+            .values(turn_id=None)
+        )
+        self._free = database.prepare(
+            update(s)
+            .where(s.c.orchestrator_id == bindparam("b_orchestrator"), s.c.n == bindparam("b_n"))
+            .where(s.c.turn_id == bindparam("b_turn"))
+            .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
+        )
+        self._deliveries = database.prepare(
+            update(d)
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == "running")
+            .values(state=bindparam("b_state"), ended_at=bindparam("b_at"), outcome=bindparam("b_outcome"))
+        )
+        self._back = database.prepare(
+            update(d)
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == "running")
+            .values(state="waiting", ready_at=bindparam("b_ready"))
+        )
+        self._forgive = database.prepare(
+            update(d).where(d.c.id == bindparam("b_head"), d.c.attempts > 0).values(attempts=d.c.attempts - 1)
+        )
+        self._turn = database.prepare(self._turn_statement(t))
+        self._tally = database.prepare(
+            update(w)
+            .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
+            .values(processed=w.c.processed + bindparam("b_good"), failed=w.c.failed + bindparam("b_bad"))
+        )
+
+    @staticmethod
+    def _turn_statement(t: Table) -> Update:
+        return (
+            update(t)
+            .where(t.c.id == bindparam("b_turn"))
+            .values(
+                state=bindparam("b_state"),
+                ended_at=bindparam("b_at"),
+                first_text_at=bindparam("b_first"),
+                error_kind=bindparam("b_kind"),
+                error=bindparam("b_error"),
+                model=bindparam("b_model"),
+                stop_reason=bindparam("b_stop"),
+                calls=t.c.calls + bindparam("b_calls"),
+                input_tokens=t.c.input_tokens + bindparam("b_in"),
+                output_tokens=t.c.output_tokens + bindparam("b_out"),
+                cache_read_tokens=t.c.cache_read_tokens + bindparam("b_read"),
+                cache_write_tokens=t.c.cache_write_tokens + bindparam("b_write"),
+            )
+        )
+
+    def settle(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Outcome, list[Ended]] | None:
+        """Write the outcome and give the slot back; None (and nothing is written) if the fence has moved.
+
+        The question is looked at once more: deleted meanwhile means no reply. The outcome that was really
+        written is returned, with the deliveries that have ended by it.
+        """
+        turn = int(claim.turn_id)
+        fenced = self._fence.run(tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=turn)
+        if not fenced.rowcount:
+            return None
+        self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=turn)
+        outcome = self._last_look(tx, claim, outcome)
+        if outcome.fate in _DELIVERIES:
+            ended = self._end(tx, claim, outcome)
+        else:
+            ended = []
+            self._hand_back(tx, claim, outcome)
+        self._write_turn(tx, claim, outcome)
+        self._write_reply(tx, claim, outcome)
+        return outcome, ended
+
+    def _last_look(self, tx: Connection, claim: Claim, outcome: Outcome) -> Outcome:
+        if outcome.fate is Fate.RETRY and outcome.punished and claim.attempt >= self._max_attempts:
+            text = outcome.text or "I could not answer this: it went wrong too often."
+            return replace(outcome, fate=Fate.FAILED, text=text)
+        if not claim.messages:
+            return outcome
+        present = self._chat.present(tx, claim.messages)
+        if present:
+            if outcome.fate is Fate.DELETED:  # one of several questions is gone: answer the others again
+                self._drop_deleted(tx, claim, present)
+                return Outcome(fate=Fate.RELEASED, text="", usage=outcome.usage, calls=outcome.calls)
+            return outcome
+        return replace(outcome, fate=Fate.DELETED, text="")
+
+    def _drop_deleted(self, tx: Connection, claim: Claim, present: frozenset[str]) -> None:
+        gone = [one for one in claim.messages if one not in present]
+        tx.execute(
+            update(self._d)
+            .where(self._d.c.turn_id == int(claim.turn_id), self._d.c.message_id.in_(gone))
+            .where(self._d.c.state == "running")
+            .values(state="cancelled", ended_at=self._clock.wall(), outcome="deleted")
+        )
+
+    def _end(self, tx: Connection, claim: Claim, outcome: Outcome) -> list[Ended]:
+        state = _DELIVERIES[outcome.fate]
+        reason = outcome.error_kind or outcome.fate.value
+        self._deliveries.run(
+            tx, b_turn=int(claim.turn_id), b_state=str(state), b_at=self._clock.wall(), b_outcome=reason
+        )
+        good = len(claim.deliveries) if outcome.fate is Fate.ANSWERED else 0
+        bad = len(claim.deliveries) if outcome.fate is Fate.FAILED else 0
+        if good or bad:
+            self._tally.run(tx, b_orchestrator=int(claim.orchestrator_id), b_good=good, b_bad=bad)
+        return [Ended(one, claim.orchestrator_id, state, reason) for one in claim.deliveries]
+
+    def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
+        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall() + outcome.delay)
+        if not outcome.punished:
+            self._forgive.run(tx, b_head=int(claim.deliveries[0]))
+
+    def _write_turn(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
+        usage = outcome.usage
+        self._turn.run(
+            tx,
+            b_turn=int(claim.turn_id),
+            b_state=str(_TURNS[outcome.fate]),
+            b_at=self._clock.wall(),
+            b_first=outcome.first_text_at,
+            b_kind=outcome.error_kind,
+            b_error=outcome.error,
+            b_model=outcome.model,
+            b_stop=outcome.stop_reason,
+            b_calls=outcome.calls,
+            b_in=usage.input_tokens,
+            b_out=usage.output_tokens,
+            b_read=usage.cache_read_tokens,
+            b_write=usage.cache_write_tokens,
+        )
+
+    def _write_reply(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
+        now = self._clock.wall()
+        if outcome.fate is Fate.DELETED:
+            self._chat.drop_reply(tx, claim.reply_id, now)
+            return
+        self._chat.write_reply(
+            tx,
+            claim.reply_id,
+            text=outcome.text,
+            state=_MESSAGES[outcome.fate],
+            epoch=claim.epoch,
+            seq=outcome.seq,
+            at=now,
+            notice=outcome.notice,
+        )

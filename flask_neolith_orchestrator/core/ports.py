@@ -145,6 +145,19 @@ class ReplyDraft:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyWrite:
+    """A change of an answer's row. `text` None leaves the text; `notice` is a short sentence for people, or None."""
+
+    reply_id: str
+    text: str | None
+    state: MessageState
+    epoch: int
+    seq: int
+    at: float
+    notice: str | None = None
+
+
 class ChatStore(Protocol):
     """Where messages live. The bundled chat is one; a host with its own tables implements another.
 
@@ -152,8 +165,11 @@ class ChatStore(Protocol):
     join it, use Core statements, and never commit or roll back.
     """
 
-    def members(self, tx: Any, channel_id: str) -> Sequence[Member]:
-        """Everybody in a channel; orchestrators carry their handle and orchestrator id."""
+    def members(self, tx: Any, channel_id: str, handles: frozenset[str] | None = None) -> Sequence[Member]:
+        """Who is in a channel; orchestrators carry their handle and orchestrator id.
+
+        Where `handles` is given, those whose handle is among them are enough: a channel may have thousands.
+        """
         ...
 
     def history(self, tx: Any, place: Place, *, until: str | None, limit: int) -> Sequence[Line]:
@@ -171,22 +187,8 @@ class ChatStore(Protocol):
         """Write the empty `streaming` row of an answer; returns its id."""
         ...
 
-    def write_reply(
-        self,
-        tx: Any,
-        reply_id: str,
-        *,
-        text: str | None,
-        state: MessageState,
-        epoch: int,
-        seq: int,
-        at: float,
-        notice: str | None = None,
-    ) -> None:
-        """Set text (None: leave it), state, epoch and seq of an answer's row.
-
-        `notice` is a short sentence for people ("waiting for the model"), or None.
-        """
+    def write_reply(self, tx: Any, write: ReplyWrite) -> None:
+        """Change an answer's row, unless a newer epoch has written it."""
         ...
 
     def drop_reply(self, tx: Any, reply_id: str, at: float) -> None:

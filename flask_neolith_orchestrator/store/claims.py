@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
-from ..core.ports import ChatStore, ReplyDraft
+from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
 from ..core.types import Claim, DeliveryKind, MessageState, Place
 from .database import Database
 from .models import Models
@@ -248,7 +248,7 @@ class Claims:
         now = self._database.clock.wall()
         if head[5] is not None:
             reply = self._again.run(tx, b_turn=head[5], b_epoch=epoch, b_attempt=head[4] + 1).scalar_one()
-            self._chat.write_reply(tx, reply, text="", state=MessageState.STREAMING, epoch=epoch, seq=0, at=now)
+            self._chat.write_reply(tx, ReplyWrite(reply, "", MessageState.STREAMING, epoch, 0, now))
             return head[5], reply
         turn = self._begin.run(
             tx,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, distinct, func, or_, select, update
 
+from .claims import LostRace
 from .database import Database
 from .models import Models
 
@@ -27,6 +28,7 @@ class Orphan:
     n: int
     turn_id: int
     epoch: int
+    lease_until: float
 
 
 class Leases:
@@ -57,10 +59,10 @@ class Leases:
         )
         # a node that could not write for a while gives the owner one interval to renew, as it could not either
         self._expired = database.prepare(
-            select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch).where(
+            select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch, s.c.lease_until).where(
                 s.c.node_id.is_not(None),
                 s.c.node_id != bindparam("b_node"),
-                s.c.lease_until < now - bindparam("b_grace"),
+                s.c.lease_until < now,
             )
         )
         self._ready = database.prepare(
@@ -69,11 +71,6 @@ class Leases:
             .join(w, w.c.orchestrator_id == d.c.orchestrator_id)
             .where(d.c.state == "waiting", d.c.ready_at <= now, c.c.turn_id.is_(None), w.c.wanted == "running")
             .group_by(d.c.orchestrator_id)
-        )
-        self._next = database.prepare(
-            select(func.min(d.c.ready_at)).where(
-                d.c.state == "waiting", d.c.orchestrator_id == bindparam("b_orchestrator")
-            )
         )
 
     def renew(self) -> list[Held]:
@@ -88,7 +85,7 @@ class Leases:
         if self._database.writable_for() < self._renew:
             return []
         with self._database.read() as tx:
-            rows = self._expired.run(tx, b_node=self._node, b_grace=0.0).fetchall()
+            rows = self._expired.run(tx, b_node=self._node).fetchall()
         return [Orphan(*row) for row in rows]
 
     def held_by(self, node_ids: list[str]) -> list[Orphan]:
@@ -96,30 +93,38 @@ class Leases:
         if not node_ids:
             return []
         s = self._s
-        statement = select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch).where(s.c.node_id.in_(node_ids))
+        statement = select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch, s.c.lease_until).where(
+            s.c.node_id.in_(node_ids)
+        )
         with self._database.read() as tx:
             return [Orphan(*row) for row in tx.execute(statement)]
 
     def release(self, tx: Connection, orphan: Orphan) -> bool:
-        """Take an orphan's slot away and raise the fence; False if its owner came back or another node did it."""
+        """Take an orphan's slot away and raise the fence; False if that has been done.
+
+        Raises LostRace (roll back) if the owner came back and renewed its lease meanwhile.
+        """
         s, c = self._s, self._c
+        # conversation first, slot second: the order in which claims and finishes lock them
+        fenced = tx.execute(
+            update(c)
+            .where(c.c.turn_id == orphan.turn_id, c.c.epoch == orphan.epoch)
+            .values(turn_id=None, epoch=c.c.epoch + 1)
+        )
+        if not fenced.rowcount:
+            return False
         freed = tx.execute(
             update(s)
             .where(
                 s.c.orchestrator_id == orphan.orchestrator_id,
                 s.c.n == orphan.n,
                 s.c.turn_id == orphan.turn_id,
-                s.c.epoch == orphan.epoch,
+                s.c.lease_until == orphan.lease_until,
             )
             .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
         )
         if not freed.rowcount:
-            return False
-        tx.execute(
-            update(c)
-            .where(c.c.turn_id == orphan.turn_id, c.c.epoch == orphan.epoch)
-            .values(turn_id=None, epoch=c.c.epoch + 1)
-        )
+            raise LostRace
         return True
 
     def ready(self) -> dict[str, int]:

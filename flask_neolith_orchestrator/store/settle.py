@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, Table, Update, bindparam, update
 
-from ..core.ports import ChatStore
+from ..core.ports import ChatStore, ReplyWrite
 from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
 from .database import Database
 from .models import Models
@@ -228,13 +230,11 @@ class Settle:
         if outcome.fate is Fate.DELETED:
             self._chat.drop_reply(tx, claim.reply_id, now)
             return
-        self._chat.write_reply(
-            tx,
-            claim.reply_id,
-            text=outcome.text,
-            state=_MESSAGES[outcome.fate],
-            epoch=claim.epoch,
-            seq=outcome.seq,
-            at=now,
-            notice=outcome.notice,
-        )
+        state = _MESSAGES[outcome.fate]
+        write = ReplyWrite(claim.reply_id, outcome.text, state, claim.epoch, outcome.seq, now, outcome.notice)
+        self._chat.write_reply(tx, write)
+
+
+def ended_rows(rows: Iterable[Any]) -> list[Ended]:
+    """Rows of (id, orchestrator id, state, reason) as ended deliveries."""
+    return [Ended(str(row[0]), str(row[1]), DeliveryState(row[2]), row[3] or "") for row in rows]

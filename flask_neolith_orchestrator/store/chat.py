@@ -1,0 +1,173 @@
+"""The bundled chat as the runtime uses it: the ChatStore of those who bring no chat tables of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, insert, or_, select, update
+
+from ..core.ports import ReplyDraft, ReplyWrite
+from ..core.types import Line, Member, Place
+from .database import Database
+from .models import Models
+from .people import People
+from .views import Views
+
+SHOWN_TO_MODELS = ("final", "interrupted")
+
+
+class BundledChat:
+    """Implements `core.ports.ChatStore` on our own tables. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database, people: People, views: Views) -> None:
+        self._people = people
+        self._views = views
+        self._m = models.table("Message")
+        self._cm = models.table("ChannelMember")
+        self._o = models.table("Orchestrator")
+        m, o = self._m, self._o
+        self._open = database.prepare(
+            insert(m)
+            .from_select(
+                [
+                    "channel_id",
+                    "author_id",
+                    "parent_id",
+                    "reply_to_id",
+                    "content",
+                    "state",
+                    "epoch",
+                    "seq",
+                    "created_at",
+                ],
+                select(
+                    bindparam("b_channel", type_=m.c.channel_id.type),
+                    o.c.user_id,
+                    bindparam("b_parent", type_=m.c.parent_id.type),
+                    bindparam("b_to", type_=m.c.reply_to_id.type),
+                    bindparam("b_content", "", type_=m.c.content.type),
+                    bindparam("b_state", "streaming", type_=m.c.state.type),
+                    bindparam("b_epoch", type_=m.c.epoch.type),
+                    bindparam("b_seq", 0, type_=m.c.seq.type),
+                    bindparam("b_at", type_=m.c.created_at.type),
+                ).where(o.c.id == bindparam("b_orchestrator")),
+            )
+            .returning(m.c.id)
+        )
+        # the epoch fences the row itself as well: an older writer finds nothing
+        fence = [m.c.id == bindparam("b_id"), m.c.epoch <= bindparam("b_epoch"), m.c.deleted_at.is_(None)]
+        fields: dict[str, Any] = {
+            "state": bindparam("b_state"),
+            "epoch": bindparam("b_epoch"),
+            "seq": bindparam("b_seq"),
+            "notice": bindparam("b_notice"),
+        }
+        self._write = database.prepare(update(m).where(*fence).values(content=bindparam("b_content"), **fields))
+        self._touch = database.prepare(update(m).where(*fence).values(**fields))
+
+    def members(self, tx: Connection, channel_id: str, handles: frozenset[str] | None = None) -> Sequence[Member]:
+        """Who is in a channel, or only those orchestrators that have one of `handles`."""
+        cm, o = self._cm, self._o
+        statement = (
+            select(cm.c.user_id, o.c.id, o.c.handle)
+            .select_from(cm.outerjoin(o, o.c.user_id == cm.c.user_id))
+            .where(cm.c.channel_id == int(channel_id))
+            .order_by(cm.c.id)
+        )
+        if handles is not None:
+            if not handles:
+                return []
+            statement = statement.where(o.c.handle.in_(sorted(handles)))
+        rows = tx.execute(statement).all()
+        names = self._people.names(tx, [row[0] for row in rows])
+        return [
+            Member(str(row[0]), names.get(row[0], ""), row[2], None if row[1] is None else str(row[1])) for row in rows
+        ]
+
+    def history(self, tx: Connection, place: Place, *, until: str | None, limit: int) -> Sequence[Line]:
+        """A thread with its root, or a main line; oldest first."""
+        m = self._m
+        statement = select(m).where(
+            m.c.channel_id == int(place.channel_id), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS)
+        )
+        if place.thread_id is None:
+            statement = statement.where(m.c.parent_id.is_(None))
+        else:
+            root = int(place.thread_id)
+            statement = statement.where(or_(m.c.parent_id == root, m.c.id == root))
+        if until is not None:
+            statement = statement.where(m.c.id <= int(until))
+        rows = tx.execute(statement.order_by(m.c.id.desc()).limit(limit)).all()[::-1]
+        return self._lines(tx, [row for row in rows if row.state == "final" or row.content])
+
+    def _lines(self, tx: Connection, rows: Sequence[Any]) -> list[Line]:
+        keys = {row.author_id for row in rows if row.author_id is not None}
+        names = self._people.names(tx, keys)
+        o = self._o
+        handles = dict(tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))).tuples().all())
+        return [
+            Line(
+                message_id=str(row.id),
+                author_id="" if row.author_id is None else str(row.author_id),
+                author_name=names.get(row.author_id) or row.author_name or "Somebody",
+                author_handle=handles.get(row.author_id),
+                content=row.content,
+                at=row.created_at,
+                is_orchestrator=row.author_id in handles,
+            )
+            for row in rows
+        ]
+
+    def present(self, tx: Connection, message_ids: Sequence[str]) -> frozenset[str]:
+        """Those that are still there; a message in a thread whose root was deleted is gone too."""
+        m = self._m
+        root = m.alias("root")
+        rows = tx.execute(
+            select(m.c.id).where(
+                m.c.id.in_([int(one) for one in message_ids]),
+                m.c.deleted_at.is_(None),
+                ~exists().where(root.c.id == m.c.parent_id, root.c.deleted_at.is_not(None)),
+            )
+        )
+        return frozenset(str(row[0]) for row in rows)
+
+    def open_reply(self, tx: Connection, draft: ReplyDraft) -> str:
+        """Write the empty `streaming` row of an answer."""
+        place = draft.place
+        reply = self._open.run(
+            tx,
+            b_channel=int(place.channel_id),
+            b_parent=None if place.thread_id is None else int(place.thread_id),
+            b_to=None if draft.reply_to_id is None else int(draft.reply_to_id),
+            b_epoch=draft.epoch,
+            b_at=draft.at,
+            b_orchestrator=int(draft.orchestrator_id),
+        )
+        return str(reply.scalar_one())
+
+    def write_reply(self, tx: Connection, write: ReplyWrite) -> None:
+        """Set text, state, epoch, seq and notice, unless a newer epoch has written."""
+        values = {
+            "b_id": int(write.reply_id),
+            "b_state": str(write.state),
+            "b_epoch": write.epoch,
+            "b_seq": write.seq,
+            "b_notice": write.notice,
+        }
+        if write.text is None:
+            self._touch.run(tx, **values)
+        else:
+            self._write.run(tx, b_content=write.text, **values)
+
+    def drop_reply(self, tx: Connection, reply_id: str, at: float) -> None:
+        """Take an answer's row off the screen."""
+        m = self._m
+        tx.execute(
+            update(m).where(m.c.id == int(reply_id)).values(deleted_at=at, content="", state="interrupted", notice=None)
+        )
+
+    def view(self, tx: Connection, message_id: str) -> Mapping[str, Any] | None:
+        """The message as the wire shows it."""
+        found = self._views.messages(tx, [message_id])
+        return found[0] if found else None

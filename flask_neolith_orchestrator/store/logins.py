@@ -1,0 +1,83 @@
+"""Logins of orchestrators. One that has ended is kept for its TTL and never revived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, select, update
+
+from .database import Database
+from .inbox import insert_into
+from .models import Models
+
+
+class Logins:
+    """Reads and changes login rows. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database) -> None:
+        self._clock = database.clock
+        self._dialect = database.dialect
+        self._l = models.table("Login")
+
+    def record(self, tx: Connection, token: str, orchestrator_id: str) -> bool:
+        """Record a login; True if it is new, False if it is known (or has ended)."""
+        now = self._clock.wall()
+        row = {"token": token, "orchestrator_id": int(orchestrator_id), "started_at": now, "seen_at": now}
+        inserted = tx.execute(insert_into(self._l, self._dialect).values(row).on_conflict_do_nothing())
+        return bool(inserted.rowcount)
+
+    def is_live(self, tx: Connection, token: str) -> bool:
+        """Whether this login is known and has not ended."""
+        found = tx.execute(select(self._l.c.ended_at).where(self._l.c.token == token)).first()
+        return found is not None and found[0] is None
+
+    def ended_of(self, tx: Connection, tokens: Sequence[str]) -> set[str]:
+        """Those of `tokens` that have ended (unknown ones have not)."""
+        rows = tx.execute(
+            select(self._l.c.token).where(self._l.c.token.in_(list(tokens)), self._l.c.ended_at.is_not(None))
+        )
+        return {row[0] for row in rows}
+
+    def end(self, tx: Connection, token: str, reason: str) -> str | None:
+        """End a login; returns its orchestrator's id if that changed anything."""
+        row = tx.execute(
+            update(self._l)
+            .where(self._l.c.token == token, self._l.c.ended_at.is_(None))
+            .values(ended_at=self._clock.wall(), reason=reason)
+            .returning(self._l.c.orchestrator_id)
+        ).first()
+        return None if row is None else str(row[0])
+
+    def end_all(self, tx: Connection, orchestrator_id: str, reason: str) -> list[str]:
+        """End all logins of an orchestrator; returns their tokens."""
+        rows = tx.execute(
+            update(self._l)
+            .where(self._l.c.orchestrator_id == int(orchestrator_id), self._l.c.ended_at.is_(None))
+            .values(ended_at=self._clock.wall(), reason=reason)
+            .returning(self._l.c.token)
+        )
+        return [row[0] for row in rows]
+
+    def live_tokens(self, tx: Connection, orchestrator_id: str) -> list[str]:
+        """Logins of an orchestrator that have not ended."""
+        rows = tx.execute(
+            select(self._l.c.token).where(
+                self._l.c.orchestrator_id == int(orchestrator_id), self._l.c.ended_at.is_(None)
+            )
+        )
+        return [row[0] for row in rows]
+
+    def seen(self, tx: Connection, seen: Mapping[str, float]) -> None:
+        """Write when logins were last seen."""
+        for token, at in seen.items():
+            tx.execute(update(self._l).where(self._l.c.token == token, self._l.c.seen_at < at).values(seen_at=at))
+
+    def expired(self, tx: Connection, ttl: float) -> list[str]:
+        """Logins that have not been seen for `ttl` seconds."""
+        limit = self._clock.wall() - ttl
+        rows = tx.execute(select(self._l.c.token).where(self._l.c.ended_at.is_(None), self._l.c.seen_at < limit))
+        return [row[0] for row in rows]
+
+    def prune(self, tx: Connection, ttl: float) -> None:
+        """Forget ended logins whose cookie can no longer come back."""
+        tx.execute(delete(self._l).where(self._l.c.ended_at < self._clock.wall() - ttl))

@@ -1,0 +1,198 @@
+"""Turns while they run, and what people ask of them: checkpoints, Stop, deletion, a look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, or_, select, update
+
+from ..core.cancel import StopReason
+from ..core.ports import ChatStore, ReplyWrite
+from ..core.types import Claim, MessageState
+from .database import Database
+from .models import Models
+from .settle import Ended, ended_rows
+
+
+class Stopped(StrEnum):
+    """What a stop found."""
+
+    RUNNING = "running"  # asked to end: its worker ends it
+    WAITING = "waiting"  # had not begun, or waited for its next attempt: cancelled
+    OVER = "over"  # had ended already
+
+
+@dataclass(frozen=True, slots=True)
+class StopResult:
+    """What a stop did: to which turn, answered where, and which deliveries it ended."""
+
+    found: Stopped
+    turn_id: str | None = None
+    reply_id: str | None = None
+    ended: tuple[Ended, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a message id stands for: the turn that answers it or that it answers, and who asked."""
+
+    orchestrator_id: str
+    requester_id: str
+    turn_id: int | None
+    deliveries: tuple[int, ...]
+
+
+class Turns:
+    """Reads and changes turns. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database, chat: ChatStore) -> None:
+        self._database = database
+        self._chat = chat
+        self._t = models.table("Turn")
+        self._d = models.table("Delivery")
+        self._c = models.table("Conversation")
+        c = self._c
+        self._fence = database.prepare(
+            select(c.c.id).where(
+                c.c.id == bindparam("b_conversation"),
+                c.c.epoch == bindparam("b_epoch"),
+                c.c.turn_id == bindparam("b_turn"),
+            )
+        )
+
+    def checkpoint(self, claim: Claim, text: str, seq: int) -> bool:
+        """Keep the text so far; False if the fence has moved (nothing is written)."""
+        with self._database.write() as tx:
+            row = self._fence.run(
+                tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=int(claim.turn_id)
+            ).fetchone()
+            if row is None:
+                return False
+            now = self._database.clock.wall()
+            write = ReplyWrite(claim.reply_id, text, MessageState.STREAMING, claim.epoch, seq, now)
+            self._chat.write_reply(tx, write)
+            return True
+
+    def targets(self, tx: Connection, message_id: str) -> list[Target]:
+        """The turns behind a message: the one that writes it, else those that answer it."""
+        t, d = self._t, self._d
+        turn = tx.execute(select(t).where(t.c.reply_id == message_id)).first()
+        if turn is not None:
+            return [Target(str(turn.orchestrator_id), turn.requester_id, turn.id, self._members(tx, turn.id))]
+        rows = tx.execute(select(d).where(d.c.message_id == message_id).order_by(d.c.id)).all()
+        return [Target(str(row.orchestrator_id), row.author_id, row.turn_id, (row.id,)) for row in rows]
+
+    def _members(self, tx: Connection, turn_id: int) -> tuple[int, ...]:
+        rows = tx.execute(select(self._d.c.id).where(self._d.c.turn_id == turn_id).order_by(self._d.c.id))
+        return tuple(row[0] for row in rows)
+
+    def stop(self, tx: Connection, target: Target, reason: StopReason) -> StopResult:
+        """Ask a running turn to end; cancel one that waits. Harmless for one that is over."""
+        t, d = self._t, self._d
+        turn = None
+        if target.turn_id is not None:
+            asked = tx.execute(
+                update(t).where(t.c.id == target.turn_id, t.c.state == "running").values(cancel_requested=str(reason))
+            )
+            turn = tx.execute(select(t).where(t.c.id == target.turn_id)).one()
+            if asked.rowcount:
+                return StopResult(Stopped.RUNNING, str(turn.id), turn.reply_id)
+        mine = d.c.turn_id == target.turn_id if target.turn_id is not None else d.c.id.in_(target.deliveries)
+        rows = tx.execute(
+            update(d)
+            .where(mine, d.c.state == "waiting")
+            .values(state="cancelled", ended_at=self._database.clock.wall(), outcome=str(reason))
+            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
+        ).all()
+        if not rows:
+            return StopResult(
+                Stopped.OVER, None if turn is None else str(turn.id), None if turn is None else turn.reply_id
+            )
+        if turn is not None:
+            self._close(tx, turn)
+        return StopResult(
+            Stopped.WAITING,
+            None if turn is None else str(turn.id),
+            None if turn is None else turn.reply_id,
+            tuple(ended_rows(rows)),
+        )
+
+    def _close(self, tx: Connection, turn: Any) -> None:
+        """A turn that waited for its next attempt ends here."""
+        now = self._database.clock.wall()
+        tx.execute(update(self._t).where(self._t.c.id == turn.id).values(state="cancelled", ended_at=now))
+        if turn.reply_id is not None:
+            write = ReplyWrite(turn.reply_id, None, MessageState.INTERRUPTED, turn.epoch, 0, now)
+            self._chat.write_reply(tx, write)
+
+    def question_deleted(self, tx: Connection, message_ids: Sequence[str]) -> tuple[list[Ended], list[str]]:
+        """Messages are gone: cancel what waits for them, ask the turns that hold them to end.
+
+        Returns the deliveries ended here and the ids of turns asked to end.
+        """
+        t, d = self._t, self._d
+        rows = tx.execute(
+            update(d)
+            .where(d.c.message_id.in_(list(message_ids)), d.c.state == "waiting")
+            .values(state="cancelled", ended_at=self._database.clock.wall(), outcome="deleted")
+            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
+        ).all()
+        holding = select(d.c.turn_id).where(d.c.message_id.in_(list(message_ids)), d.c.state == "running")
+        asked = tx.execute(
+            update(t)
+            .where(t.c.id.in_(holding), t.c.state == "running", t.c.cancel_requested.is_(None))
+            .values(cancel_requested=str(StopReason.DELETED))
+            .returning(t.c.id)
+        ).all()
+        return ended_rows(rows), [str(row[0]) for row in asked]
+
+    def view(self, tx: Connection, turn_id: str) -> dict[str, Any] | None:
+        """A turn's row with its deliveries, or None."""
+        if not turn_id.isdecimal() or len(turn_id) > 18:
+            return None
+        row = tx.execute(select(self._t).where(self._t.c.id == int(turn_id))).mappings().first()
+        if row is None:
+            return None
+        members = tx.execute(select(self._d).where(self._d.c.turn_id == int(turn_id)).order_by(self._d.c.id)).mappings()
+        return {**row, "deliveries": [dict(one) for one in members]}
+
+    def deliveries(
+        self,
+        tx: Connection,
+        *,
+        states: Sequence[str] = (),
+        orchestrator_ids: Sequence[str] | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Deliveries, newest first."""
+        d = self._d
+        statement = select(d).order_by(d.c.id.desc()).limit(limit)
+        if states:
+            statement = statement.where(d.c.state.in_(list(states)))
+        if orchestrator_ids is not None:
+            statement = statement.where(d.c.orchestrator_id.in_([int(one) for one in orchestrator_ids]))
+        if before is not None:
+            statement = statement.where(d.c.id < before)
+        return [dict(row) for row in tx.execute(statement).mappings()]
+
+    def delivery(self, tx: Connection, delivery_id: str) -> dict[str, Any] | None:
+        """One delivery's row, or None."""
+        if not delivery_id.isdecimal() or len(delivery_id) > 18:
+            return None
+        row = tx.execute(select(self._d).where(self._d.c.id == int(delivery_id))).mappings().first()
+        return None if row is None else dict(row)
+
+    def retry(self, tx: Connection, delivery_id: str) -> bool:
+        """Give a delivery that has failed or expired its attempts back; True if it waits again."""
+        d = self._d
+        now = self._database.clock.wall()
+        changed = tx.execute(
+            update(d)
+            .where(d.c.id == int(delivery_id), or_(d.c.state == "failed", d.c.state == "expired"))
+            .values(state="waiting", attempts=0, ready_at=now, accepted_at=now, ended_at=None, outcome=None)
+        )
+        return bool(changed.rowcount)

@@ -1,0 +1,122 @@
+"""Messages as the wire shows them: camelCase, ids as text, times as ISO 8601 UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from .models import Models
+from .people import People
+
+
+def iso(at: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 UTC with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Views:
+    """Shows messages. Lifetime: app, in one process; safe for all threads (each brings its transaction)."""
+
+    def __init__(self, models: Models, people: People, to_html: Callable[[str], str]) -> None:
+        self._people = people
+        self._to_html = to_html
+        self._m = models.table("Message")
+        self._o = models.table("Orchestrator")
+        self._r = models.table("Reaction")
+
+    def messages(self, tx: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Messages by id, in the order of their ids; those that are not there are left out."""
+        m = self._m
+        rows = tx.execute(select(m).where(m.c.id.in_([int(one) for one in ids])).order_by(m.c.id)).all()
+        return self.show(tx, rows)
+
+    def show(self, tx: Connection, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        """Rows of neolith_message as the wire shows them."""
+        keys = {row.author_id for row in rows if row.author_id is not None}
+        threads = self._threads(tx, [row.id for row in rows if row.parent_id is None])
+        for last in threads.values():
+            keys |= {last["author_id"]} - {None}
+        authors = self._authors(tx, keys)
+        reactions = self._reactions(tx, [row.id for row in rows])
+        return [self._message(row, authors, threads.get(row.id), reactions.get(row.id, {})) for row in rows]
+
+    def _message(
+        self, row: Any, authors: dict[Any, dict[str, Any]], last: dict[str, Any] | None, reactions: dict[str, list[str]]
+    ) -> dict[str, Any]:
+        gone = row.deleted_at is not None
+        content = "" if gone else row.content
+        shown = {
+            "id": str(row.id),
+            "channelId": str(row.channel_id),
+            "threadId": None if row.parent_id is None else str(row.parent_id),
+            "replyToId": None if row.reply_to_id is None else str(row.reply_to_id),
+            "author": self._author(row, authors),
+            "content": content,
+            "html": self._to_html(content),
+            "state": row.state,
+            "notice": row.notice,
+            "epoch": row.epoch,
+            "seq": row.seq,
+            "createdAt": iso(row.created_at),
+            "editedAt": iso(row.edited_at),
+            "deleted": gone,
+            "clientId": row.client_id,
+            "reactions": [{"emoji": emoji, "userIds": users} for emoji, users in sorted(reactions.items())],
+        }
+        if row.parent_id is None:
+            shown["replyCount"] = 0 if last is None else last["count"]
+            shown["lastReply"] = None if last is None else self._last_reply(last, authors)
+        return shown
+
+    def _author(self, row: Any, authors: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+        known = authors.get(row.author_id)
+        return known or {"id": None, "name": row.author_name or "Somebody", "handle": None, "isOrchestrator": False}
+
+    def _last_reply(self, last: dict[str, Any], authors: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": str(last["id"]),
+            "author": authors.get(last["author_id"]),
+            "state": last["state"],
+            "at": iso(last["created_at"]),
+        }
+
+    def _authors(self, tx: Connection, keys: set[Any]) -> dict[Any, dict[str, Any]]:
+        o = self._o
+        handles = dict(tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))).tuples().all())
+        return {
+            key: {"id": str(key), "name": name, "handle": handles.get(key), "isOrchestrator": key in handles}
+            for key, name in self._people.names(tx, keys).items()
+        }
+
+    def _threads(self, tx: Connection, roots: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Per root: how many replies, and the last one."""
+        if not roots:
+            return {}
+        m = self._m
+        counts = (
+            select(m.c.parent_id, func.count().label("count"), func.max(m.c.id).label("last"))
+            .where(m.c.parent_id.in_(roots), m.c.deleted_at.is_(None))
+            .group_by(m.c.parent_id)
+            .subquery()
+        )
+        rows = tx.execute(
+            select(counts.c.parent_id, counts.c.count, m.c.id, m.c.author_id, m.c.state, m.c.created_at).join(
+                counts, counts.c.last == m.c.id
+            )
+        ).mappings()
+        return {row["parent_id"]: dict(row) for row in rows}
+
+    def _reactions(self, tx: Connection, ids: Sequence[int]) -> dict[int, dict[str, list[str]]]:
+        r = self._r
+        found: dict[int, dict[str, list[str]]] = {}
+        rows = tx.execute(
+            select(r.c.message_id, r.c.emoji, r.c.user_id).where(r.c.message_id.in_(ids)).order_by(r.c.id)
+        )
+        for message_id, emoji, user_id in rows:
+            found.setdefault(message_id, {}).setdefault(emoji, []).append(str(user_id))
+        return found

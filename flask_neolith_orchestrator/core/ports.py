@@ -172,10 +172,11 @@ class ChatStore(Protocol):
         """
         ...
 
-    def history(self, tx: Any, place: Place, *, until: str | None, limit: int) -> Sequence[Line]:
+    def history(self, tx: Any, place: Place, *, until: str | None, own: str, limit: int) -> Sequence[Line]:
         """The last `limit` messages of a place, oldest first, up to and with message `until`.
 
-        Deleted messages and replies that are not final (or interrupted with text) are left out.
+        Later ones of the user `own` (the orchestrator's answers to others) belong to it too. Deleted messages and
+        replies that are not final (or interrupted with text) are left out.
         """
         ...
 

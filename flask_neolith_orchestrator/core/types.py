@@ -263,7 +263,7 @@ class Claim:
     """The right to work on one turn: everything a worker needs to know, and the fence (`epoch`).
 
     `deliveries` are the members of the turn in order; `messages` their message ids (empty for other kinds).
-    `attempt` counts from 1; `resumed` says that an earlier attempt had already shown text.
+    `attempt` counts every try from 1; `failures` only those that count against `max_attempts`, this one included.
     """
 
     turn_id: str
@@ -277,6 +277,7 @@ class Claim:
     requester_id: str
     reply_id: str
     attempt: int
+    failures: int
     claimed_at: float
     kind: DeliveryKind = DeliveryKind.MESSAGE
 

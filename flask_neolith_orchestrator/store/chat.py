@@ -85,7 +85,7 @@ class BundledChat:
             Member(str(row[0]), names.get(row[0], ""), row[2], None if row[1] is None else str(row[1])) for row in rows
         ]
 
-    def history(self, tx: Connection, place: Place, *, until: str | None, limit: int) -> Sequence[Line]:
+    def history(self, tx: Connection, place: Place, *, until: str | None, own: str, limit: int) -> Sequence[Line]:
         """A thread with its root, or a main line; oldest first."""
         m = self._m
         statement = select(m).where(
@@ -97,7 +97,8 @@ class BundledChat:
             root = int(place.thread_id)
             statement = statement.where(or_(m.c.parent_id == root, m.c.id == root))
         if until is not None:
-            statement = statement.where(m.c.id <= int(until))
+            mine = m.c.author_id == self._people.models.parse_user_id(own)
+            statement = statement.where(or_(m.c.id <= int(until), mine))
         rows = tx.execute(statement.order_by(m.c.id.desc()).limit(limit)).all()[::-1]
         return self._lines(tx, [row for row in rows if row.state == "final" or row.content])
 

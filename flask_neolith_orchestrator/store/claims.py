@@ -97,7 +97,7 @@ class Claims:
                 requester_id=bindparam("b_requester"),
                 state="running",
                 epoch=bindparam("b_epoch"),
-                attempt=bindparam("b_attempt"),
+                attempt=1,
                 charter_version=0,
                 started_at=now,
                 calls=0,
@@ -117,14 +117,14 @@ class Claims:
             .values(
                 state="running",
                 epoch=bindparam("b_epoch"),
-                attempt=bindparam("b_attempt"),
+                attempt=t.c.attempt + 1,
                 started_at=now,
                 ended_at=None,
                 error=None,
                 error_kind=None,
                 cancel_requested=None,
             )
-            .returning(t.c.reply_id)
+            .returning(t.c.reply_id, t.c.attempt)
         )
         self._mark = database.prepare(
             update(d)
@@ -193,7 +193,7 @@ class Claims:
     ) -> Claim | None:
         head = members[0]
         place = Place(picked[3], picked[4], bool(picked[5]))
-        turn, reply = self._turn(tx, orchestrator, conversation, epoch, members, place, picked[6])
+        turn, reply, attempt = self._turn(tx, orchestrator, conversation, epoch, members, place, picked[6])
         slot = self._take.run(
             tx,
             b_orchestrator=orchestrator,
@@ -229,7 +229,8 @@ class Claims:
             messages=tuple(row[3] for row in members if row[3] is not None),
             requester_id=head[1],
             reply_id=reply,
-            attempt=head[4] + 1,
+            attempt=attempt,
+            failures=head[4] + 1,
             claimed_at=self._database.clock.wall(),
             kind=DeliveryKind(head[2]),
         )
@@ -243,25 +244,24 @@ class Claims:
         members: list[Record],
         place: Place,
         user: Any,
-    ) -> tuple[int, str]:
+    ) -> tuple[int, str, int]:
         head = members[0]
         now = self._database.clock.wall()
         if head[5] is not None:
-            reply = self._again.run(tx, b_turn=head[5], b_epoch=epoch, b_attempt=head[4] + 1).scalar_one()
+            reply, attempt = self._again.run(tx, b_turn=head[5], b_epoch=epoch).one()
             self._chat.write_reply(tx, ReplyWrite(reply, "", MessageState.STREAMING, epoch, 0, now))
-            return head[5], reply
+            return head[5], reply, attempt
         turn = self._begin.run(
             tx,
             b_orchestrator=orchestrator,
             b_conversation=conversation,
             b_requester=head[1],
             b_epoch=epoch,
-            b_attempt=head[4] + 1,
         ).scalar_one()
         draft = ReplyDraft(str(orchestrator), str(user), place, members[-1][3], epoch, now)
         reply = self._chat.open_reply(tx, draft)
         self._reply.run(tx, b_turn=turn, b_reply=reply)
-        return turn, reply
+        return turn, reply, 1
 
 
 def _membership(waiting: Sequence[Record], head_id: int) -> list[Record]:

@@ -33,6 +33,12 @@ def listen(session: scoped_session[Session]) -> None:
         _listen(session)
 
 
+def made_by(scoped: scoped_session[Session], session: Session) -> bool:
+    """Whether `session` comes from this scoped session, which is heard as a whole."""
+    maker: Any = scoped.session_factory
+    return isinstance(session, getattr(maker, "class_", ()))
+
+
 def after_commit(session: Session, effect: Callable[[], None], *, heard: bool) -> None:
     """Run `effect` once the session's outermost transaction is committed. It must not use the session.
 

@@ -138,6 +138,10 @@ class Inbox:
         tx = session.connection()
         if self._sqlite:
             begin_immediate(tx, self._gate)
+        return self.accept_in(tx, arrivals)
+
+    def accept_in(self, tx: Connection, arrivals: Sequence[Arrival]) -> list[Accepted]:
+        """The same in a transaction that may already write."""
         ordered = sorted(arrivals, key=lambda one: (int(one.orchestrator_id), one.dedupe_key))
         return [self._accept_one(tx, arrival) for arrival in ordered]
 

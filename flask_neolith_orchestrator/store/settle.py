@@ -117,6 +117,9 @@ class Settle:
         self._forgive = database.prepare(
             update(d).where(d.c.id == bindparam("b_head"), d.c.attempts > 0).values(attempts=d.c.attempts - 1)
         )
+        self._alone = database.prepare(
+            update(d).where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head")).values(turn_id=None)
+        )
         self._turn = database.prepare(self._turn_statement(t))
         self._tally = database.prepare(
             update(w)
@@ -167,7 +170,7 @@ class Settle:
         return outcome, ended
 
     def _last_look(self, tx: Connection, claim: Claim, outcome: Outcome) -> Outcome:
-        if outcome.fate is Fate.RETRY and outcome.punished and claim.attempt >= self._max_attempts:
+        if outcome.fate is Fate.RETRY and outcome.punished and claim.failures >= self._max_attempts:
             text = outcome.text or "I could not answer this: it went wrong too often."
             return replace(outcome, fate=Fate.FAILED, text=text)
         if not claim.messages:
@@ -203,7 +206,9 @@ class Settle:
 
     def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
         self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall() + outcome.delay)
-        if not outcome.punished:
+        if outcome.punished:  # the next attempt takes the head alone: it may be what goes wrong
+            self._alone.run(tx, b_turn=int(claim.turn_id), b_head=int(claim.deliveries[0]))
+        else:
             self._forgive.run(tx, b_head=int(claim.deliveries[0]))
 
     def _write_turn(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:

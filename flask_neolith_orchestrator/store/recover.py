@@ -1,0 +1,145 @@
+"""What a dead process left behind is handed back: its turns interrupted, its deliveries waiting again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
+from ..core.types import MessageState, Place
+from .database import Database
+from .leases import Leases, Orphan
+from .models import Models
+from .settle import Ended, ended_rows
+
+DEAD_LETTER = "I could not answer this: every attempt broke off. Somebody who looks after me can try it again."
+EXPIRED = "This waited too long for an answer, so I left it. Please ask me again if it still matters."
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery changed: whose turn, which answer's row, which deliveries ended by it."""
+
+    orchestrator_id: str
+    turn_id: str | None
+    reply_id: str | None
+    ended: tuple[Ended, ...] = ()
+
+
+class Recovery:
+    """Ends turns that nobody works on any more. Lifetime: app, in one process."""
+
+    def __init__(
+        self, models: Models, database: Database, chat: ChatStore, leases: Leases, *, max_attempts: int
+    ) -> None:
+        self._database = database
+        self._chat = chat
+        self._leases = leases
+        self._max_attempts = max_attempts
+        self._d = models.table("Delivery")
+        self._c = models.table("Conversation")
+        self._t = models.table("Turn")
+
+    def take_over(self, orphan: Orphan) -> Recovered | None:
+        """Hand an orphan's turn back, in one transaction; None if somebody else did, or its owner came back.
+
+        The next attempt takes the head alone, so that one poison message does not bury its neighbours. Raises
+        LostRace where the owner renewed meanwhile.
+        """
+        with self._database.write() as tx:
+            if not self._leases.release(tx, orphan):
+                return None
+            head = tx.execute(
+                select(self._d.c.id, self._d.c.attempts)
+                .where(self._d.c.turn_id == orphan.turn_id, self._d.c.state == "running")
+                .order_by(self._d.c.id)
+            ).first()
+            ended = self._hand_back(tx, orphan, head) if head is not None else []
+            dead = bool(ended)
+            reply = self._end_turn(tx, orphan, dead=dead)
+            return Recovered(str(orphan.orchestrator_id), str(orphan.turn_id), reply, tuple(ended))
+
+    def _hand_back(self, tx: Connection, orphan: Orphan, head: tuple[int, int]) -> list[Ended]:
+        d = self._d
+        mine = (d.c.turn_id == orphan.turn_id, d.c.state == "running")
+        tx.execute(update(d).where(*mine, d.c.id != head[0]).values(state="waiting", turn_id=None))
+        if head[1] < self._max_attempts:
+            tx.execute(update(d).where(*mine).values(state="waiting"))
+            return []
+        rows = tx.execute(
+            update(d)
+            .where(*mine)
+            .values(state="failed", ended_at=self._database.clock.wall(), outcome="dead-letter")
+            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
+        )
+        return ended_rows(rows)
+
+    def _end_turn(self, tx: Connection, orphan: Orphan, *, dead: bool) -> str | None:
+        t = self._t
+        now = self._database.clock.wall()
+        state = "failed" if dead else "interrupted"
+        row = tx.execute(
+            update(t)
+            .where(t.c.id == orphan.turn_id, t.c.epoch == orphan.epoch)
+            .values(state=state, ended_at=now, error_kind="process-died")
+            .returning(t.c.reply_id)
+        ).first()
+        if row is None or row[0] is None:
+            return None
+        shown = MessageState.FAILED if dead else MessageState.INTERRUPTED
+        write = ReplyWrite(row[0], DEAD_LETTER if dead else None, shown, orphan.epoch + 1, 0, now)
+        self._chat.write_reply(tx, write)
+        return str(row[0])
+
+    def expire(self, delivery_id: str) -> Recovered | None:
+        """End a delivery that waited too long, with a short notice; None if it waits no more."""
+        d, c = self._d, self._c
+        now = self._database.clock.wall()
+        with self._database.write() as tx:
+            row = tx.execute(
+                update(d)
+                .where(d.c.id == int(delivery_id), d.c.state == "waiting")
+                .values(state="expired", ended_at=now, outcome="too-old")
+                .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome, d.c.turn_id, d.c.message_id)
+            ).first()
+            if row is None:
+                return None
+            place = tx.execute(
+                select(c.c.channel_id, c.c.thread_id, c.c.is_dm, c.c.epoch)
+                .join(d, d.c.conversation_id == c.c.id)
+                .where(d.c.id == row[0])
+            ).one()
+            reply = self._expired_reply(tx, row[4], str(row[1]), row[5], place)
+            ended = tuple(ended_rows([row[:4]]))
+            return Recovered(str(row[1]), None if row[4] is None else str(row[4]), reply, ended)
+
+    def _expired_reply(
+        self,
+        tx: Connection,
+        turn_id: int | None,
+        orchestrator_id: str,
+        message_id: str | None,
+        place: tuple[object, ...],
+    ) -> str | None:
+        now = self._database.clock.wall()
+        channel, thread, is_dm, epoch = place
+        if turn_id is not None:
+            t = self._t
+            row = tx.execute(
+                update(t)
+                .where(t.c.id == turn_id, t.c.state == "interrupted")
+                .values(state="failed", ended_at=now, error_kind="too-old")
+                .returning(t.c.reply_id)
+            ).first()
+            if row is None:
+                return None
+            reply = str(row[0])
+        elif message_id is not None and not self._chat.present(tx, [message_id]):
+            return None
+        else:
+            at = Place(str(channel), None if thread is None else str(thread), bool(is_dm))
+            reply = self._chat.open_reply(tx, ReplyDraft(orchestrator_id, "", at, message_id, 0, now))
+        write = ReplyWrite(reply, EXPIRED, MessageState.FAILED, int(str(epoch)) + 1, 0, now, "too-old")
+        self._chat.write_reply(tx, write)
+        return reply

@@ -1,0 +1,78 @@
+"""Everything the store offers, in one hand. Lifetime: app, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.ports import ChatStore
+from ..settings import Settings
+from .chat import BundledChat
+from .claims import Claims
+from .daemons import Daemons
+from .database import Database
+from .inbox import Inbox
+from .leases import Leases
+from .logins import Logins
+from .models import Models
+from .nodes import Nodes
+from .people import People
+from .recover import Recovery
+from .settle import Settle
+from .turns import Turns
+from .views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The parts of the store, wired to one database."""
+
+    models: Models
+    database: Database
+    people: People
+    views: Views
+    chat: ChatStore
+    inbox: Inbox
+    claims: Claims
+    leases: Leases
+    settle: Settle
+    recovery: Recovery
+    turns: Turns
+    daemons: Daemons
+    logins: Logins
+    nodes: Nodes
+
+
+def make_stores(
+    models: Models,
+    database: Database,
+    settings: Settings,
+    people: People,
+    *,
+    to_html: Callable[[str], str],
+    state_dir: Path | None,
+    chat: ChatStore | None = None,
+) -> Stores:
+    """Wire the store's parts; `chat` is the host's own ChatStore, or None for the bundled one."""
+    views = Views(models, people, to_html)
+    chat = chat or BundledChat(models, database, people, views)
+    lease = settings.lease / 1000
+    nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
+    leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
+    return Stores(
+        models=models,
+        database=database,
+        people=people,
+        views=views,
+        chat=chat,
+        inbox=Inbox(models, database, max_queue=settings.max_queue),
+        claims=Claims(models, database, chat, node_id=nodes.id, lease=lease),
+        leases=leases,
+        settle=Settle(models, database, chat, max_attempts=settings.max_attempts),
+        recovery=Recovery(models, database, chat, leases, max_attempts=settings.max_attempts),
+        turns=Turns(models, database, chat),
+        daemons=Daemons(models, database),
+        logins=Logins(models, database),
+        nodes=nodes,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .fake_claude_server import FakeClaude, Request
-from .fake_claude_steps import Step, drop, error, silence, stream_error, text, thinking, tool, truncate
+from .fake_claude_steps import Step, drop, error, raw, silence, stream_error, text, thinking, tool, truncate
 
 __all__ = [
     "FakeClaude",
@@ -11,6 +11,7 @@ __all__ = [
     "Step",
     "drop",
     "error",
+    "raw",
     "silence",
     "stream_error",
     "text",

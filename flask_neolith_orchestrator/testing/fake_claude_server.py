@@ -47,7 +47,7 @@ class FakeClaude:
         self._requests: list[Request] = []
         self._script: deque[Step] = deque()
         self._responder: Responder | None = None
-        self._open = self._cut = 0
+        self._open = self._cut = self._accepted = 0
         self._stopping = False
         self._ids = itertools.count(1)
         self._connections: set[socket.socket] = set()
@@ -88,6 +88,12 @@ class FakeClaude:
         """How many answers were cut short by their client."""
         with self._changed:
             return self._cut
+
+    @property
+    def accepted_connections(self) -> int:
+        """How many connections clients have made so far; one that is kept and used again counts once."""
+        with self._changed:
+            return self._accepted
 
     def wait_for_request(self, n: int = 1, timeout: float = 5.0) -> Request:
         """The `n`-th POST, counted from 1. Raises TimeoutError after `timeout` seconds."""
@@ -137,6 +143,7 @@ class FakeClaude:
         """See `fake_claude_wire.Host`."""
         with self._changed:
             self._connections.add(connection)
+            self._accepted += 1
             if self._stopping:
                 _shut(connection)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["message", "http_error", "stream_error", "drop", "truncate", "silence"]
+Kind = Literal["message", "http_error", "stream_error", "drop", "truncate", "silence", "raw"]
 
 ERROR_TYPES: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -46,6 +46,7 @@ class Step:
     gap: float = 0.0
     piece: int = 6
     usage: Mapping[str, int] = field(default_factory=dict)
+    body: str = ""
 
 
 def text(*parts: str, **options: Any) -> Step:
@@ -99,6 +100,11 @@ def silence(after: int = 0, say: str = "half an answer", before_headers: bool = 
     With `before_headers` not even the headers of the answer are sent.
     """
     return Step("silence", after=after, before_headers=before_headers, blocks=_say(say), **options)
+
+
+def raw(body: str, content_type: str = "text/html", status: int = 200, **options: Any) -> Step:
+    """What a proxy or a captive portal answers in place of the API."""
+    return Step("raw", body=body, status=status, headers={"content-type": content_type}, **options)
 
 
 def _say(words: str) -> tuple[Mapping[str, Any], ...]:

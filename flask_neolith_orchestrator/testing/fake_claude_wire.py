@@ -144,6 +144,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._send_error(step.status, "scripted", step.details, step.headers)
         if step.kind == "silence" and step.before_headers:
             return self._pause(None)
+        if step.kind == "raw":
+            return self._send(step.status, step.body.encode(), step.headers)
+        return self._write(step, request)
+
+    def _write(self, step: Step, request: Mapping[str, Any]) -> None:
         message = self._message(step, request)
         if not request.get("stream"):
             return self._send_json(200, message)
@@ -212,9 +217,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send_json(self, status: int, payload: object, headers: Mapping[str, str] | None = None) -> None:
-        data = json.dumps(payload).encode()
-        length = {"content-type": "application/json", "content-length": str(len(data))}
-        self._headers(status, {**length, **(headers or {})})
+        kind = {"content-type": "application/json"}
+        self._send(status, json.dumps(payload).encode(), {**kind, **(headers or {})})
+
+    def _send(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
+        self._headers(status, {"content-length": str(len(data)), **headers})
         self.wfile.write(data)
 
     def _send_error(

@@ -21,6 +21,7 @@ from flask_neolith_orchestrator.testing import (
     FakeClaude,
     drop,
     error,
+    raw,
     silence,
     stream_error,
     text,
@@ -148,6 +149,25 @@ def test_a_truncated_stream_ends_cleanly_without_a_stop(api: FakeClaude) -> None
     assert status == 200
     assert "message_stop" not in event_names(body)
     assert len(event_names(body)) == 4
+
+
+def test_a_raw_answer_is_what_was_given(api: FakeClaude) -> None:
+    """`raw` stands for whatever else may sit between us and the API."""
+    api.script(raw("<p>Please log in</p>", status=503))
+    status, body, headers = post(api, ASK)
+    assert (status, body, headers["content-type"]) == (503, "<p>Please log in</p>", "text/html")
+
+
+def test_connections_are_counted(api: FakeClaude) -> None:
+    """A kept connection counts once, a new one again."""
+    connection = connect(api.url)
+    for _ in range(2):
+        connection.request("POST", "/v1/messages", json.dumps(ASK), HEADERS)
+        connection.getresponse().read()
+    connection.close()
+    assert api.accepted_connections == 1
+    post(api, ASK)
+    assert api.accepted_connections == 2
 
 
 def test_a_drop_breaks_the_body(api: FakeClaude) -> None:

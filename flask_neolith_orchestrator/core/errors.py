@@ -20,6 +20,7 @@ NeolithError
  +-- ModelError                what a model provider did instead of answering
  |    +-- ModelUnavailable     passing: overloaded, limited, unreachable, silent
  |    +-- ModelInterrupted     the stream broke after it had begun
+ |    |    +-- EmptyAnswer     it ended properly and said nothing
  |    +-- ModelRejected        permanent: bad key, bad request, unknown model
  +-- RequestError              what a caller asked for and cannot have
       +-- NotFound
@@ -141,6 +142,10 @@ class ModelUnavailable(ModelError):
 
 class ModelInterrupted(ModelError):
     """The model's answer broke off in the middle. The answer is tried again later."""
+
+
+class EmptyAnswer(ModelInterrupted):
+    """The model gave an empty answer. The answer is tried again later, and this attempt counts."""
 
 
 class ModelRejected(ModelError):

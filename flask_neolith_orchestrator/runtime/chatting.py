@@ -1,0 +1,267 @@
+"""The bundled chat, host side: what people and orchestrators do with messages, in the host's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.cancel import StopReason
+from ..core.errors import Conflict, Forbidden, NotFound
+from ..store.messages import Draft, Stored
+from ..store.rooms import Room
+from ..store.settle import Ended
+from ..store.turns import Stopped, StopResult, Target
+from . import chat_input
+from .chat_rooms import ChatRooms
+from .reception import Heard
+
+MOST_EMOJI = 50
+"""Different emoji on one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What became of a post: the message as the wire shows it; `fresh` is False if it had been sent before."""
+
+    message: dict[str, Any]
+    fresh: bool
+
+
+class Chat(ChatRooms):
+    """Channels and messages, kept in our own tables. Lifetime: app, in one process; safe for all threads.
+
+    Every method takes the id of the user who acts, checks what that user may do, and works in the host's session
+    without committing: what it tells (Socket.IO events, the daemons' bell) goes out after the host's commit.
+    It raises NotFound for what the user may not see, Forbidden, Conflict, and Invalid for input that cannot be used.
+    """
+
+    def post(
+        self,
+        author_id: str,
+        channel_id: str,
+        content: str,
+        *,
+        thread_id: str | None = None,
+        client_id: str | None = None,
+        reply_to_id: str | None = None,
+    ) -> Posted:
+        """Store a message and accept the work of everybody it wakes. Members only.
+
+        `thread_id` is a message on the channel's main line (of a reply, its thread is meant). The same `client_id`
+        twice is the same message, and wakes nobody twice.
+        """
+        text = chat_input.content(content, self._parts.settings.max_message_length)
+        client = chat_input.client_id(client_id)
+        tx = self._reading()
+        room = self._room(tx, author_id, channel_id)
+        if room.kind == "external":
+            raise Conflict("This channel belongs to the app's own chat; post there.")
+        root = None if thread_id is None else self._thread(tx, room, thread_id, "thread")
+        replied = None if reply_to_id is None else self._within(tx, room, reply_to_id, "message to reply to")
+        draft = Draft(
+            channel_id=room.id,
+            author_id=author_id,
+            content=text,
+            at=self._now(),
+            thread_id=None if root is None else root.id,
+            reply_to_id=None if replied is None else replied.id,
+            client_id=client,
+        )
+        tx = self._writing()
+        message_id, fresh = self._parts.messages.add(tx, draft)
+        shown = self._parts.messages.view(tx, message_id)
+        if fresh:
+            # told before the bell rings, so that no browser sees an answer before its question
+            self._tell("message", room.id, {"message": shown})
+            self._tell_root(tx, shown)
+            heard = self._heard(shown, room, text, self._addressee(tx, room, replied))
+            self._parts.reception.receive(self._parts.session(), heard)
+        return Posted(shown, fresh)
+
+    def edit(self, actor: str, message_id: str, content: str) -> dict[str, Any]:
+        """Change one's own message. An added mention wakes, once; any other edit wakes nobody."""
+        text = chat_input.content(content, self._parts.settings.max_message_length)
+        tx = self._reading()
+        before, room = self._message(tx, actor, message_id)
+        if before.author_id != actor:
+            raise Forbidden("Only its author may edit a message.")
+        if before.content == text and not before.deleted:
+            return self._parts.messages.view(tx, before.id)
+        tx = self._writing()
+        if not self._parts.messages.edit(tx, before.id, text, self._now()):
+            raise Conflict("A message that is deleted or still being written cannot be edited.")
+        shown = self._parts.messages.view(tx, before.id)
+        self._tell("message:updated", room.id, {"message": shown})
+        heard = self._heard(shown, room, text, None)
+        self._parts.reception.edited(self._parts.session(), heard, before.content)
+        return shown
+
+    def delete(self, actor: str, message_id: str) -> dict[str, Any]:
+        """Delete one's own message, or any one in a channel of an organization one manages. Harmless twice.
+
+        What waits for an answer to it, or to anything in the thread it began, is cancelled; an answer that is
+        being written to it, or that is itself deleted, ends.
+        """
+        tx = self._reading()
+        found, room = self._message(tx, actor, message_id)
+        managed = found.author_id == actor or (room.organization_id and self.can_manage(actor, room.organization_id))
+        if not managed:
+            raise Forbidden("Only its author, or an owner or admin of the organization, may delete a message.")
+        tx = self._writing()
+        fresh = self._parts.messages.delete(tx, found.id, self._now())
+        shown = self._parts.messages.view(tx, found.id)
+        if fresh:
+            self._cancel_work(tx, found)
+            self._tell("message:deleted", room.id, {"messageId": found.id, "channelId": room.id})
+            self._tell_root(tx, shown)
+        return shown
+
+    def react(self, actor: str, message_id: str, emoji: str) -> dict[str, Any]:
+        """Put an emoji on a message; harmless twice."""
+        emoji = chat_input.emoji(emoji)
+        found, room = self._message(self._reading(), actor, message_id)
+        if found.deleted:
+            raise Conflict("This message has been deleted.")
+        tx = self._writing()
+        if self._parts.messages.other_emoji(tx, found.id, emoji) >= MOST_EMOJI:
+            raise Conflict(f"A message can have {MOST_EMOJI} different emoji at most.")
+        changed = self._parts.messages.react(tx, found.id, actor, emoji, self._now())
+        return self._tell_reactions(tx, found, room, changed=changed)
+
+    def unreact(self, actor: str, message_id: str, emoji: str) -> dict[str, Any]:
+        """Take one's own emoji from a message; harmless twice."""
+        emoji = chat_input.emoji(emoji)
+        found, room = self._message(self._reading(), actor, message_id)
+        tx = self._writing()
+        changed = self._parts.messages.unreact(tx, found.id, actor, emoji)
+        return self._tell_reactions(tx, found, room, changed=changed)
+
+    def messages(
+        self, actor: str, channel_id: str, *, thread_id: str | None = None, before: str | None = None, limit: int = 50
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """The newest messages of a main line, or of a thread with its root, oldest first, at most 200.
+
+        The second value is what to give as `before` for the page of older ones, or None. Deleted messages are
+        there without their content.
+        """
+        before, limit = chat_input.cursor(before), chat_input.page_size(limit)
+        tx = self._reading()
+        room = self._room(tx, actor, channel_id)
+        root = None if thread_id is None else self._root_of(self._find(tx, room, thread_id, "thread"))
+        return self._parts.messages.page(tx, room.id, root, before=before, limit=limit)
+
+    def message(self, actor: str, message_id: str) -> dict[str, Any]:
+        """One message of a channel the actor is in."""
+        tx = self._reading()
+        return self._parts.messages.view(tx, self._message(tx, actor, message_id)[0].id)
+
+    def stop(self, actor: str, message_id: str) -> dict[str, Any]:
+        """Stop an answer, by its own id or its question's: {state, message}. Only for the person who asked.
+
+        `state` is stopping (it is being written and ends now), stopped (it had not begun, or waited to be tried
+        again) or over (there is nothing to stop); `message` is the answer, or None if there is none.
+        """
+        tx = self._reading()
+        found, room = self._message(tx, actor, message_id)
+        targets = self._parts.turns.targets(tx, found.id)
+        if any(target.requester_id != actor for target in targets):
+            raise Forbidden("Only the person who asked may stop the answer.")
+        if not targets:
+            return {"state": "over", "message": None}
+        tx = self._writing()
+        results = [self._stop(tx, found.id, target) for target in targets]
+        self._after_stop(tx, room, results)
+        states = {result.found for result in results}
+        state = "stopping" if Stopped.RUNNING in states else "stopped" if Stopped.WAITING in states else "over"
+        replies = [result.reply_id for result in results if result.reply_id is not None]
+        return {"state": state, "message": self._parts.messages.view(tx, replies[-1]) if replies else None}
+
+    def _stop(self, tx: Any, message_id: str, target: Target) -> StopResult:
+        result = self._parts.turns.stop(tx, target, StopReason.PERSON)
+        if result.found is Stopped.OVER and target.turn_id is None:  # perhaps claimed since it was looked at
+            for now in self._parts.turns.targets(tx, message_id):
+                if now.orchestrator_id == target.orchestrator_id and now.turn_id is not None:
+                    return self._parts.turns.stop(tx, now, StopReason.PERSON)
+        return result
+
+    def _find(self, tx: Any, room: Room, message_id: object, what: str) -> Stored:
+        found = self._parts.messages.get(tx, chat_input.row_id(message_id, f"{what} in this channel"))
+        if found is None or found.channel_id != room.id:
+            raise NotFound(f"There is no such {what} in this channel.")
+        return found
+
+    def _within(self, tx: Any, room: Room, message_id: object, what: str) -> Stored:
+        found = self._find(tx, room, message_id, what)
+        if found.deleted:
+            raise Conflict(f"This {what} has been deleted.")
+        return found
+
+    def _root_of(self, message: Stored) -> str:
+        return message.thread_id or message.id
+
+    def _thread(self, tx: Any, room: Room, message_id: object, what: str) -> Stored:
+        found = self._find(tx, room, message_id, what)
+        return self._within(tx, room, self._root_of(found), what)
+
+    def _heard(self, shown: dict[str, Any], room: Room, text: str, reply_to_author_id: str | None) -> Heard:
+        author = shown["author"]
+        return Heard(
+            message_id=shown["id"],
+            channel_id=room.id,
+            thread_id=shown["threadId"],
+            content=text,
+            author_id=author["id"],
+            author_is_orchestrator=author["isOrchestrator"],
+            is_dm=room.is_dm,
+            reply_to_author_id=reply_to_author_id,
+        )
+
+    def _addressee(self, tx: Any, room: Room, replied: Stored | None) -> str | None:
+        # in a channel a reply to a person wakes nobody: saying so here saves the look at all members
+        author = None if replied is None else replied.author_id
+        if author is None or room.is_dm:
+            return author
+        return author if self._parts.people.orchestrator_id(tx, author) is not None else None
+
+    def _tell_root(self, tx: Any, shown: dict[str, Any]) -> None:
+        root = shown["threadId"]
+        if root is not None:
+            payload = {"message": self._parts.messages.view(tx, root)}
+            self._tell("message:updated", shown["channelId"], payload)
+
+    def _tell_reactions(self, tx: Any, found: Stored, room: Room, *, changed: bool) -> dict[str, Any]:
+        shown = self._parts.messages.view(tx, found.id)
+        if changed:
+            payload = {"messageId": found.id, "channelId": room.id, "reactions": shown["reactions"]}
+            self._tell("reaction", room.id, payload)
+        return shown
+
+    def _cancel_work(self, tx: Any, deleted: Stored) -> None:
+        questions = [deleted.id]
+        if deleted.thread_id is None:
+            questions += self._parts.messages.open_questions(tx, deleted.id)
+        ended, turns = self._parts.turns.question_deleted(tx, questions)
+        self._after_end(ended, turns, StopReason.DELETED)
+        # an answer that is taken away while it is written ends as if stopped: its question is still there
+        for target in self._parts.turns.targets(tx, deleted.id) if deleted.state != "final" else ():
+            result = self._parts.turns.stop(tx, target, StopReason.PERSON)
+            running = [result.turn_id] if result.found is Stopped.RUNNING and result.turn_id else []
+            self._after_end(result.ended, running, StopReason.PERSON)
+
+    def _after_stop(self, tx: Any, room: Room, results: Sequence[StopResult]) -> None:
+        for result in results:
+            running = [result.turn_id] if result.found is Stopped.RUNNING and result.turn_id else []
+            self._after_end(result.ended, running, StopReason.PERSON)
+            if result.found is Stopped.WAITING and result.reply_id is not None:
+                self._tell("message:done", room.id, {"message": self._parts.messages.view(tx, result.reply_id)})
+
+    def _after_end(self, ended: Sequence[Ended], turn_ids: Sequence[str], reason: StopReason) -> None:
+        def effect() -> None:
+            if ended:
+                self._parts.ended(ended)
+            for turn_id in turn_ids:
+                self._parts.cancel_turn(turn_id, reason)
+
+        if ended or turn_ids:
+            self._after_commit(effect)

@@ -1,0 +1,111 @@
+"""Organizations and orchestrators, for seeds, commands and the host's own code: no rights are asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..core.errors import Conflict, Invalid, NotFound
+from ..store import host
+from ..store.database import Database
+from ..store.organizations import NewOrchestrator, Organizations
+from ..store.people import People
+from ..store.rooms import Rooms
+from . import chat_input
+
+ROLES: Final = ("owner", "admin", "member")
+"""What somebody can be in an organization; owners and admins manage it."""
+
+
+class Directory:
+    """Makes organizations and orchestrators. Lifetime: app, in one process; safe for all threads.
+
+    It works in the host's session without committing, raises NotFound, Conflict and Invalid, and is not for
+    requests of people: whoever calls it decides who may.
+    """
+
+    def __init__(
+        self,
+        session: Callable[[], Any],
+        database: Database,
+        people: People,
+        rooms: Rooms,
+        organizations: Organizations,
+    ) -> None:
+        self._session = session
+        self._database = database
+        self._people = people
+        self._rooms = rooms
+        self._organizations = organizations
+
+    def create_organization(self, name: str, slug: str) -> str:
+        """Make an organization; returns its id. `slug` is lower case letters, digits and hyphens, and unique."""
+        name = chat_input.label("name", name, 200, least=1)
+        slug = chat_input.slug(slug)
+        made = self._organizations.create(host.writing(self._session(), self._database), name, slug)
+        if made is None:
+            raise Conflict(f"There is an organization with the slug {slug} already.")
+        return made
+
+    def add_to_organization(self, organization_id: str, user_id: str, role: str = "member") -> None:
+        """Make a user a member as owner, admin or member; a member already gets this role."""
+        if role not in ROLES:
+            raise Invalid(f"role must be one of {', '.join(ROLES)}.")
+        tx = host.reading(self._session())
+        organization = self._organization(tx, organization_id)
+        self._user(tx, user_id)
+        self._organizations.put_member(host.writing(self._session(), self._database), organization, user_id, role)
+
+    def create_orchestrator(
+        self,
+        user_id: str,
+        organization_id: str,
+        handle: str,
+        *,
+        role: str = "",
+        discipline: str = "",
+        capabilities: Sequence[str] = (),
+        daemon_endpoint: str | None = None,
+    ) -> str:
+        """Make a user who has `is_orchestrator` set an orchestrator; returns the orchestrator's id.
+
+        `handle` is what people mention, compared without case and unique in the organization. `daemon_endpoint`
+        is only stored. Raises Invalid if the user is not flagged: that is the host's decision.
+        """
+        folded = chat_input.handle(handle)
+        tx = host.reading(self._session())
+        new = NewOrchestrator(
+            user_id=user_id,
+            organization_id=self._organization(tx, organization_id),
+            handle=folded,
+            role=chat_input.label("role", role, 200),
+            discipline=chat_input.label("discipline", discipline, 200),
+            capabilities=_capabilities(capabilities),
+            daemon_endpoint=None if daemon_endpoint is None else chat_input.label("endpoint", daemon_endpoint, 500),
+        )
+        if not self._user(tx, user_id).is_orchestrator:
+            raise Invalid("This user is not flagged as an orchestrator: set is_orchestrator first.")
+        if self._people.orchestrator_id(tx, user_id) is not None:
+            raise Conflict("This user is an orchestrator already.")
+        made = self._organizations.create_orchestrator(host.writing(self._session(), self._database), new)
+        if made is None:
+            raise Conflict(f"The handle {new.handle} is taken in this organization.")
+        return made
+
+    def _organization(self, tx: Any, organization_id: str) -> str:
+        found = chat_input.row_id(organization_id, "organization")
+        if not self._organizations.exists(tx, found):
+            raise NotFound("There is no such organization.")
+        return found
+
+    def _user(self, tx: Any, user_id: str) -> Any:
+        user = self._people.users(tx, [self._rooms.key(user_id)]).values()
+        if not user:
+            raise NotFound("There is no such user.")
+        return next(iter(user))
+
+
+def _capabilities(value: object) -> list[str]:
+    if not isinstance(value, (list, tuple)) or len(value) > 100:
+        raise Invalid("capabilities must be a list of at most 100 words.")
+    return [chat_input.label("capabilities", one, 100, least=1) for one in value]

@@ -1,0 +1,174 @@
+"""Messages and reactions as people write them, on a transaction the caller brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, String, and_, cast, delete, func, or_, select, update
+
+from .database import Database
+from .inbox import insert_into
+from .models import Models
+from .views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message to be stored. `author_id` is a user id, the other ids are ours; `at` is epoch seconds."""
+
+    channel_id: str
+    author_id: str
+    content: str
+    at: float
+    thread_id: str | None = None
+    reply_to_id: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What must be known of a message before somebody changes it or answers it."""
+
+    id: str
+    channel_id: str
+    thread_id: str | None
+    author_id: str | None
+    content: str
+    state: str
+    deleted: bool
+
+
+class Messages:
+    """Reads and writes messages. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, models: Models, database: Database, views: Views) -> None:
+        self._models = models
+        self._dialect = database.dialect
+        self._views = views
+        self._m = models.table("Message")
+        self._r = models.table("Reaction")
+        self._d = models.table("Delivery")
+
+    def add(self, tx: Connection, draft: Draft) -> tuple[str, bool]:
+        """Store a message; (id, True), or (id, False) if its author has sent this `client_id` here before."""
+        m = self._m
+        author = self._models.parse_user_id(draft.author_id)
+        statement = insert_into(m, self._dialect).values(
+            channel_id=int(draft.channel_id),
+            author_id=author,
+            parent_id=_key(draft.thread_id),
+            reply_to_id=_key(draft.reply_to_id),
+            content=draft.content,
+            client_id=draft.client_id,
+            created_at=draft.at,
+        )
+        made = tx.execute(statement.on_conflict_do_nothing().returning(m.c.id)).scalar()
+        if made is not None:
+            return str(made), True
+        sent = select(m.c.id).where(
+            m.c.channel_id == int(draft.channel_id), m.c.author_id == author, m.c.client_id == draft.client_id
+        )
+        return str(tx.execute(sent).scalar_one()), False
+
+    def get(self, tx: Connection, message_id: str) -> Stored | None:
+        """A message, deleted or not."""
+        row = tx.execute(select(self._m).where(self._m.c.id == int(message_id))).first()
+        return None if row is None else _stored(row)
+
+    def edit(self, tx: Connection, message_id: str, content: str, at: float) -> bool:
+        """Change the text; False if the message is deleted, or still being written."""
+        m = self._m
+        changed = tx.execute(
+            update(m)
+            .where(m.c.id == int(message_id), m.c.deleted_at.is_(None), m.c.state != "streaming")
+            .values(content=content, edited_at=at)
+        )
+        return bool(changed.rowcount)
+
+    def delete(self, tx: Connection, message_id: str, at: float) -> bool:
+        """Take the text and the reactions away and leave the empty row; False if it was deleted before."""
+        m, r = self._m, self._r
+        changed = tx.execute(
+            update(m)
+            .where(m.c.id == int(message_id), m.c.deleted_at.is_(None))
+            .values(content="", notice=None, state="final", deleted_at=at)
+        )
+        if changed.rowcount:
+            tx.execute(delete(r).where(r.c.message_id == int(message_id)))
+        return bool(changed.rowcount)
+
+    def open_questions(self, tx: Connection, root_id: str) -> list[str]:
+        """The messages of a thread, its root left out, that somebody still has to answer."""
+        m, d = self._m, self._d
+        rows = tx.execute(
+            select(m.c.id)
+            .join(d, d.c.message_id == cast(m.c.id, String))
+            .where(m.c.parent_id == int(root_id), d.c.state.in_(("waiting", "running")))
+            .distinct()
+        )
+        return [str(row[0]) for row in rows]
+
+    def view(self, tx: Connection, message_id: str) -> dict[str, Any]:
+        """A message that is known to exist, as the wire shows it."""
+        return self._views.messages(tx, [message_id])[0]
+
+    def page(
+        self, tx: Connection, channel_id: str, root_id: str | None, *, before: str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """The newest `limit` messages of a main line, or of a thread with its root, oldest first.
+
+        Only those older than message `before`, where that is given. With them comes the next `before`, or None
+        if there is nothing older.
+        """
+        m = self._m
+        line = and_(m.c.channel_id == int(channel_id), m.c.parent_id == _key(root_id))
+        statement = select(m).where(line if root_id is None else or_(line, m.c.id == int(root_id)))
+        if before is not None:
+            statement = statement.where(m.c.id < int(before))
+        rows = tx.execute(statement.order_by(m.c.id.desc()).limit(limit + 1)).all()
+        shown: Sequence[Row[Any]] = rows[:limit][::-1]
+        return self._views.show(tx, shown), str(shown[0].id) if len(rows) > limit else None
+
+    def react(self, tx: Connection, message_id: str, user_id: str, emoji: str, at: float) -> bool:
+        """Add a reaction; False if it was there."""
+        r = self._r
+        statement = insert_into(r, self._dialect).values(
+            message_id=int(message_id), user_id=self._models.parse_user_id(user_id), emoji=emoji, created_at=at
+        )
+        return tx.execute(statement.on_conflict_do_nothing().returning(r.c.id)).scalar() is not None
+
+    def unreact(self, tx: Connection, message_id: str, user_id: str, emoji: str) -> bool:
+        """Take a reaction away; False if it was not there."""
+        r = self._r
+        gone = tx.execute(
+            delete(r).where(
+                r.c.message_id == int(message_id),
+                r.c.user_id == self._models.parse_user_id(user_id),
+                r.c.emoji == emoji,
+            )
+        )
+        return bool(gone.rowcount)
+
+    def other_emoji(self, tx: Connection, message_id: str, emoji: str) -> int:
+        """How many different emoji besides this one a message has."""
+        r = self._r
+        counted = select(func.count(r.c.emoji.distinct())).where(r.c.message_id == int(message_id), r.c.emoji != emoji)
+        return tx.execute(counted).scalar_one()
+
+
+def _key(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(
+        id=str(row.id),
+        channel_id=str(row.channel_id),
+        thread_id=None if row.parent_id is None else str(row.parent_id),
+        author_id=None if row.author_id is None else str(row.author_id),
+        content=row.content,
+        state=row.state,
+        deleted=row.deleted_at is not None,
+    )

@@ -183,7 +183,6 @@ class Wire(httpcore2.NetworkBackend):
         if closed:
             line.close()
             raise httpcore2.ConnectError("the client was closed meanwhile")
-        line.adopt(self.current)
         return line
 
     def forget(self, line: Line) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ..backends.scripted import ScriptedModel
 from .fake_claude_server import FakeClaude, Request
 from .fake_claude_steps import Step, drop, error, raw, silence, stream_error, text, thinking, tool, truncate
 
 __all__ = [
     "FakeClaude",
     "Request",
+    "ScriptedModel",
     "Step",
     "drop",
     "error",

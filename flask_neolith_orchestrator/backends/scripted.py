@@ -1,0 +1,118 @@
+"""The offline model: for trying things out without a key, and for tests that want to say what is answered."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ..core.cancel import Cancel
+from ..core.ports import ModelEvent, ModelRequest, ModelStop, TextDelta, ToolCall, UsageReport
+from ..core.types import Usage
+
+Part = str | ToolCall | Exception
+Reply = Part | Sequence[Part]
+
+REMEMBERED_REQUESTS = 1000
+QUOTED_CHARACTERS = 500
+CHARACTERS_PER_TOKEN = 4  # a rule of thumb; nothing is billed here
+
+_WORD = re.compile(r"\S+\s*|\s+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class ScriptedModel:
+    """The model port without a provider. Lifetime: app; used by many threads.
+
+    `delay` is in seconds before each word. `replies` says what to answer: a function of the request, called
+    on the thread that asks, or a series that is used up one by one. A reply is a text, a `ToolCall`, an
+    exception to raise, or several of them in order, such as ("half an ", ModelInterrupted()). Without a
+    reply the model says that it is the offline one and repeats the question.
+
+    `requests` holds the latest thousand requests, oldest first.
+    """
+
+    name = "scripted"
+
+    def __init__(
+        self, delay: float = 0.0, replies: Callable[[ModelRequest], Reply] | Iterable[Reply] | None = None
+    ) -> None:
+        self._delay = delay
+        self._lock = threading.Lock()
+        self._requests: deque[ModelRequest] = deque(maxlen=REMEMBERED_REQUESTS)
+        self._answer = replies if callable(replies) else None
+        self._replies = deque(() if replies is None or callable(replies) else replies)
+
+    @property
+    def requests(self) -> tuple[ModelRequest, ...]:
+        """What has been asked."""
+        with self._lock:
+            return tuple(self._requests)
+
+    def check(self) -> str | None:
+        """None: nothing is needed."""
+        return None
+
+    def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
+        """See `core.ports.Model`; usage is a rough estimate. Raises what the script says."""
+        cancel.check()
+        with self._lock:
+            self._requests.append(request)
+        prompt = request.system + "".join(message.content for message in request.messages)
+        yield UsageReport(Usage(input_tokens=_tokens(prompt)))
+        reason, said = "end_turn", 0
+        for part in self._parts(request):
+            if isinstance(part, Exception):
+                raise part
+            if isinstance(part, ToolCall):
+                reason = "tool_use"
+                yield part
+            else:
+                said += len(part)
+                yield from self._say(part, cancel)
+        cancel.check()
+        yield UsageReport(Usage(_tokens(prompt), _tokens("x" * said)))
+        yield ModelStop(reason, self.name)
+
+    def close(self) -> None:
+        """Nothing to give back. Safe twice."""
+
+    def _parts(self, request: ModelRequest) -> Sequence[Part]:
+        reply = self._answer(request) if self._answer else self._next(request)
+        return (reply,) if isinstance(reply, str | ToolCall | Exception) else reply
+
+    def _next(self, request: ModelRequest) -> Reply:
+        with self._lock:
+            if self._replies:
+                return self._replies.popleft()
+        return offline_answer(request)
+
+    def _say(self, text: str, cancel: Cancel) -> Iterator[TextDelta]:
+        for word in _WORD.findall(text):
+            if self._delay:
+                cancel.wait(self._delay)
+            cancel.check()
+            yield TextDelta(word)
+
+
+def offline_answer(request: ModelRequest) -> str:
+    """What the offline model says to a request: who it is, what it heard, and what to do about it."""
+    heard = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+    words = _clean(heard)
+    quote = "\n".join(f"> {line}".rstrip() for line in words.split("\n")) if words else "> (nothing)"
+    return (
+        "I am the **offline model**: no key for Claude is set, so nobody has thought about this answer.\n\n"
+        f"You said:\n\n{quote}\n\n"
+        "Set `ANTHROPIC_API_KEY` to talk to Claude."
+    )
+
+
+def _clean(text: str) -> str:
+    """`text` without what cannot be stored or sent (control characters, lone surrogates), and not too long."""
+    words = _CONTROL.sub("", text).encode("utf-8", "replace").decode("utf-8").strip()
+    return words if len(words) <= QUOTED_CHARACTERS else words[:QUOTED_CHARACTERS].rstrip() + " …"
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN)

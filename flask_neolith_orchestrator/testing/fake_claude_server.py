@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -39,10 +40,11 @@ class FakeClaude:
 
     Each POST /v1/messages that the real API would accept takes the next scripted step, else asks the
     responder set with `answer_with`, else answers "ok". Other requests get the real API's 400, 401 or 404
-    and use up no step. At its end all connections are closed and all threads joined.
+    and use up no step. With `tls`, a server side context, it speaks HTTPS. At its end all connections are
+    closed and all threads joined.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._changed = threading.Condition()
         self._requests: list[Request] = []
         self._script: deque[Step] = deque()
@@ -55,7 +57,9 @@ class FakeClaude:
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="fake-claude", daemon=True
         )
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
     # -- what a test does with it -------------------------------------------------------------------------
 

@@ -182,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _has_more(self) -> bool:
         """Whether the readable connection holds bytes; none means that the other side has closed it."""
-        return bool(self.connection.recv(1, socket.MSG_PEEK))
+        return bool(socket.socket.recv(self.connection, 1, socket.MSG_PEEK))  # below TLS, which cannot peek
 
     def _message(self, step: Step, request: Mapping[str, Any]) -> dict[str, Any]:
         content = [

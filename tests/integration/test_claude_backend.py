@@ -31,6 +31,7 @@ from flask_neolith_orchestrator.core.errors import (
     ModelUnavailable,
 )
 from flask_neolith_orchestrator.core.ports import (
+    Model,
     ModelEvent,
     ModelMessage,
     ModelRequest,
@@ -104,7 +105,7 @@ def ask(*lines: str, system: str = "You are Ada.", **options: Any) -> ModelReque
     return ModelRequest("claude-sonnet-5-5", system, messages, **options)
 
 
-def events(model: ClaudeModel, request: ModelRequest | None = None) -> list[ModelEvent]:
+def events(model: Model, request: ModelRequest | None = None) -> list[ModelEvent]:
     """All events of one call."""
     return list(model.stream(request or ask(), Cancel()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from flask_neolith_orchestrator.testing import FakeClaude, Step, drop, error, si
 
 PROMPT = 0.5  # seconds; what was measured is a thousandth
 
+CERTIFICATE = Path(__file__).with_name("tls_127_0_0_1.pem")  # for this test only, self-signed
 ASK = ModelRequest("claude-sonnet-5-5", "You are Ada.", (ModelMessage("user", "hi"),))
 
 
@@ -313,6 +316,57 @@ def test_a_stop_ends_the_tls_handshake() -> None:
             while server_side.recv(65536):
                 pass
         model.close()
+
+
+# -- TLS -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure_api() -> Iterator[FakeClaude]:
+    """A fake Claude that speaks HTTPS with a certificate of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with FakeClaude(tls=context) as server:
+        yield server
+
+
+@pytest.fixture
+def secure_model(secure_api: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClaudeModel]:
+    """A backend that trusts it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    backend = ClaudeModel("k", secure_api.url, read_timeout=60)
+    yield backend
+    backend.close()
+
+
+def test_https_connections_are_used_again(secure_api: FakeClaude, secure_model: ClaudeModel) -> None:
+    """The real API speaks TLS: it works through our connections, and they are kept."""
+    for _ in range(3):
+        assert isinstance(list(secure_model.stream(ASK, Cancel()))[-1], ModelStop)
+    assert secure_api.accepted_connections == 1
+
+
+@pytest.mark.parametrize("step", [silence(before_headers=True), silence(after=4), text("bla " * 9999, gap=0.001)])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_stop_ends_a_call_over_https(
+    secure_api: FakeClaude, secure_model: ClaudeModel, step: Step, kept: bool
+) -> None:
+    """A stop cuts below TLS: at once, and seen by the server."""
+    if kept:
+        list(secure_model.stream(ASK, Cancel()))
+    secure_api.script(step)
+    assert_stops_at_once(secure_model, lambda call: secure_api.wait_for_request(1 + kept))
+    secure_api.wait_for_cut(1, timeout=1)
+    assert isinstance(list(secure_model.stream(ASK, Cancel()))[-1], ModelStop)
+
+
+def test_a_certificate_that_is_not_trusted_is_named(secure_api: FakeClaude) -> None:
+    """Nothing is sent to a server that cannot prove who it is, and the error says why."""
+    model = ClaudeModel("k", secure_api.url)
+    with pytest.raises(ModelUnavailable, match="certificate"):
+        list(model.stream(ASK, Cancel()))
+    model.close()
+    assert not secure_api.requests
 
 
 # -- connections ---------------------------------------------------------------------------------------

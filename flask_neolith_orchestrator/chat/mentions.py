@@ -118,7 +118,7 @@ def strip_mention(content: str, member: Member) -> str:
             break
         begin = last
     for first, last in reversed(calls):
-        if first < begin or text[last:end].strip(_AROUND_CALL):
+        if text[last:end].strip(_AROUND_CALL):
             break
         end = first
     return text[begin:end].strip(_AROUND_CALL)

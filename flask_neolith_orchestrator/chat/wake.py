@@ -103,7 +103,7 @@ def addressed_by_edit(before: str, heard: Heard, members: Sequence[Member] | Dir
     if not after:
         return []
     directory = members if isinstance(members, Directory) else Directory(members)
-    added = directory.match(after) - directory.match(find_mentions(before)) - {heard.author_id}
+    added = directory.match(after) - directory.match(find_mentions(before))
     reason = _refusal(heard, directory)
     return [
         Wake(member.orchestrator_id, True, Reason.MENTION_ADDED)

@@ -162,6 +162,14 @@ def test_the_newest_history_is_kept() -> None:
     assert estimate_tokens(content) <= room + 20
 
 
+def test_history_fills_the_room_exactly() -> None:
+    """Lines are kept up to the last token of the budget and no further."""
+    lines = [bob(str(n), "x" * 322) for n in range(20)]  # 100 tokens each
+    for room, kept in ((1_000, 10), (1_099, 10), (1_100, 11)):
+        [(_, content)] = turns(request(lines, "19", budget=estimate_tokens(render(ADA)) + room))
+        assert content.count("[Bob") == kept
+
+
 def test_a_small_old_line_does_not_jump_over_a_big_one() -> None:
     """History has no holes: what lies before a line that did not fit is left out too."""
     lines = [bob("1", "small"), bob("2", "big " * 5_000), bob("3", "near"), bob("t", "question")]

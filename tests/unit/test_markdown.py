@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -33,6 +34,9 @@ class Auditor(HTMLParser):
             self.offences.append(tag)
         self.offences += [f"{tag}.{name}" for name, _ in attrs if name not in ALLOWED.get(tag, ())]
         given = dict(attrs)
+        language = given.get("class") or "language-x"
+        if not re.fullmatch(r"language-[\w+#.-]+", language, re.ASCII):
+            self.offences.append(f"class={language}")
         href = given.get("href")
         if href is not None and not href.lower().startswith(("http://", "https://", "mailto:")):
             self.offences.append(f"href={href}")

@@ -161,6 +161,7 @@ def test_a_handle_in_running_text_is_a_mention(content: str) -> None:
         "@",
         "@-ada",
         '@""',
+        '@"x @ada y"',
         '@" "',
         "@*ada*",
         "\u05e9\u05dc\u05d5\u05dd@ada",
@@ -218,6 +219,8 @@ def test_scripts_without_spaces() -> None:
     assert who("@小明明请看", [MING, longer]) == {"小明明"}
     assert who("@小明" + "看" * 1_000) == {"小明"}
     assert who("@小", [MING]) == set()
+    assert who("@ก่อน", [Member("1", "K", "ก")]) == set()  # a tone mark is never parted from its letter
+    assert len(find_mentions("@" + "看" * 10_000).handles) < 300
 
 
 @pytest.mark.parametrize(

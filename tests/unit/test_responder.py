@@ -173,7 +173,7 @@ def test_passing_failures_before_the_text_are_tried_again(failure: ModelError) -
     """At most two more calls are made before the first text, with growing pauses, and their cost adds up (E3)."""
     world = World(
         [UsageReport(Usage(5)), failure],
-        [TextDelta("\n\n"), UsageReport(Usage(5)), failure],
+        [TextDelta("  "), UsageReport(Usage(5)), failure],
         [UsageReport(Usage(5, 1)), *say("x")],
     )
     answer = world.respond()

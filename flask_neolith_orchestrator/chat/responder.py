@@ -25,7 +25,7 @@ from ..core.cancel import Cancel, Cancelled
 from ..core.errors import EmptyAnswer, ModelError, ModelInterrupted, ModelRejected, ModelUnavailable
 from ..core.ports import Model, ModelRequest, ModelStop, TextDelta, UsageReport
 from ..core.types import Usage
-from .breaker import Breaker
+from .breaker import Breaker as Breaker
 from .text import clean
 
 RETRIES: Final = 2

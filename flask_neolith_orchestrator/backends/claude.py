@@ -124,7 +124,7 @@ class ClaudeModel:
         try:
             for event in stream:
                 list(answer.take(event))  # `end` reports the last counts
-        except (anthropic.APIError, httpx2.HTTPError):
+        except (anthropic.APIError, httpx2.HTTPError, ValueError):
             log.debug("a connection broke after its answer", exc_info=True, extra={"action": "claude.drain"})
 
     def _session(self) -> _Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import socket
 import subprocess
@@ -20,7 +21,7 @@ import anthropic.lib.foundry
 import httpx2
 import pytest
 
-from flask_neolith_orchestrator.backends.claude import BAD_KEY, NO_KEY, ClaudeModel
+from flask_neolith_orchestrator.backends.claude import BAD_KEY, NO_KEY, NO_PACKAGE, ClaudeModel
 from flask_neolith_orchestrator.backends.claude_answer import Answer
 from flask_neolith_orchestrator.backends.claude_failures import failure_of, retry_after
 from flask_neolith_orchestrator.core.cancel import Cancel
@@ -420,6 +421,13 @@ def test_a_bug_is_not_a_failure_of_the_provider() -> None:
     assert failure_of(TypeError("x"), Answer("m")) is None
 
 
+def test_the_sdk_s_own_complaint_about_a_missing_key_is_for_good() -> None:
+    """Without a credential the SDK raises a TypeError when it builds the request."""
+    with pytest.raises(TypeError) as caught:
+        anthropic.Anthropic(max_retries=0).messages.create(model="m", max_tokens=1, messages=[])
+    assert isinstance(failure_of(caught.value, Answer("m")), ModelRejected)
+
+
 # -- keys ----------------------------------------------------------------------------------------------
 
 
@@ -441,6 +449,12 @@ def test_the_key_and_the_address_come_from_the_environment(api: FakeClaude, monk
     assert said(events(model)) == "ok"
     assert api.requests[0].headers["authorization"] == f"Bearer {KEY}"
     model.close()
+
+
+def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the SDK the model names the remedy instead of failing at import."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert ClaudeModel(KEY).check() == NO_PACKAGE
 
 
 def test_a_token_is_a_credential_too(api: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,57 @@ def test_a_stop_ends_the_tls_handshake() -> None:
         model.close()
 
 
+def test_a_stop_while_connecting_succeeds_sends_nothing(
+    api: FakeClaude, model: ClaudeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that comes up in the instant of the stop is not used."""
+    cancel, connect = Cancel(), socket.create_connection
+
+    def connect_and_stop(*args: Any, **options: Any) -> socket.socket:
+        connection = connect(*args, **options)
+        cancel.set(StopReason.PERSON)
+        return connection
+
+    monkeypatch.setattr(socket, "create_connection", connect_and_stop)
+    with pytest.raises(Cancelled):
+        list(model.stream(ASK, cancel))
+    eventually(lambda: not connecting_threads())
+    assert not api.requests
+
+
+def test_closing_while_connecting_keeps_no_connection(
+    api: FakeClaude, model: ClaudeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that comes up after the model was closed is closed too."""
+    connect = socket.create_connection
+
+    def connect_late(*args: Any, **options: Any) -> socket.socket:
+        connection = connect(*args, **options)
+        model.close()
+        return connection
+
+    monkeypatch.setattr(socket, "create_connection", connect_late)
+    with pytest.raises(ModelUnavailable, match="closed meanwhile"):
+        list(model.stream(ASK, Cancel()))
+    eventually(lambda: not connecting_threads())
+    assert not api.requests
+
+
+def test_too_many_open_files_is_a_failure_like_others(
+    api: FakeClaude, model: ClaudeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The half-made connection is given back, and the next call works."""
+
+    def fail(self: socket.socket) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "dup", fail)
+        with pytest.raises(ModelUnavailable, match="Too many open files"):
+            list(model.stream(ASK, Cancel()))
+    assert isinstance(list(model.stream(ASK, Cancel()))[-1], ModelStop)
+
+
 # -- TLS -----------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,10 @@ class Emitter:
             self._listeners = (*self._listeners, _Listener(event, handler, self._context, once=once))
         return handler
 
+    def heard(self, event: str) -> bool:
+        """Whether anybody listens to `event`."""
+        return any(one.event == event for one in self._listeners)
+
     def emit(self, event: str, /, *, done: Done | None = None, **arguments: Any) -> int:
         """Tell the listeners of `event`; returns how many there are. Never raises, never waits.
 

@@ -100,12 +100,17 @@ class Reception:
         self.after_commit(session, lambda: self.announce(accepted))
         return accepted
 
-    def receive_in(self, tx: Any, heard: Heard) -> tuple[list[Wake], list[Accepted]]:
-        """The same in a transaction of ours; the caller announces after its commit."""
-        wakes = self.wakes(tx, heard)
+    def receive_in(self, tx: Any, heard: Heard, *, only: str) -> tuple[list[Wake], list[Accepted]]:
+        """The same in a transaction of ours, for one orchestrator; the caller announces after its commit.
+
+        The decision for that one is returned whether it wakes or not.
+        """
+        members = self._chat.members(tx, heard.channel_id)
+        decided = [one for one in wake.explain(_facts(heard), members) if one.orchestrator_id == only]
+        wakes = [one for one in decided if one.wakes and self._settings.auto_respond]
         accepted = self._inbox.accept_in(tx, self.arrivals(heard, wakes))
         self._notices(tx, heard, accepted)
-        return wakes, accepted
+        return decided, accepted
 
     def wakes(self, tx: Any, heard: Heard) -> list[Wake]:
         """Whom the message wakes, with reasons."""

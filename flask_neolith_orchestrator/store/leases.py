@@ -99,6 +99,14 @@ class Leases:
         with self._database.read() as tx:
             return [Orphan(*row) for row in tx.execute(statement)]
 
+    def find(self, turn_id: str) -> Orphan | None:
+        """The slot that holds a turn, if one does."""
+        s = self._s
+        statement = select(s.c.orchestrator_id, s.c.n, s.c.turn_id, s.c.epoch, s.c.lease_until)
+        with self._database.read() as tx:
+            row = tx.execute(statement.where(s.c.turn_id == int(turn_id))).first()
+        return None if row is None else Orphan(*row)
+
     def release(self, tx: Connection, orphan: Orphan) -> bool:
         """Take an orphan's slot away and raise the fence; False if that has been done.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import SingletonThreadPool
 
 from ..core.ports import Clock
@@ -211,3 +212,13 @@ def _try_begin(dbapi: Any, gate: Gate) -> bool:
                 raise
             return False
         return True
+
+
+def has_begun_to_write(session: Session) -> bool:
+    """Whether this session holds a SQLite transaction, so that waiting for the database would be for itself."""
+    if not session.in_transaction():
+        return False
+    if session.new or session.dirty or session.deleted:
+        return True
+    dbapi: Any = session.connection().connection.dbapi_connection
+    return bool(dbapi is not None and getattr(dbapi, "in_transaction", False))

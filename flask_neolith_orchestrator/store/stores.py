@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ..core.ports import ChatStore
 from ..settings import Settings
-from .chat import BundledChat
 from .claims import Claims
 from .daemons import Daemons
 from .database import Database
+from .external import External, ExternalChat, Outbox
 from .inbox import Inbox
 from .leases import Leases
 from .logins import Logins
@@ -42,6 +42,8 @@ class Stores:
     daemons: Daemons
     logins: Logins
     nodes: Nodes
+    outbox: Outbox
+    external: External | None
 
 
 def make_stores(
@@ -56,7 +58,8 @@ def make_stores(
 ) -> Stores:
     """Wire the store's parts; `chat` is the host's own ChatStore, or None for the bundled one."""
     views = Views(models, people, to_html)
-    chat = chat or BundledChat(models, database, people, views)
+    external = External(models, database, people) if chat is None else None
+    chat = chat or ExternalChat(models, database, people, views)
     lease = settings.lease / 1000
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
@@ -75,4 +78,6 @@ def make_stores(
         daemons=Daemons(models, database),
         logins=Logins(models, database),
         nodes=nodes,
+        outbox=Outbox(models, database),
+        external=external,
     )

@@ -1,0 +1,187 @@
+"""One try at a turn: history and charter to a model request, its answer or its failure to an outcome."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ..chat.breaker import Breaker
+from ..chat.charter import load_charter
+from ..chat.context import build_request
+from ..chat.responder import Responder
+from ..core.cancel import Cancel, Cancelled, StopReason
+from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, StartFailed
+from ..core.ports import Clock, Model, ModelRequest
+from ..core.types import Charter, Claim, Line, OrchestratorSnapshot
+from ..settings import Settings
+from ..store.settle import Fate, Outcome
+from ..store.stores import Stores
+from .live import LiveText
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+WAITING = "Waiting for the model, which cannot be reached right now."
+AGAIN = "The answer broke off and will be tried again."
+REJECTED = "I could not answer this: the model refuses the request. Somebody who looks after me can see why."
+NOT_READY = "I could not answer this: my charter cannot be used as it is. Somebody who looks after me can see why."
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brains:
+    """Whom an attempt asks. Lifetime: app, in one process. `model_for` gives the provider of a model's name."""
+
+    model_for: Callable[[str], Model]
+    breaker: Breaker
+    settings: Settings
+    clock: Clock
+    jitter: Callable[[], float] = random.random
+
+    def responder(self, model: str) -> Responder:
+        """Who answers with this model."""
+        return Responder(self.model_for(model), breaker=self.breaker, monotonic=self.clock.monotonic)
+
+
+class Attempt:
+    """One try. Lifetime: from the claim to its outcome, on one thread; others may only set `cancel`."""
+
+    def __init__(self, claim: Claim, stores: Stores, brains: Brains, live: LiveText) -> None:
+        self.claim = claim
+        self.cancel = Cancel()
+        self.live = live
+        self.began = brains.clock.monotonic()
+        self.deadline = self.began + brains.settings.turn_timeout / 1000
+        self._stores = stores
+        self._brains = brains
+        self._model: str | None = None
+
+    def run(self) -> Outcome | None:
+        """Work on it. None if the turn belongs to somebody else now, and nothing may be written."""
+        try:
+            return self._answer()
+        except Cancelled:
+            return self._cancelled()
+        except ModelUnavailable as error:
+            return self._unavailable(error)
+        except ModelInterrupted as error:
+            return self._interrupted(error)
+        except ModelRejected as error:
+            return self._failed("model-rejected", REJECTED, error)
+        except StartFailed as error:
+            return self._failed("bad-charter", NOT_READY, error)
+        except Exception as error:
+            # the loop's border: whatever a host's ChatStore or a model adapter raises must end this turn only
+            log.exception("A turn failed", extra=self.fields("turn-failed"))
+            return self._retry("crash", AGAIN, error, delay=self._pause(), punished=True)
+
+    def fields(self, action: str) -> dict[str, str]:
+        """What every log line of a turn carries."""
+        claim = self.claim
+        return {
+            "action": action,
+            "orchestrator": claim.orchestrator_id,
+            "conversation": claim.conversation_id,
+            "turn": claim.turn_id,
+        }
+
+    def _answer(self) -> Outcome:
+        request = self._request()
+        self._model = request.model
+        answer = self._brains.responder(request.model).respond(request, self.cancel, self.live.add)
+        return Outcome(
+            Fate.ANSWERED,
+            text=answer.text,
+            seq=self.live.seq,
+            usage=answer.usage,
+            model=answer.model,
+            stop_reason=answer.stop_reason,
+            first_text_at=self.live.first_text_at,
+            calls=answer.calls,
+        )
+
+    def _request(self) -> ModelRequest:
+        claim = self.claim
+        with self._stores.database.read() as tx:
+            snapshot = self._stores.people.snapshot(tx, claim.orchestrator_id)
+            if snapshot is None:
+                msg = "This orchestrator does not exist any more."
+                raise StartFailed(msg)
+            charter = load_charter(snapshot)
+            lines = self._lines(tx, snapshot)
+        return self._build(charter, lines)
+
+    def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
+        settings = self._brains.settings
+        return build_request(
+            charter,
+            lines,
+            model=charter.model or settings.model,
+            max_tokens=charter.max_tokens or settings.max_tokens,
+            token_budget=settings.context_tokens,
+            trigger_ids=self.claim.messages,
+        )
+
+    def _lines(self, tx: object, snapshot: OrchestratorSnapshot) -> list[Line]:
+        """The history with what is asked now at its end, even where answers to others have a later place."""
+        claim = self.claim
+        own = snapshot.user.id
+        until = claim.messages[-1] if claim.messages else None
+        limit = self._brains.settings.history_limit
+        found = self._stores.chat.history(tx, claim.place, until=until, own=own, limit=limit)
+        lines = [replace(line, by_self=line.author_id == own) for line in found if line.message_id != claim.reply_id]
+        asked = [line for line in lines if line.message_id in claim.messages]
+        return [line for line in lines if line.message_id not in claim.messages] + asked
+
+    def _cancelled(self) -> Outcome | None:
+        reason = self.cancel.reason
+        if reason is StopReason.REVOKED:
+            return None
+        if reason is StopReason.PERSON:
+            return self._partial(Fate.STOPPED, stop_reason="stopped")
+        if reason is StopReason.DELETED:
+            return Outcome(Fate.DELETED, calls=1)
+        if reason is StopReason.DEADLINE:
+            error = NeolithError("The turn took longer than DAEMON_TURN_TIMEOUT.")
+            return self._retry("deadline", AGAIN, error, delay=0.0, punished=True)
+        return self._partial(Fate.RELEASED)
+
+    def _partial(self, fate: Fate, stop_reason: str | None = None) -> Outcome:
+        return Outcome(
+            fate,
+            text=self.live.text,
+            seq=self.live.seq,
+            model=self._model,
+            stop_reason=stop_reason,
+            first_text_at=self.live.first_text_at,
+            calls=1,
+        )
+
+    def _unavailable(self, error: ModelUnavailable) -> Outcome:
+        wished = error.retry_after or 0.0
+        delay = max(wished, self._pause(), self._brains.breaker.wait_seconds(self._model or ""))
+        return self._retry("model-unavailable", WAITING, error, delay=delay, punished=False)
+
+    def _interrupted(self, error: ModelInterrupted) -> Outcome:
+        # only where the provider answered others meanwhile is it likely to be this request's own fault
+        punished = self._brains.breaker.answered_since(self._model or "", self.began)
+        return self._retry("model-interrupted", AGAIN, error, delay=self._pause(), punished=punished)
+
+    def _pause(self) -> float:
+        base = min(LONGEST_PAUSE, 2.0 ** min(self.claim.attempt - 1, 10))
+        return base * (0.75 + 0.5 * self._brains.jitter())
+
+    def _retry(self, kind: str, notice: str, error: Exception, *, delay: float, punished: bool) -> Outcome:
+        log.warning("%s: tried again in %.1f s", kind, delay, extra=self.fields("turn-retry"))
+        partial = self._partial(Fate.RETRY)
+        return replace(partial, notice=notice, error_kind=kind, error=_shown(error), delay=delay, punished=punished)
+
+    def _failed(self, kind: str, text: str, error: Exception) -> Outcome:
+        log.error("%s: %s", kind, _shown(error), extra=self.fields("turn-rejected"))
+        return replace(self._partial(Fate.FAILED), text=text, error_kind=kind, error=_shown(error))
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:1000] if isinstance(error, NeolithError) else type(error).__name__

@@ -1,0 +1,169 @@
+"""Opens and closes daemons: what it takes to run one, what must be true in the database, and who is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..chat.charter import load_charter
+from ..core.cancel import StopReason
+from ..core.errors import NotAnOrchestrator, StartFailed
+from ..core.types import DaemonStatus, OrchestratorSnapshot, OrchestratorStatus
+from ..settings import Settings
+from ..store.claims import LostRace
+from ..store.leases import Orphan
+from ..store.stores import Stores
+from .attempt import Brains
+from .daemon import OrchestratorDaemon
+from .news import News
+from .worker import Worker
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+LAST_WORDS = 1.0
+"""Seconds that cancelled turns have to end before their fence is moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """What one daemon is made from, after the orchestrator's own values have won. `heartbeat` is in seconds."""
+
+    limit: int
+    heartbeat: float
+    auto_respond: bool
+    verbose: bool
+
+
+class Crew:
+    """Starts and stops daemons in this process. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, stores: Stores, settings: Settings, brains: Brains, news: News, worker: Callable[[], Worker]):
+        self._stores = stores
+        self._settings = settings
+        self._brains = brains
+        self._news = news
+        self._worker = worker
+
+    def settings_of(self, snapshot: OrchestratorSnapshot) -> DaemonSettings:
+        """The app's settings, and what `orchestrator_config["daemon"]` says instead.
+
+        Raises StartFailed naming each value that cannot be used.
+        """
+        own = snapshot.config.get("daemon") or {}
+        if not isinstance(own, dict):
+            msg = f"@{snapshot.handle}: orchestrator_config['daemon'] should be a mapping."
+            raise StartFailed(msg)
+        app = self._settings
+        values: dict[str, Any] = {
+            "max_concurrent_conversations": app.max_concurrent_conversations,
+            "heartbeat_interval": app.heartbeat_interval,
+            "auto_respond": app.auto_respond,
+            "verbose": app.verbose,
+        }
+        bad = [key for key in own if key not in values]
+        for key, default in values.items():
+            given = own.get(key)
+            if given is None:
+                continue
+            numeric = not isinstance(default, bool)
+            if isinstance(given, bool) is numeric or not isinstance(given, int) or (numeric and given < 1):
+                bad.append(key)
+            values[key] = given
+        if bad:
+            msg = f"@{snapshot.handle}: orchestrator_config['daemon'] has values that cannot be used: {', '.join(bad)}."
+            raise StartFailed(msg)
+        return DaemonSettings(
+            limit=values["max_concurrent_conversations"],
+            heartbeat=values["heartbeat_interval"] / 1000,
+            auto_respond=values["auto_respond"],
+            verbose=values["verbose"],
+        )
+
+    def snapshot(self, orchestrator_id: str) -> OrchestratorSnapshot:
+        """The orchestrator as it is now. Raises NotAnOrchestrator."""
+        with self._stores.database.read() as tx:
+            found = self._stores.people.snapshot(tx, orchestrator_id)
+        if found is None:
+            raise NotAnOrchestrator
+        return found
+
+    def prepare(self, daemon: OrchestratorDaemon, snapshot: OrchestratorSnapshot) -> None:
+        """Check everything a start needs. Raises StartFailed with the cause: trying again would not help."""
+        own = self.settings_of(snapshot)
+        charter = load_charter(snapshot)
+        missing = self._brains.model_for(charter.model or self._settings.model).check()
+        if missing:
+            raise StartFailed(missing)
+        daemon.orchestrator = snapshot
+        daemon.limit = own.limit
+        daemon.heartbeat_interval = own.heartbeat
+        daemon.auto_respond = own.auto_respond
+        daemon.verbose = own.verbose
+
+    def enlist(self, daemons: Sequence[OrchestratorDaemon]) -> list[OrchestratorDaemon]:
+        """Write that they run, in one transaction; returns those whose row that changed."""
+        changed = []
+        with self._stores.database.write() as tx:
+            for daemon in daemons:
+                self._stores.daemons.ensure(tx, daemon.id)
+                self._stores.leases.make_slots(tx, daemon.id, daemon.limit)
+                if self._stores.daemons.move(tx, daemon.id, DaemonStatus.RUNNING):
+                    changed.append(daemon)
+                    self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.ONLINE)
+        return changed
+
+    def discharge(self, daemon: OrchestratorDaemon, reason: str) -> bool:
+        """Write that it is stopped; True if that changed the row."""
+        with self._stores.database.write() as tx:
+            changed = self._stores.daemons.move(
+                tx, daemon.id, DaemonStatus.STOPPED, unless=[DaemonStatus.ERROR], reason=reason
+            )
+            if changed:
+                self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.OFFLINE)
+        return changed
+
+    def fail(self, daemon: OrchestratorDaemon, error: BaseException) -> bool:
+        """Write that it gave up, with the cause; True if that changed the row."""
+        with self._stores.database.write() as tx:
+            self._stores.daemons.ensure(tx, daemon.id)
+            changed = self._stores.daemons.move(tx, daemon.id, DaemonStatus.ERROR, error=str(error)[:1000])
+            self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.ERROR)
+        return changed
+
+    def tell(self, daemon: OrchestratorDaemon, presence: OrchestratorStatus, reason: str | None = None) -> None:
+        """Everybody sees the change."""
+        self._news.presence(daemon.orchestrator, presence)
+        status = {"status": str(daemon.get_status()), "reason": reason}
+        self._news.daemon("daemon:status", daemon.orchestrator, status)
+
+    def wind_down(self, orchestrator_id: str, *, timeout: float, meanwhile: Callable[[], Any] | None = None) -> None:
+        """Let running turns of one orchestrator end, then cut them, then hand back what still will not end."""
+        worker = self._worker()
+        if worker.wait_idle(orchestrator_id, timeout, meanwhile):
+            return
+        for attempt in worker.running(orchestrator_id):
+            attempt.cancel.set(StopReason.SHUTDOWN)
+        if worker.wait_idle(orchestrator_id, LAST_WORDS, meanwhile):
+            return
+        for attempt in worker.running(orchestrator_id):
+            worker.abandon(attempt)
+            log.error("A turn would not end and was handed back", extra=attempt.fields("turn-abandoned"))
+            self.hand_back(attempt.claim.turn_id)
+
+    def hand_back(self, turn_id: str) -> None:
+        """Move a turn's fence and let its deliveries wait again."""
+        orphan = self._stores.leases.find(turn_id)
+        if orphan is not None:
+            self.take_over(orphan)
+
+    def take_over(self, orphan: Orphan) -> Any:
+        """Recover one orphan; None where its owner came back or somebody else did."""
+        try:
+            recovered = self._stores.recovery.take_over(orphan)
+        except LostRace:
+            return None
+        if recovered is not None and recovered.reply_id is not None:
+            self._news.reply_changed(recovered.reply_id)
+        return recovered

@@ -1,0 +1,132 @@
+"""Between the worker and the daemons: who takes work, what a finished turn means, and letters to the host."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from ..core.errors import DaemonError
+from ..core.types import Claim, DaemonStatus, OrchestratorStatus, OutgoingMessage
+from ..store.external import Letter
+from ..store.settle import Ended, Fate, Outcome
+from ..store.stores import Stores
+from .daemon import OrchestratorDaemon
+from .manager import OrchestratorDaemonManager
+from .news import News
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class Duty:
+    """Implements `worker.Host` with the manager's daemons. Lifetime: app, in one process."""
+
+    def __init__(self, stores: Stores, manager: OrchestratorDaemonManager, news: News) -> None:
+        self._stores = stores
+        self.manager = manager
+        self._news = news
+        self._lock = threading.Lock()
+        self._moving: set[str] = set()
+        self.everywhere = False
+
+    def limit_of(self, orchestrator_id: str) -> int:
+        """Slots of this orchestrator if its daemon takes work in this process, else 0."""
+        daemon = self.manager.get_daemon(orchestrator_id)
+        return daemon.limit if daemon is not None and (daemon.is_running() or self.everywhere) else 0
+
+    def turn_ended(self, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
+        """Tell the daemon's listeners, and those who wait for deliveries."""
+        self.manager.ended(ended)
+        daemon = self.manager.get_daemon(claim.orchestrator_id)
+        if daemon is None:
+            return
+        message = {"id": claim.messages[-1] if claim.messages else None, "channel_id": claim.place.channel_id}
+        if outcome.fate is Fate.ANSWERED:
+            daemon.emit("message:processed", message=message)
+            if not self._is_external(claim):
+                daemon.emit("message:send", response=self._response(claim, outcome))
+        elif outcome.error_kind is not None:
+            error = DaemonError(f"{outcome.error_kind}: {outcome.error}")
+            daemon.note_error(self._stores.database.clock.wall(), error)
+            daemon.emit("message:error", message=message, error=error)
+        if self._stores.external is not None and (outcome.fate in (Fate.ANSWERED, Fate.FAILED)):
+            self.post_letters()
+
+    def _is_external(self, claim: Claim) -> bool:
+        if self._stores.external is None:
+            return False
+        with self._stores.database.read() as tx:
+            return self._stores.external.is_external(tx, claim.place.channel_id)
+
+    @staticmethod
+    def _response(claim: Claim, outcome: Outcome) -> OutgoingMessage:
+        metadata = {"orchestratorId": claim.orchestrator_id, "messageId": claim.reply_id, "turnId": claim.turn_id}
+        reply_to = claim.messages[-1] if claim.messages else None
+        return OutgoingMessage(outcome.text, claim.place.channel_id, reply_to, metadata)
+
+    def slots_changed(self, orchestrator_id: str, status: OrchestratorStatus) -> None:
+        """All slots became taken, or one is free again: presence tells, once."""
+        daemon = self.manager.get_daemon(orchestrator_id)
+        if daemon is None or not daemon.is_running():
+            return
+        busy = status is OrchestratorStatus.BUSY
+        if busy == daemon.busy:
+            return
+        if not busy and self._stores.leases.slots_of(orchestrator_id) >= daemon.limit:
+            return
+        daemon.busy = busy
+        with self._stores.database.write() as tx:
+            changed = self._stores.people.set_status(tx, orchestrator_id, status)
+        if changed:
+            self._news.presence(daemon.orchestrator, status)
+
+    def post_letters(self) -> None:
+        """Tell listeners of `message:send` of answers in the host's own chat; one that fails gets it again."""
+        if self._stores.external is None or not self._stores.outbox.waiting():
+            return
+        if not self.manager.heard("message:send") and not any(
+            daemon.listens("message:send") for daemon in self.manager.all()
+        ):
+            return  # the letters keep until somebody listens
+        for letter in self._stores.outbox.take():
+            self._post(letter)
+
+    def _post(self, letter: Letter) -> None:
+        daemon = self.manager.daemon_for(letter.orchestrator_id)
+        metadata = {
+            "orchestratorId": letter.orchestrator_id,
+            "idempotencyKey": letter.reply_id,
+            "messageId": letter.reply_id,
+            "state": letter.state,
+        }
+        response = OutgoingMessage(letter.content, letter.channel_id, letter.reply_to_id, metadata)
+        told = daemon.emit(
+            "message:send", done=lambda fine: self._stores.outbox.sent(letter, fine=fine), response=response
+        )
+        if not told:
+            self._stores.outbox.sent(letter, fine=False)
+
+    def resume(self, orchestrator_ids: Sequence[str]) -> None:
+        """Run those who are wanted, in bulk, whether or not somebody logs in again."""
+        daemons = self.manager.daemons_for(orchestrator_ids)
+        self.manager.lives.run_many(
+            [one for one in daemons if one.get_status() in (DaemonStatus.STOPPED, DaemonStatus.ERROR)]
+        )
+
+    def apart(self, daemon: OrchestratorDaemon, move: Callable[[OrchestratorDaemon], None]) -> None:
+        """Move a daemon on a thread of its own, once at a time: a stop may take its time."""
+        with self._lock:
+            if daemon.id in self._moving:
+                return
+            self._moving.add(daemon.id)
+
+        def run() -> None:
+            try:
+                move(daemon)
+            except Exception:
+                log.exception("A daemon could not be moved", extra={"action": "move-failed", "orchestrator": daemon.id})
+            finally:
+                with self._lock:
+                    self._moving.discard(daemon.id)
+
+        threading.Thread(target=run, name=f"neolith-move-{daemon.id}", daemon=True).start()

@@ -1,0 +1,141 @@
+"""`handle_message` and `neolith.accept`: messages of a host's own, stored if nobody else does, and accepted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import OpenTransaction
+from ..core.types import ENDED_DELIVERY_STATES, DeliveryState, IncomingMessage
+from ..store import inbox as boxes
+from ..store.external import External
+from ..store.sqlite import has_begun_to_write
+from ..store.stores import Stores
+from .reception import Heard, Reception
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One accepted piece of work. `wait` tells how it ended."""
+
+    id: str
+    orchestrator_id: str
+    _intake: Intake
+
+    @property
+    def state(self) -> DeliveryState:
+        """Its state now."""
+        return self._intake.state_of(self.id)
+
+    def wait(self, timeout: float) -> DeliveryState:
+        """Its state once it has ended, or after `timeout` seconds."""
+        return self._intake.wait(self.id, timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a message for one orchestrator: a delivery, or None and the reason why not."""
+
+    delivery: Delivery | None
+    reason: str
+
+    def __bool__(self) -> bool:
+        return self.delivery is not None
+
+
+class Intake:
+    """Takes messages in from the host's code. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(
+        self, stores: Stores, reception: Reception, external: External | None, session: Callable[[], Any]
+    ) -> None:
+        self._stores = stores
+        self._reception = reception
+        self._external = external
+        self._session = session
+        self._ended = threading.Condition()
+
+    def accept(self, message: IncomingMessage, to: Sequence[str] | None = None, session: Any = None) -> list[Accepted]:
+        """Accept in the host's session, for all whom the message wakes; nothing is committed."""
+        session = self._session() if session is None else session
+        tx = session.connection()
+        heard = self._heard(tx, message, to, session)
+        return [self._shown(one) for one in self._reception.receive(session, heard)]
+
+    def accept_own(self, message: IncomingMessage, orchestrator_id: str) -> Accepted:
+        """Accept in a transaction of ours, for one orchestrator. Raises OpenTransaction instead of waiting for us."""
+        database = self._stores.database
+        if database.threads and database.dialect.name == "sqlite" and self._host_writes():
+            raise OpenTransaction
+        with database.write() as tx:
+            heard = self._heard(tx, message, None, None)
+            wakes, accepted = self._reception.receive_in(tx, heard, only=orchestrator_id)
+        self._reception.announce(accepted)
+        mine = [one for one in accepted if one.orchestrator_id == orchestrator_id]
+        if not mine:
+            return Accepted(None, "not-mentioned" if not wakes else wakes[0].reason)
+        return self._shown(mine[0])
+
+    def _host_writes(self) -> bool:
+        try:
+            return has_begun_to_write(self._session())
+        except RuntimeError:  # no app context, so no session of the host's
+            return False
+
+    def _heard(self, tx: Any, message: IncomingMessage, to: Sequence[str] | None, session: Any) -> Heard:
+        if self._external is not None:
+            stored = self._external.store(tx, message, session=session)
+            return Heard(
+                message_id=stored.message_id,
+                channel_id=stored.channel_id,
+                thread_id=stored.thread_id,
+                content=message.content,
+                author_id=message.author_id,
+                author_is_orchestrator=stored.author_is_orchestrator,
+                is_dm=bool((message.metadata or {}).get("is_dm")),
+                reply_to_author_id=(message.metadata or {}).get("reply_to_author_id"),
+                to=None if to is None else tuple(to),
+            )
+        metadata = message.metadata or {}
+        return Heard(
+            message_id=message.id,
+            channel_id=message.channel_id,
+            thread_id=message.thread_id,
+            content=message.content,
+            author_id=message.author_id,
+            author_is_orchestrator=self._stores.people.orchestrator_id(tx, message.author_id) is not None,
+            is_dm=bool(metadata.get("is_dm")),
+            reply_to_author_id=metadata.get("reply_to_author_id"),
+            to=None if to is None else tuple(to),
+        )
+
+    def _shown(self, one: boxes.Accepted) -> Accepted:
+        delivery = Delivery(one.delivery_id, one.orchestrator_id, self)
+        if one.state is DeliveryState.REFUSED:
+            return Accepted(None, "queue-full")
+        return Accepted(delivery, "accepted" if one.fresh else "duplicate")
+
+    def state_of(self, delivery_id: str) -> DeliveryState:
+        """A delivery's state now."""
+        with self._stores.database.read() as tx:
+            row = self._stores.turns.delivery(tx, delivery_id)
+        return DeliveryState.CANCELLED if row is None else DeliveryState(row["state"])
+
+    def wait(self, delivery_id: str, timeout: float) -> DeliveryState:
+        """A delivery's state once it has ended, or after `timeout` seconds; another process may be the one."""
+        clock = self._stores.database.clock
+        deadline = clock.monotonic() + timeout
+        while True:
+            state = self.state_of(delivery_id)
+            left = deadline - clock.monotonic()
+            if state in ENDED_DELIVERY_STATES or left <= 0:
+                return state
+            with self._ended:
+                self._ended.wait(min(0.1, left))
+
+    def ended(self) -> None:
+        """Some delivery of this process has ended: whoever waits looks again."""
+        with self._ended:
+            self._ended.notify_all()

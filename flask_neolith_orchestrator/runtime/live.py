@@ -1,0 +1,134 @@
+"""The text of answers while they are written: coalesced deltas for browsers, a fenced checkpoint each second."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..core.events import channel_room
+from ..core.ports import Channel, Clock
+from ..core.types import Claim
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class LiveText:
+    """The text of one attempt so far. Lifetime: that attempt. Written by its thread, flushed by the pacer too."""
+
+    def __init__(self, claim: Claim, channel: Channel, clock: Clock, *, interval: float, may_speak: Callable[[], bool]):
+        self.claim = claim
+        self.seq = 0
+        self.first_text_at: float | None = None
+        self._channel = channel
+        self._clock = clock
+        self._interval = interval
+        self._may_speak = may_speak
+        self._lock = threading.Lock()
+        self._parts: list[str] = []
+        self._unsent: list[str] = []
+        self._sent_at = float("-inf")
+        self._kept = 0
+
+    @property
+    def text(self) -> str:
+        """Everything so far."""
+        with self._lock:
+            return "".join(self._parts)
+
+    def add(self, text: str) -> None:
+        """The model's next piece: sent at once if the last sending is long enough ago, else by the pacer."""
+        if self.first_text_at is None:
+            self.first_text_at = self._clock.wall()
+        with self._lock:
+            self._parts.append(text)
+            self._unsent.append(text)
+            if self._clock.monotonic() - self._sent_at >= self._interval:
+                self._send()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        with self._lock:
+            if self._unsent:
+                self._send()
+
+    def _send(self) -> None:
+        text = "".join(self._unsent)
+        self._unsent.clear()
+        self._sent_at = self._clock.monotonic()
+        self.seq += 1
+        # a process that may have lost its lease says nothing: the next owner starts over with a newer epoch
+        if self._may_speak():
+            payload = {"messageId": self.claim.reply_id, "epoch": self.claim.epoch, "seq": self.seq, "text": text}
+            self._channel.emit("message:delta", payload, channel_room(self.claim.place.channel_id))
+
+    def unkept(self) -> tuple[str, int] | None:
+        """Text and seq, if there is something that the last checkpoint did not have."""
+        with self._lock:
+            if len(self._parts) == self._kept:
+                return None
+            self._kept = len(self._parts)
+            return "".join(self._parts), self.seq
+
+
+class Pacer:
+    """One thread per process that flushes deltas and keeps checkpoints; it exists only while turns run.
+
+    Lifetime: app, in one process.
+    """
+
+    def __init__(
+        self, checkpoint: Callable[[Claim, str, int], Any], clock: Clock, *, interval: float, keep_interval: float
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._interval = max(interval, 0.01)
+        self._keep_interval = keep_interval
+        self._lock = threading.Lock()
+        self._lives: dict[str, LiveText] = {}
+        self._thread: threading.Thread | None = None
+        self._empty = threading.Event()
+
+    def add(self, live: LiveText) -> None:
+        """Look after an attempt's text."""
+        with self._lock:
+            self._lives[live.claim.turn_id] = live
+            self._empty.clear()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="neolith-pacer", daemon=True)
+                self._thread.start()
+
+    def remove(self, live: LiveText) -> None:
+        """The attempt is over."""
+        with self._lock:
+            if self._lives.get(live.claim.turn_id) is live:
+                del self._lives[live.claim.turn_id]
+            if not self._lives:
+                self._empty.set()
+
+    def _run(self) -> None:
+        kept_at = self._clock.monotonic()
+        while True:
+            with self._lock:
+                if not self._lives:
+                    self._thread = None
+                    return
+                lives = list(self._lives.values())
+            for live in lives:
+                live.flush()
+            if self._clock.monotonic() - kept_at >= self._keep_interval:
+                kept_at = self._clock.monotonic()
+                self._keep(lives)
+            self._empty.wait(self._interval)
+
+    def _keep(self, lives: list[LiveText]) -> None:
+        for live in lives:
+            found = live.unkept()
+            if found is None:
+                continue
+            try:
+                self._checkpoint(live.claim, *found)
+            except Exception:
+                # a checkpoint is a convenience: the next one, or the finish, has the whole text
+                log.exception("A checkpoint failed", extra={"action": "checkpoint-failed", "turn": live.claim.turn_id})

@@ -1,0 +1,89 @@
+"""What browsers are told of answers and daemons: reads the row that was committed, and emits it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.events import channel_room, organization_room
+from ..core.ports import Channel, Clock
+from ..core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
+from ..store.stores import Stores
+from ..store.views import iso
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class News:
+    """Tells browsers. Lifetime: app, in one process. Nothing here raises: a deaf browser reads the row again."""
+
+    def __init__(self, stores: Stores, channel: Channel, clock: Clock) -> None:
+        self._stores = stores
+        self._channel = channel
+        self._clock = clock
+
+    def reply_began(self, claim: Claim) -> None:
+        """An answer's row has appeared, or begins again."""
+        if claim.attempt > 1:
+            payload = {"messageId": claim.reply_id, "epoch": claim.epoch}
+            self._channel.emit("message:reset", payload, channel_room(claim.place.channel_id))
+            return
+        self._message("message", claim.reply_id)
+
+    def reply_ended(self, claim: Claim, *, gone: bool) -> None:
+        """An answer's row has been written for this attempt, or taken off the screen."""
+        if gone:
+            payload = {"messageId": claim.reply_id, "channelId": claim.place.channel_id}
+            self._channel.emit("message:deleted", payload, channel_room(claim.place.channel_id))
+        else:
+            self._message("message:done", claim.reply_id)
+
+    def reply_changed(self, reply_id: str) -> None:
+        """An answer's row was changed by somebody other than its attempt."""
+        self._message("message:updated", reply_id)
+
+    def _message(self, event: str, message_id: str) -> None:
+        try:
+            with self._stores.database.read() as tx:
+                message = self._stores.chat.view(tx, message_id)
+                root = self._root(tx, message)
+        except Exception:
+            log.exception("A message could not be shown", extra={"action": "news-failed"})
+            return
+        if message is None:
+            return
+        room = channel_room(str(message["channelId"]))
+        self._channel.emit(event, {"message": message}, room)
+        if root is not None:
+            self._channel.emit("message:updated", {"message": root}, room)
+
+    def _root(self, tx: Any, message: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if message is None or message.get("threadId") is None:
+            return None
+        return self._stores.chat.view(tx, message["threadId"])
+
+    def presence(self, snapshot: OrchestratorSnapshot, status: OrchestratorStatus) -> None:
+        """Everybody in the organization sees who is there."""
+        self._channel.emit(
+            "presence",
+            presence_payload(snapshot, status, self._clock.wall()),
+            organization_room(snapshot.organization_id),
+        )
+
+    def daemon(self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any]) -> None:
+        """`daemon:status` or `daemon:health`, for the organization."""
+        room = organization_room(snapshot.organization_id)
+        self._channel.emit(event, {"orchestratorId": snapshot.id, **payload}, room)
+
+
+def presence_payload(snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: float) -> dict[str, Any]:
+    """One orchestrator's presence as the wire shows it."""
+    return {
+        "orchestratorId": snapshot.id,
+        "userId": snapshot.user.id,
+        "name": snapshot.user.name,
+        "handle": snapshot.handle,
+        "status": str(status),
+        "at": iso(at),
+    }

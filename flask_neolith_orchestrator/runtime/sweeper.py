@@ -1,0 +1,124 @@
+"""The sweep: what the dead left, what nobody was rung for, what is too old, and what another process decided."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..core.types import OrchestratorStatus
+from ..settings import Settings
+from ..store.stores import Stores
+from .daemon import OrchestratorDaemon
+from .duty import Duty
+from .news import News
+from .worker import Worker
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+EXPIRY_INTERVAL = 5.0
+"""Seconds between two looks for deliveries that are too old."""
+
+
+class Sweeper:
+    """One process's sweep. Lifetime: app, in one process. Reads only, unless something is due."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        duty: Duty,
+        worker: Worker,
+        news: News,
+        *,
+        ring: Callable[[str, int], None],
+    ) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._duty = duty
+        self._manager = duty.manager
+        self._lives = duty.manager.lives
+        self._worker = worker
+        self._news = news
+        self._ring = ring
+        self._clock = stores.database.clock
+        self._expired_at = float("-inf")
+
+    def sweep(self) -> None:
+        """Do each part; one that fails does not keep the others from being done, but the job shows it."""
+        failures: list[Exception] = []
+        for part in (self.recover, self.ring_ready, self.expire, self.reconcile, self.post, self.free_busy):
+            try:
+                part()
+            except Exception as error:
+                log.exception("A part of the sweep failed: %s", part.__name__, extra={"action": "sweep-failed"})
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def recover(self) -> None:
+        """Take over what dead nodes and expired leases hold, and slots of ours that no thread works on."""
+        stores = self._stores
+        dead = stores.nodes.dead()
+        orphans = [*stores.leases.held_by(dead), *stores.leases.expired()]
+        for orphan in orphans:
+            recovered = self._lives.crew.take_over(orphan)
+            if recovered is not None:
+                log.warning(
+                    "A turn was taken over from a process that is gone",
+                    extra={"action": "turn-recovered", "turn": recovered.turn_id},
+                )
+                self._manager.ended(recovered.ended)
+                self._ring(recovered.orchestrator_id, 1)
+        stores.nodes.forget(dead)
+        for turn_id in self._worker.lost():
+            self._lives.crew.hand_back(turn_id)
+
+    def ring_ready(self) -> None:
+        """Ring for work that nobody was rung for: hints may be lost."""
+        ready = self._stores.leases.ready()
+        for daemon in self._manager.get_running_daemons():
+            count = ready.get(daemon.id, 0)
+            if count and len(self._worker.running(daemon.id)) < daemon.limit:
+                self._ring(daemon.id, count)
+
+    def expire(self) -> None:
+        """End deliveries that have waited too long, each with a notice and an event."""
+        now = self._clock.monotonic()
+        if now - self._expired_at < EXPIRY_INTERVAL:
+            return
+        self._expired_at = now
+        for delivery_id in self._stores.leases.overdue(self._settings.max_age / 1000):
+            recovered = self._stores.recovery.expire(delivery_id)
+            if recovered is not None:
+                self._manager.ended(recovered.ended)
+                if recovered.reply_id is not None:
+                    self._news.reply_changed(recovered.reply_id)
+
+    def reconcile(self) -> None:
+        """Run what is wanted and stop what is not: another process may have heard of it first."""
+        if not self._settings.mode:
+            return
+        with self._stores.database.read() as tx:
+            rows = self._stores.daemons.rows(tx)
+        for daemon in self._manager.get_running_daemons():
+            row = rows.get(daemon.id)
+            if row is None or row.wanted != "running":
+                # on a thread of its own: a stop may take its time, and must not delay anybody else's sweep
+                self._duty.apart(daemon, self._halt)
+        wanted = [key for key, row in rows.items() if row.wanted == "running" and row.state != "error"]
+        missing = [key for key in wanted if not self._manager.is_daemon_running(key)]
+        if missing and self._settings.auto_start:
+            self._duty.resume(missing)
+
+    def _halt(self, daemon: OrchestratorDaemon) -> None:
+        self._lives.halt(daemon, "not-wanted")
+
+    def post(self) -> None:
+        """Tell the host of answers in its own chat, at least once."""
+        self._duty.post_letters()
+
+    def free_busy(self) -> None:
+        """A slot may have been freed by another process."""
+        for daemon in self._manager.get_running_daemons():
+            if daemon.busy and self._stores.leases.slots_of(daemon.id) < daemon.limit:
+                self._duty.slots_changed(daemon.id, OrchestratorStatus.ONLINE)

@@ -1,0 +1,282 @@
+"""Runs turns: claim, think, finish, again, until a bound is reached or nothing is ready."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from ..core.cancel import StopReason
+from ..core.ports import Channel, Clock
+from ..core.types import Claim, OrchestratorStatus
+from ..settings import Settings
+from ..store.claims import LostRace, NoSlot
+from ..store.leases import Held
+from ..store.settle import Ended, Fate, Outcome
+from ..store.stores import Stores
+from .attempt import Attempt, Brains
+from .live import LiveText, Pacer
+from .news import News
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class Host(Protocol):
+    """What the worker asks of whoever owns the daemons."""
+
+    def limit_of(self, orchestrator_id: str) -> int:
+        """Slots of this orchestrator if its daemon takes work in this process, else 0."""
+        ...
+
+    def turn_ended(self, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
+        """An attempt has been settled."""
+        ...
+
+    def slots_changed(self, orchestrator_id: str, status: OrchestratorStatus) -> None:
+        """All slots became taken (BUSY), or one is free again (ONLINE)."""
+        ...
+
+
+class Worker:
+    """Runs one process's turns on the dispatcher's threads. Lifetime: app, in one process."""
+
+    def __init__(self, stores: Stores, brains: Brains, channel: Channel, news: News, host: Host) -> None:
+        self._stores = stores
+        self._brains = brains
+        self._settings: Settings = brains.settings
+        self._clock: Clock = brains.clock
+        self._channel = channel
+        self._news = news
+        self._host = host
+        self._changed = threading.Condition()
+        self._attempts: dict[str, Attempt] = {}
+        self._claiming = 0
+        self._renewed_at = float("-inf")
+        self._unknown: dict[str, int] = {}
+        self.late_finishes = 0
+        self._pacer = Pacer(
+            stores.turns.checkpoint,
+            self._clock,
+            interval=self._settings.delta_interval / 1000,
+            keep_interval=self._settings.checkpoint_interval / 1000,
+        )
+
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    def drain(self, orchestrator_id: str) -> bool:
+        """Work for one orchestrator for a while; True if a bound ended it and work may be left."""
+        until = self._clock.monotonic() + self._settings.drain_time / 1000
+        claim = self._claim(orchestrator_id)
+        turns = 0
+        while claim is not None:
+            turns += 1
+            chain = turns < self._settings.drain_turns and self._clock.monotonic() < until
+            claim = self._perform(claim, chain=chain)
+            if not chain:
+                return True
+        return False
+
+    def _claim(self, orchestrator_id: str) -> Claim | None:
+        with self._changed:
+            self._claiming += 1  # a stop that counts running turns must not miss one between claim and start
+        try:
+            while (limit := self._host.limit_of(orchestrator_id)) > 0:
+                try:
+                    with self._stores.database.write() as tx:
+                        claim = self._stores.claims.claim(tx, orchestrator_id, limit=limit)
+                except LostRace:
+                    continue
+                except NoSlot:
+                    return None
+                if claim is not None:
+                    self._register(claim)
+                return claim
+            return None
+        finally:
+            with self._changed:
+                self._claiming -= 1
+                self._changed.notify_all()
+
+    def _register(self, claim: Claim) -> Attempt:
+        live = LiveText(
+            claim,
+            self._channel,
+            self._clock,
+            interval=self._settings.delta_interval / 1000,
+            may_speak=self._may_speak,
+        )
+        attempt = Attempt(claim, self._stores, self._brains, live)
+        with self._changed:
+            if not self._attempts:
+                self._renewed_at = self._clock.monotonic()  # its own claim is as good as a renewal
+            self._attempts[claim.turn_id] = attempt
+        return attempt
+
+    def _may_speak(self) -> bool:
+        return self._clock.monotonic() - self._renewed_at < self._settings.lease / 2000
+
+    def _perform(self, claim: Claim, *, chain: bool) -> Claim | None:
+        attempt = self._attempts[claim.turn_id]
+        following: Claim | None = None
+        try:
+            self._began(claim)
+            self._pacer.add(attempt.live)
+            try:
+                outcome = attempt.run()
+            finally:
+                self._pacer.remove(attempt.live)
+            attempt.live.flush()
+            if outcome is not None:
+                following = self._finish(attempt, outcome, chain=chain)
+        finally:
+            self._forget(attempt)
+        return following
+
+    def _forget(self, attempt: Attempt) -> None:
+        with self._changed:
+            if self._attempts.get(attempt.claim.turn_id) is attempt:
+                del self._attempts[attempt.claim.turn_id]
+            self._changed.notify_all()
+
+    def _began(self, claim: Claim) -> None:
+        if claim.slot >= self._host.limit_of(claim.orchestrator_id) - 1:
+            self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.BUSY)
+        self._news.reply_began(claim)
+
+    # -- the finish ----------------------------------------------------------------------------------------
+
+    def _finish(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> Claim | None:
+        """Settle, and claim the next conversation in the same commit; tried again for some seconds."""
+        claim = attempt.claim
+        pause = 0.05
+        while True:
+            try:
+                settled, following = self._settle(claim, outcome, chain=chain)
+                break
+            except (LostRace, NoSlot):
+                chain = False
+            except Exception:
+                # a full disk or a database that is away: the answer is kept and written when it can be
+                log.exception("An answer could not be written yet", extra=attempt.fields("finish-failed"))
+                if attempt.cancel.reason is StopReason.REVOKED or pause > 4.0:
+                    return None  # the slot is found without a thread, and the turn is handed back
+                threading.Event().wait(pause)
+                pause = min(pause * 2, 5.0)
+        if following is not None:
+            self._register(following)
+        if settled is None:
+            self.late_finishes += 1
+            log.warning("A late answer was dropped: the turn has a newer owner", extra=attempt.fields("fenced"))
+            return following
+        self._told(claim, *settled)
+        return following
+
+    def _settle(
+        self, claim: Claim, outcome: Outcome, *, chain: bool
+    ) -> tuple[tuple[Outcome, list[Ended]] | None, Claim | None]:
+        limit = self._host.limit_of(claim.orchestrator_id) if chain else 0
+        with self._stores.database.write() as tx:
+            settled = self._stores.settle.settle(tx, claim, outcome)
+            following = None
+            if limit > 0 and settled is not None:
+                following = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit)
+        return settled, following
+
+    def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
+        if claim.slot >= self._host.limit_of(claim.orchestrator_id) - 1:
+            self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.ONLINE)
+        self._news.reply_ended(claim, gone=outcome.fate is Fate.DELETED)
+        self._host.turn_ended(claim, outcome, ended)
+
+    # -- leases and stops ----------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Extend this process's leases; end what was revoked or asked to end elsewhere, hand back what is lost."""
+        before = self._clock.monotonic()
+        with self._changed:
+            attempts = dict(self._attempts)
+        if not attempts and not self._unknown and not self._claiming:
+            return
+        held = self._stores.leases.renew()
+        self._renewed_at = before
+        epochs = {one.turn_id: one for one in held}
+        for turn_id, attempt in attempts.items():
+            found = epochs.get(turn_id)
+            if found is None or found.epoch != attempt.claim.epoch:
+                if self._is_running(attempt):
+                    attempt.cancel.set(StopReason.REVOKED)
+            elif found.cancel is not None:
+                attempt.cancel.set(StopReason(found.cancel))
+        self._look_for_lost(held)
+
+    def _is_running(self, attempt: Attempt) -> bool:
+        with self._changed:
+            return self._attempts.get(attempt.claim.turn_id) is attempt
+
+    def _look_for_lost(self, held: Sequence[Held]) -> None:
+        """Slots of this process that no thread works on: a thread died between claim and finish."""
+        with self._changed:
+            lost = [one.turn_id for one in held if one.turn_id not in self._attempts]
+        self._unknown = {turn_id: self._unknown.get(turn_id, 0) + 1 for turn_id in lost}
+
+    def lost(self) -> list[str]:
+        """Turns whose slot this process holds without a thread, seen at three renewals in a row."""
+        return [turn_id for turn_id, count in self._unknown.items() if count >= 3]
+
+    def past_deadline(self) -> list[Attempt]:
+        """Attempts that take too long."""
+        now = self._clock.monotonic()
+        with self._changed:
+            return [attempt for attempt in self._attempts.values() if now > attempt.deadline]
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Count a stuck attempt as gone: its thread may go on, but its fence will be moved."""
+        attempt.cancel.set(StopReason.REVOKED)
+        self._forget(attempt)
+
+    def cancel(self, turn_id: str, reason: StopReason) -> bool:
+        """End a turn that runs in this process; False if it does not."""
+        with self._changed:
+            attempt = self._attempts.get(turn_id)
+        return attempt is not None and attempt.cancel.set(reason)
+
+    def running(self, orchestrator_id: str | None = None) -> list[Attempt]:
+        """Attempts of one orchestrator, or all, in this process."""
+        with self._changed:
+            return [
+                one
+                for one in self._attempts.values()
+                if orchestrator_id is None or one.claim.orchestrator_id == orchestrator_id
+            ]
+
+    def wait_idle(
+        self, orchestrator_id: str | None, seconds: float, meanwhile: Callable[[], Any] | None = None
+    ) -> bool:
+        """Wait until nothing of one orchestrator, or of all, runs here; `meanwhile` is called once a second."""
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            with self._changed:
+                idle = self._changed.wait_for(
+                    lambda: not self._claiming and not self._of(orchestrator_id),
+                    min(1.0, max(0.0, deadline - self._clock.monotonic())),
+                )
+            if idle or self._clock.monotonic() >= deadline:
+                return idle
+            if meanwhile is not None:
+                try:
+                    meanwhile()
+                except Exception:
+                    log.exception("A renewal during the stop failed", extra={"action": "renew-failed"})
+
+    def _of(self, orchestrator_id: str | None) -> bool:
+        return any(
+            orchestrator_id is None or one.claim.orchestrator_id == orchestrator_id for one in self._attempts.values()
+        )
+
+    def health(self) -> dict[str, Any]:
+        """How the leases are."""
+        with self._changed:
+            running = len(self._attempts)
+        ok = not running or self._may_speak()
+        return {"ok": ok, "running": running, "lateFinishes": self.late_finishes}

@@ -1,0 +1,232 @@
+"""Chats of a host that has tables of its own and implements no ChatStore: we keep a copy, and an outbox.
+
+The host's message is stored under a channel of kind `external`, which is the history that models read; answers go
+into our tables and, by the outbox, to whoever listens to `message:send`, at least once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from ..core.ports import ReplyWrite
+from ..core.types import IncomingMessage, Member
+from .chat import BundledChat
+from .database import Database
+from .inbox import insert_into
+from .models import Models
+from .people import People
+from .sqlite import begin_immediate
+from .views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where our copy of a host's message is. Ids are ours."""
+
+    message_id: str
+    channel_id: str
+    thread_id: str | None
+    author_is_orchestrator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An answer on its way to the host. Ids of channel and question are the host's."""
+
+    id: int
+    orchestrator_id: str
+    reply_id: str
+    channel_id: str
+    reply_to_id: str | None
+    content: str
+    state: str
+
+
+class External:
+    """Keeps copies of a host's messages. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database, people: People) -> None:
+        self._models = models
+        self._clock = database.clock
+        self._dialect = database.dialect
+        self._gate = getattr(database, "gate", None)
+        self._people = people
+        self._ch = models.table("Channel")
+        self._m = models.table("Message")
+        self._o = models.table("Orchestrator")
+        self._out = models.table("Outbox")
+
+    def store(self, tx: Connection, message: IncomingMessage, *, session: Any) -> Stored:
+        """Store a host's message once; a message that is there already is found again."""
+        ours = self._bundled(tx, message)
+        if ours is not None:
+            return ours
+        if session is not None and self._dialect.name == "sqlite":
+            begin_immediate(tx, self._gate)
+        channel = self._channel(tx, message)
+        parent = None if message.thread_id is None else self._find(tx, channel, message.thread_id)
+        author = self._models.parse_user_id(message.author_id)
+        known = author is not None and bool(self._people.users(tx, [author]))
+        metadata = message.metadata or {}
+        row = {
+            "channel_id": channel,
+            "author_id": author if known else None,
+            "author_name": None if known else str(metadata.get("author_name") or message.author_id)[:200],
+            "parent_id": parent,
+            "content": message.content,
+            "state": "final",
+            "epoch": 0,
+            "seq": 0,
+            "created_at": message.timestamp,
+            "external_id": message.id,
+        }
+        tx.execute(insert_into(self._m, self._dialect).values(row).on_conflict_do_nothing())
+        stored = self._find(tx, channel, message.id)
+        by_orchestrator = known and self._people.orchestrator_id(tx, message.author_id) is not None
+        return Stored(str(stored), str(channel), None if parent is None else str(parent), by_orchestrator)
+
+    def is_external(self, tx: Connection, channel_id: str) -> bool:
+        """Whether a channel of ours stands for one of the host's."""
+        ch = self._ch
+        return tx.execute(select(ch.c.kind).where(ch.c.id == int(channel_id))).scalar() == "external"
+
+    def _bundled(self, tx: Connection, message: IncomingMessage) -> Stored | None:
+        """The message itself, where it is one of the bundled chat's own: same channel, id and text."""
+        if not (_is_key(message.id) and _is_key(message.channel_id)):
+            return None
+        m, ch = self._m, self._ch
+        row = tx.execute(
+            select(m.c.id, m.c.channel_id, m.c.parent_id)
+            .join(ch, ch.c.id == m.c.channel_id)
+            .where(m.c.id == int(message.id), ch.c.id == int(message.channel_id), ch.c.kind != "external")
+            .where(m.c.content == message.content)
+        ).first()
+        if row is None:
+            return None
+        by_orchestrator = self._people.orchestrator_id(tx, message.author_id) is not None
+        return Stored(str(row[0]), str(row[1]), None if row[2] is None else str(row[2]), by_orchestrator)
+
+    def _channel(self, tx: Connection, message: IncomingMessage) -> int:
+        row = {"kind": "external", "external_id": message.channel_id, "topic": "", "created_at": self._clock.wall()}
+        find = select(self._ch.c.id).where(self._ch.c.external_id == message.channel_id)
+        found = tx.execute(find).scalar()
+        if found is None:
+            organizations = [int(one) for one in self._people.organizations_of(tx, message.author_id)]
+            if len(organizations) == 1:
+                row["organization_id"] = organizations[0]
+            tx.execute(insert_into(self._ch, self._dialect).values(row).on_conflict_do_nothing())
+            found = tx.execute(find).scalar_one()
+        return int(found)
+
+    def _find(self, tx: Connection, channel: int, external_id: str) -> int | None:
+        m = self._m
+        found = tx.execute(select(m.c.id).where(m.c.channel_id == channel, m.c.external_id == external_id)).scalar()
+        return None if found is None else int(found)
+
+
+class ExternalChat(BundledChat):
+    """The bundled ChatStore, with an outbox for channels that are the host's. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database, people: People, views: Views) -> None:
+        super().__init__(models, database, people, views)
+        self._models = models
+        self._database = database
+        self._channels = models.table("Channel")
+        self._out = models.table("Outbox")
+        self._om = models.table("OrganizationMember")
+
+    def members(self, tx: Connection, channel_id: str, handles: frozenset[str] | None = None) -> Sequence[Member]:
+        """Members of the channel; in a host's channel without any, the orchestrators of its organizations."""
+        found = super().members(tx, channel_id, handles)
+        if found:
+            return found
+        kind = tx.execute(select(self._channels.c.kind).where(self._channels.c.id == int(channel_id))).scalar()
+        return self._of_organizations(tx, int(channel_id), handles) if kind == "external" else found
+
+    def _of_organizations(self, tx: Connection, channel: int, handles: frozenset[str] | None) -> list[Member]:
+        """Orchestrators of the organizations of those who have written in this channel, never others."""
+        o, m, om = self._o, self._m, self._om
+        authors = select(m.c.author_id).where(m.c.channel_id == channel, m.c.author_id.is_not(None))
+        organizations = select(om.c.organization_id).where(om.c.user_id.in_(authors))
+        own = select(o.c.organization_id).where(o.c.user_id.in_(authors))
+        statement = select(o.c.user_id, o.c.id, o.c.handle).where(
+            or_(o.c.organization_id.in_(organizations), o.c.organization_id.in_(own))
+        )
+        if handles is not None:
+            statement = statement.where(o.c.handle.in_(sorted(handles)))
+        rows = tx.execute(statement.order_by(o.c.id)).all()
+        names = self._people.names(tx, [row[0] for row in rows])
+        return [Member(str(row[0]), names.get(row[0], ""), row[2], str(row[1])) for row in rows]
+
+    def write_reply(self, tx: Connection, write: ReplyWrite) -> None:
+        """As the bundled chat; an answer that is complete in a host's channel also goes into the outbox."""
+        super().write_reply(tx, write)
+        if write.state not in ("final", "failed") or write.text is None:
+            return
+        m, ch, o, out = self._m, self._channels, self._o, self._out
+        question = m.alias("question")
+        row = tx.execute(
+            select(o.c.id, ch.c.external_id, question.c.external_id)
+            .select_from(m)
+            .join(ch, ch.c.id == m.c.channel_id)
+            .join(o, o.c.user_id == m.c.author_id)
+            .outerjoin(question, question.c.id == m.c.reply_to_id)
+            .where(m.c.id == int(write.reply_id), ch.c.kind == "external")
+        ).first()
+        if row is None:
+            return
+        letter = {
+            "orchestrator_id": row[0],
+            "reply_id": write.reply_id,
+            "channel_id": row[1],
+            "reply_to_id": row[2],
+            "content": write.text,
+            "state": str(write.state),
+            "created_at": write.at,
+            "claimed_until": 0.0,
+        }
+        tx.execute(insert_into(out, self._database.dialect).values(letter).on_conflict_do_nothing())
+
+
+class Outbox:
+    """Answers on their way to the host. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database) -> None:
+        self._database = database
+        self._out = models.table("Outbox")
+
+    def waiting(self) -> bool:
+        """Whether an answer waits to be told."""
+        statement = select(self._out.c.id).where(self._out.c.sent_at.is_(None)).limit(1)
+        with self._database.read() as tx:
+            return tx.execute(statement).first() is not None
+
+    def take(self, seconds: float = 30.0) -> list[Letter]:
+        """Answers to tell now; they come again after `seconds` unless `sent` is called."""
+        out, now = self._out, self._database.clock.wall()
+        due = select(out.c.id).where(out.c.sent_at.is_(None), out.c.claimed_until < now).order_by(out.c.id).limit(100)
+        with self._database.write() as tx:
+            rows = tx.execute(
+                update(out).where(out.c.id.in_(due)).values(claimed_until=now + seconds).returning(out)
+            ).all()
+        letters = [
+            Letter(
+                row.id, str(row.orchestrator_id), row.reply_id, row.channel_id, row.reply_to_id, row.content, row.state
+            )
+            for row in rows
+        ]
+        return sorted(letters, key=lambda letter: letter.id)
+
+    def sent(self, letter: Letter, *, fine: bool) -> None:
+        """A listener took it, or failed to: then it comes again soon."""
+        values: dict[str, Any] = {"sent_at": self._database.clock.wall()} if fine else {"claimed_until": 0.0}
+        with self._database.write() as tx:
+            tx.execute(update(self._out).where(self._out.c.id == letter.id).values(**values))
+
+
+def _is_key(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) < 19

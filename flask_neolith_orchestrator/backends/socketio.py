@@ -1,0 +1,120 @@
+"""Flask-SocketIO as the way to browsers: rooms of the namespace /neolith, on this and on every other process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from socketio.pubsub_manager import PubSubManager
+
+from ..core.errors import UnsupportedServer
+from ..core.events import channel_room, user_room
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+NAMESPACE: Final = "/neolith"
+
+_ORDERS: Final = "/neolith/orders"
+"""Carries orders between processes over Flask-SocketIO's message queue; no client can ever be in it."""
+
+
+def check_async_mode(socketio: Any) -> None:
+    """Raise UnsupportedServer unless Flask-SocketIO runs on threads. Says nothing of one that has no app yet."""
+    options = getattr(socketio, "server_options", {})
+    mode = getattr(getattr(socketio, "server", None), "async_mode", None) or options.get("async_mode")
+    if mode not in (None, "threading"):
+        msg = f'Flask-SocketIO runs in async_mode "{mode}", but daemons need threads: SocketIO(async_mode="threading").'
+        raise UnsupportedServer(msg)
+
+
+def warn_of_open_origins(socketio: Any) -> bool:
+    """Log one WARNING if any page of the web may connect with a visitor's cookie; True if so."""
+    server = getattr(socketio, "server", None)
+    if server is None:
+        origins = getattr(socketio, "server_options", {}).get("cors_allowed_origins")
+    else:
+        origins = server.eio.cors_allowed_origins
+    is_open = origins == "*" or (isinstance(origins, list) and ("*" in origins or not origins))
+    if is_open:
+        log.warning(
+            "SocketIO(cors_allowed_origins=%r) lets every web page connect as its visitor; name your origins, or "
+            "leave it out to allow only your own",
+            origins,
+            extra={"action": "open-origins"},
+        )
+    return is_open
+
+
+class SocketIOChannel:
+    """Implements `core.ports.Channel`. Lifetime: app, in one process; safe for all threads; never raises."""
+
+    def __init__(self, socketio: Any) -> None:
+        self._socketio = socketio
+        self._heard: Any = None
+
+    def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
+        """Tell everybody in `room`, over the message queue also on other processes."""
+        try:
+            self.hear()
+            self._socketio.emit(event, dict(payload), to=room, namespace=NAMESPACE)
+        except Exception:
+            log.exception("%s was not sent", event, extra={"action": "emit-failed", "event": event})
+
+    def cut(self, room: str) -> None:
+        """Disconnect every socket in `room`, on every process."""
+        self._order("cut", room, "")
+
+    def leave_channel(self, user_id: str, channel_id: str) -> None:
+        """Take every socket of a user out of a channel's room, on every process: the user is no member any more."""
+        self._order("leave", user_room(user_id), channel_room(channel_id))
+
+    def health(self) -> Mapping[str, Any]:
+        """{"ok": whether there is a server to send through, "detail": sentence}"""
+        ready = getattr(self._socketio, "server", None) is not None
+        return {"ok": ready, "detail": "" if ready else "SocketIO has no app: call socketio.init_app(app)."}
+
+    def hear(self) -> None:
+        """Listen to orders of other processes. Called with each emit; harmless when there is no message queue."""
+        manager = self._manager()
+        if manager is self._heard or not isinstance(manager, PubSubManager):
+            return
+        self._heard = manager
+        handle = manager._handle_emit  # noqa: SLF001 -- the library has no public way to hear what is published
+
+        def heard(message: dict[str, Any]) -> None:
+            if message.get("namespace") != _ORDERS:
+                handle(message)
+            elif message.get("host_id") != manager.host_id:  # our own order has been obeyed already
+                target = message["data"][0]
+                self._obey(message["event"], message["room"], target)
+
+        manager._handle_emit = heard  # noqa: SLF001 -- see above
+
+    def _order(self, what: str, room: str, target: str) -> None:
+        try:
+            self.hear()
+            self._obey(what, room, target)
+            manager = self._manager()
+            if isinstance(manager, PubSubManager):
+                manager.emit(what, target, namespace=_ORDERS, room=room)
+        except Exception:
+            log.exception("An order for sockets was not carried out", extra={"action": f"{what}-failed"})
+
+    def _obey(self, what: str, room: str, target: str) -> None:
+        server = self._socketio.server
+        if server is None:
+            return
+        for sid, _ in list(server.manager.get_participants(NAMESPACE, room)):
+            try:
+                if what == "cut":
+                    server.disconnect(sid, namespace=NAMESPACE, ignore_queue=True)
+                else:
+                    server.leave_room(sid, target, namespace=NAMESPACE)
+            except Exception:
+                # a handler of the host that raises must not save the other sockets
+                log.exception("A socket was not %s", what, extra={"action": f"{what}-failed"})
+
+    def _manager(self) -> Any:
+        server = getattr(self._socketio, "server", None)
+        return None if server is None else server.manager

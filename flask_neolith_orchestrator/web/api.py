@@ -1,0 +1,95 @@
+"""The blueprint: every route of the API, the dashboard, and the static files. One blueprint per app."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+from flask import Blueprint, Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
+
+from .. import __version__
+from ..runtime.state import State
+from . import (
+    api_channels,
+    api_charters,
+    api_deliveries,
+    api_health,
+    api_keys,
+    api_messages,
+    api_orchestrators,
+    csrf,
+    dashboard,
+    openapi,
+)
+from .calls import Call, Route, view_of
+from .problem import Problem
+
+NAME: Final = "neolith"
+API: Final = "/api/v1"
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+ROUTES: Final = (
+    *api_orchestrators.ROUTES,
+    *api_charters.ROUTES,
+    *api_channels.ROUTES,
+    *api_messages.ROUTES,
+    *api_deliveries.ROUTES,
+    *api_keys.ROUTES,
+    *api_health.ROUTES,
+)
+"""All routes but the one that describes them."""
+
+
+def register(app: Flask, state: State) -> Blueprint:
+    """Mount the blueprint on an app. To be called from init_app."""
+    blueprint = make_blueprint(state)
+    app.register_blueprint(blueprint)
+    csrf.exempt(app, blueprint)
+    return blueprint
+
+
+def make_blueprint(state: State) -> Blueprint:
+    """A blueprint named neolith, at NEOLITH_URL_PREFIX. Lifetime: app."""
+    prefix = state.settings.url_prefix
+    blueprint = Blueprint(
+        NAME,
+        __name__,
+        url_prefix=prefix,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/static",
+    )
+
+    @cache
+    def described() -> dict[str, Any]:
+        return openapi.document(routes, version=__version__, prefix=f"{prefix}{API}")
+
+    def show_openapi(_call: Call) -> dict[str, Any]:
+        """This document."""
+        return described()
+
+    routes = (*ROUTES, Route("GET", "openapi.json", show_openapi, "Describe the API", "health", public=True))
+    for route in routes:
+        blueprint.add_url_rule(f"{API}/{route.rule}", route.name, view_of(route), methods=[route.method])
+    blueprint.add_url_rule(f"{API}/<path:_rest>", "unknown", unknown, methods=METHODS)
+    blueprint.add_url_rule("/", "dashboard", dashboard.show, methods=["GET"])
+    return blueprint
+
+
+def unknown(_rest: str) -> Response:
+    """What is no route: 405 with the methods that would be one, else 404; both as problem details."""
+    adapter = current_app.create_url_adapter(request)
+    allowed = [] if adapter is None else [method for method in METHODS if _leads_somewhere(adapter, method)]
+    if allowed:
+        return Problem(405, "This address takes other methods.", headers={"Allow": ", ".join(allowed)}).response()
+    return Problem(404, "There is no such address.").response()
+
+
+def _leads_somewhere(adapter: MapAdapter, method: str) -> bool:
+    try:
+        rule, _ = adapter.match(method=method, return_rule=True)
+    except HTTPException:
+        return False
+    return bool(rule.endpoint != f"{NAME}.unknown")

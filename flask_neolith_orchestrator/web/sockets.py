@@ -1,0 +1,239 @@
+"""The Socket.IO namespace /neolith: who connects, into which rooms, and what clients may ask.
+
+Rooms are chosen here and never named by a client. A socket lives longer than the request that opened it, so
+every event asks again who this is and what it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from flask import current_app, request, session
+from flask_socketio import (
+    ConnectionRefusedError,  # noqa: A004 -- the library's own name for it
+    Namespace,
+    emit,
+    join_room,
+    leave_room,
+)
+from pydantic import Field
+
+from ..core.events import channel_room, login_room, organization_room, user_room
+from ..runtime.news import presence_payload
+from ..runtime.state import State
+from .api_messages import Content
+from .auth import Identity, by_cookie, by_key, by_key_id, key_room, shown_key
+from .login import TOKEN
+from .problem import Problem, problem_of, unauthenticated
+from .shapes import Body, Line, OwnId, validated
+
+NAMESPACE: Final = "/neolith"
+
+_ENVIRON: Final = "neolith.socket"
+
+
+class ChannelBody(Body):
+    """Which channel."""
+
+    channel_id: OwnId
+
+
+class SendBody(Body):
+    """A message. The same `clientId` twice is the same message."""
+
+    channel_id: OwnId
+    content: Content
+    thread_id: OwnId | None = None
+    client_id: Annotated[Line, Field(min_length=1, max_length=100)] | None = None
+    reply_to_id: OwnId | None = None
+
+
+class StopBody(Body):
+    """An answer, or its question."""
+
+    message_id: OwnId
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """Who opened a socket. Lifetime: the connection."""
+
+    user_id: str
+    token: str | None
+    key_id: str | None
+
+
+Reaction = Callable[["State", Identity, Any], Mapping[str, Any]]
+
+
+def register_sockets(socketio: Any, _state: State) -> None:
+    """Put the namespace onto a SocketIO object, whether or not it has an app yet.
+
+    One SocketIO may serve several apps: the handlers ask the app of the event for its state.
+    """
+    namespace = NeolithNamespace()
+    socketio.on_namespace(namespace)
+    # a SocketIO that gets another app later makes a new server and remembers only what came before the first
+    if namespace not in socketio.namespace_handlers:
+        socketio.namespace_handlers.append(namespace)
+
+
+class NeolithNamespace(Namespace):  # type: ignore[misc]  # flask_socketio has no types
+    """The handlers. Lifetime: the SocketIO object's."""
+
+    def __init__(self) -> None:
+        super().__init__(NAMESPACE)
+        events: tuple[tuple[str, type[Body], str, Reaction], ...] = (
+            ("channel:join", ChannelBody, "messages:read", _join),
+            ("channel:leave", ChannelBody, "messages:read", _leave),
+            ("message:send", SendBody, "messages:write", _send),
+            ("message:stop", StopBody, "messages:write", _stop),
+        )
+        for event, model, scope, react in events:
+            setattr(self, f"on_{event}", _handler(event, model, scope, react))
+
+    def on_connect(self, auth: object = None) -> None:
+        """Let in whoever is known, into the rooms that are theirs."""
+        state = _state_of_app()
+        try:
+            state.ensure_started()
+            _enter(state, auth)
+        except Exception as error:  # noqa: BLE001 -- the border: problem_of logs what is not a client's
+            _roll_back(state)
+            problem = problem_of(error, action="socket-connect")
+            raise ConnectionRefusedError(problem.detail or problem.code, problem.body()) from None
+
+    def on_disconnect(self, *_reason: object) -> None:
+        """The socket is gone."""
+        state = _state_of_app()
+        try:
+            state.hooks.socket_disconnected(_sid())
+        except Exception as error:  # noqa: BLE001 -- the border: problem_of logs it
+            problem_of(error, action="socket-disconnect")
+
+
+def _state_of_app() -> State:
+    state: State = current_app.extensions["neolith"]
+    return state
+
+
+def _sid() -> str:
+    sid: str = request.sid  # type: ignore[attr-defined]  # flask_socketio puts it there
+    return sid
+
+
+def _enter(state: State, auth: object) -> None:
+    identity = _who(state, auth)
+    house = state.house
+    tx = house.session().connection()
+    organizations = house.people.organizations_of(tx, identity.user_id) if identity.may("orchestrators:read") else {}
+    there = [one for one in house.people.snapshots(tx) if one.organization_id in organizations]
+    _roll_back(state)
+    # a key is no login: it starts and stops nobody
+    token = None if identity.via_key else state.hooks.socket_connected(_sid())
+    request.environ[_ENVIRON] = Socket(identity.user_id, token, identity.key_id)
+    rooms = [user_room(identity.user_id), *(organization_room(one) for one in organizations)]
+    rooms += [login_room(token)] if token is not None else []
+    rooms += [key_room(identity.key_id)] if identity.key_id is not None else []
+    for room in rooms:
+        join_room(room)
+    try:
+        _known(state)  # what ended before the rooms were joined has not cut this socket
+    except Problem:
+        state.hooks.socket_disconnected(_sid())
+        raise
+    now = house.clock.wall()
+    emit("presence:snapshot", [presence_payload(one, one.status, now) for one in there], ignore_queue=True)
+
+
+def _who(state: State, auth: object) -> Identity:
+    shown = auth.get("token") if isinstance(auth, dict) else None
+    if shown is None:
+        shown = shown_key()
+    if shown is not None:
+        return by_key(state, shown if isinstance(shown, str) else "")
+    identity = by_cookie(state)
+    if identity is None:
+        raise unauthenticated("Log in first, or connect with auth={token: 'nlk_...'}.")
+    if not state.hooks.is_live(session.get(TOKEN)):
+        raise unauthenticated("This login has ended.")
+    return identity
+
+
+def _known(state: State) -> Identity:
+    """Who opened this socket, if that still holds."""
+    socket = request.environ.get(_ENVIRON)
+    if not isinstance(socket, Socket):
+        raise unauthenticated()
+    if socket.key_id is not None:
+        return by_key_id(state, socket.key_id)
+    identity = by_cookie(state)
+    if identity is None or identity.user_id != socket.user_id:
+        raise unauthenticated("This login has ended.")
+    if not state.hooks.is_live(socket.token):
+        raise unauthenticated("This login has ended.")
+    return identity
+
+
+def _handler(event: str, model: type[Body], scope: str, react: Reaction) -> Callable[..., dict[str, Any]]:
+    def handle(*args: object) -> dict[str, Any]:
+        state = _state_of_app()
+        try:
+            identity = _known(state)
+            identity.require(scope)
+            if len(args) != 1 or not isinstance(args[0], dict):
+                raise Problem(422, f"{event} takes one object.", code="invalid")
+            body = validated(model, args[0])
+            answer = react(state, identity, body)
+            state.house.session().commit()
+        except Exception as error:  # noqa: BLE001 -- the border of the sockets: problem_of logs what is not a client's
+            _roll_back(state)
+            return {"ok": False, "error": problem_of(error, action=f"socket-{event}").body()}
+        return {"ok": True, **answer}
+
+    return handle
+
+
+def _roll_back(state: State) -> None:
+    try:
+        state.house.session().rollback()
+    except Exception as error:  # noqa: BLE001 -- the first error is the one to tell
+        problem_of(error, action="socket-rollback")
+
+
+def _join(state: State, identity: Identity, body: ChannelBody) -> dict[str, Any]:
+    chat = state.house.chat
+    chat.require_member(identity.user_id, body.channel_id)
+    room = channel_room(body.channel_id)
+    join_room(room)
+    try:
+        # somebody who was removed before the room was joined has not been taken out of it
+        _roll_back(state)
+        members = chat.members(identity.user_id, body.channel_id)
+    except Exception:
+        leave_room(room)
+        raise
+    return {"channelId": body.channel_id, "members": members}
+
+
+def _leave(_state: State, _identity: Identity, body: ChannelBody) -> dict[str, Any]:
+    leave_room(channel_room(body.channel_id))
+    return {"channelId": body.channel_id}
+
+
+def _send(state: State, identity: Identity, body: SendBody) -> dict[str, Any]:
+    posted = state.house.chat.post(
+        identity.user_id,
+        body.channel_id,
+        body.content,
+        thread_id=body.thread_id,
+        client_id=body.client_id,
+        reply_to_id=body.reply_to_id,
+    )
+    return {"message": posted.message, "fresh": posted.fresh}
+
+
+def _stop(state: State, identity: Identity, body: StopBody) -> dict[str, Any]:
+    return state.house.chat.stop(identity.user_id, body.message_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import String, event, func, select
+from sqlalchemy import String, event, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_neolith_orchestrator.core.cancel import StopReason
@@ -26,7 +27,6 @@ from flask_neolith_orchestrator.settings import load_settings
 from flask_neolith_orchestrator.store.chat import BundledChat
 from flask_neolith_orchestrator.store.claims import Claims
 from flask_neolith_orchestrator.store.daemons import Daemons
-from flask_neolith_orchestrator.store.database import Database
 from flask_neolith_orchestrator.store.inbox import Inbox
 from flask_neolith_orchestrator.store.leases import Leases
 from flask_neolith_orchestrator.store.messages import Messages
@@ -35,7 +35,7 @@ from flask_neolith_orchestrator.store.models import Models, make_models
 from flask_neolith_orchestrator.store.organizations import Organizations
 from flask_neolith_orchestrator.store.people import People
 from flask_neolith_orchestrator.store.rooms import Rooms
-from flask_neolith_orchestrator.store.settle import Ended
+from flask_neolith_orchestrator.store.settle import Ended, Fate, Outcome, Settle
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
 from flask_neolith_orchestrator.store.turns import Turns
 from flask_neolith_orchestrator.store.views import Views
@@ -98,7 +98,7 @@ class Site:
 
     app: Flask
     models: Models
-    database: Database
+    database: SqliteDatabase
     chat: Chat
     directory: Directory
     wire: Wire
@@ -378,6 +378,45 @@ def test_a_refusal_does_not_hold_the_databases_write_lock(site: Site) -> None:
         assert tx.execute(select(func.count()).select_from(site.models.table("Message"))).scalar_one() == 0
 
 
+def test_a_post_waits_for_whoever_writes_in_another_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy SQLite file is waited for before the first write, even where the host's own connection would give up."""
+    db.session.connection().exec_driver_sql("PRAGMA busy_timeout=0")
+    gate, waiting = site.database.gate, threading.Event()
+    busy = gate.busy
+
+    def noticed(*, urgent: bool) -> None:
+        waiting.set()
+        busy(urgent=urgent)
+
+    monkeypatch.setattr(gate, "busy", noticed)
+    other = sqlite3.connect(str(db.engine.url.database), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    def let_go() -> None:
+        waiting.wait(10)
+        other.execute("ROLLBACK")
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    try:
+        assert site.chat.post(BOB, site.general, "patience").fresh
+        db.session.commit()
+    finally:
+        waiting.set()
+        thread.join(10)
+        other.close()
+    assert db.session.connection().exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 0
+
+
+def test_the_hosts_own_channels_take_no_posts(site: Site) -> None:
+    """A channel that mirrors one of the host's chat is read here and written there."""
+    channel = site.models.table("Channel")
+    db.session.execute(update(channel).where(channel.c.id == int(site.general)).values(kind="external"))
+    with pytest.raises(Conflict, match="app's own chat"):
+        site.chat.post(BOB, site.general, "hi")
+    assert site.chat.messages(BOB, site.general) == ([], None)
+
+
 def test_the_cost_of_a_post_does_not_grow_with_the_channel(site: Site) -> None:
     """The same number of statements, and no member list, whether three or three hundred people are there."""
     statements: list[str] = []
@@ -640,6 +679,35 @@ def test_a_question_that_waits_is_stopped_at_once(site: Site) -> None:
     assert site.deliveries() == [(message, "cancelled")]
     assert [one.reason for one in site.ended] == ["person"]
     assert site.chat.stop(BOB, message) == {"state": "over", "message": None}
+
+
+def test_a_question_claimed_in_the_instant_of_its_stop_is_stopped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that takes the question between the look and the stop does not make the stop miss."""
+    message = site.post(BOB, "@ada help")["id"]
+    with site.database.read() as tx:
+        seen = site.turns.targets(tx, message)
+    claim = site.claim()
+    look, stale = site.turns.targets, [seen]
+    monkeypatch.setattr(site.turns, "targets", lambda tx, one: stale.pop() if stale else look(tx, one))
+    assert site.chat.stop(BOB, message)["state"] == "stopping"
+    db.session.commit()
+    assert site.cancelled == [(claim.turn_id, StopReason.PERSON)]
+
+
+def test_an_answer_that_waits_to_be_tried_again_is_stopped_on_screen(site: Site) -> None:
+    """Nobody works on it, so the stop itself tells browsers that its row is final, after the commit."""
+    message = site.post(BOB, "@ada help")["id"]
+    claim = site.claim()
+    settle = Settle(site.models, site.database, site.bundled, max_attempts=5)
+    with site.database.write() as tx:
+        assert settle.settle(tx, claim, Outcome(Fate.RETRY, text="so far", delay=60.0)) is not None
+    site.wire.take()
+    stopped = site.chat.stop(BOB, message)
+    assert (stopped["state"], stopped["message"]["state"]) == ("stopped", "interrupted")
+    assert site.wire.told == []
+    db.session.commit()
+    assert site.wire.take() == [("message:done", {"message": stopped["message"]}, f"channel:{site.general}")]
+    assert (site.cancelled, site.deliveries()) == ([], [(message, "cancelled")])
 
 
 def test_nothing_to_stop_is_over(site: Site) -> None:

@@ -38,20 +38,21 @@ def is_same_origin() -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
-    source = request.headers.get("Origin") or request.headers.get("Referer")
-    return source is not None and _host(source) == _host(f"{request.scheme}://{request.host}")
+    source = request.headers.get("Origin") or request.headers.get("Referer") or ""
+    asked = _host(f"{request.scheme}://{request.host}")
+    return asked is not None and _host(source) == asked
 
 
 def _host(url: str) -> tuple[str, int | None] | None:
-    """Host and port; the scheme may differ, for a proxy may have taken TLS off. None is like nothing else."""
+    """Host and port of a web address, None for anything else. The scheme may differ: a proxy may have taken TLS off."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return None
     if parts.scheme not in _PORTS or not parts.hostname:
-        return ("", None) if not parts.hostname else (parts.hostname, port)
-    return parts.hostname, None if port in (None, *_PORTS.values()) else port
+        return None
+    return parts.hostname, None if port in _PORTS.values() else port
 
 
 def exempt(app: Flask, blueprint: Blueprint) -> None:

@@ -1,3 +1,78 @@
-"""AI colleagues as ordinary users of your Flask chat app."""
+"""AI colleagues as ordinary users of your Flask chat app.
+
+neolith = NeolithOrchestrator(db=db, user_model=User)
+neolith.init_app(app, socketio=socketio)
+"""
 
 __version__ = "0.1.0"
+
+from .core.errors import (
+    ActionError,
+    ConfigurationError,
+    NeolithError,
+    NotAnOrchestrator,
+    OpenTransaction,
+    OrchestratorModeOff,
+    SchemaMissing,
+    StartFailed,
+    UnsupportedDatabase,
+)
+from .core.ports import ChatStore, ReplyDraft, ReplyWrite
+from .core.types import (
+    DaemonState,
+    DaemonStatus,
+    DeliveryState,
+    HealthStatus,
+    IncomingMessage,
+    Line,
+    Member,
+    MessageState,
+    OrchestratorAction,
+    OrchestratorDaemonConfig,
+    OrchestratorSnapshot,
+    OrchestratorStatus,
+    OutgoingMessage,
+    Place,
+)
+from .extension import NeolithOrchestrator, create_orchestrator_daemon, get_daemon_manager, should_run_daemon
+from .runtime.daemon import OrchestratorDaemon
+from .runtime.intake import Accepted
+from .runtime.manager import OrchestratorDaemonManager
+from .store.mixins import OrchestratorUserMixin
+
+__all__ = [
+    "Accepted",
+    "ActionError",
+    "ChatStore",
+    "ConfigurationError",
+    "DaemonState",
+    "DaemonStatus",
+    "DeliveryState",
+    "HealthStatus",
+    "IncomingMessage",
+    "Line",
+    "Member",
+    "MessageState",
+    "NeolithError",
+    "NeolithOrchestrator",
+    "NotAnOrchestrator",
+    "OpenTransaction",
+    "OrchestratorAction",
+    "OrchestratorDaemon",
+    "OrchestratorDaemonConfig",
+    "OrchestratorDaemonManager",
+    "OrchestratorModeOff",
+    "OrchestratorSnapshot",
+    "OrchestratorStatus",
+    "OrchestratorUserMixin",
+    "OutgoingMessage",
+    "Place",
+    "ReplyDraft",
+    "ReplyWrite",
+    "SchemaMissing",
+    "StartFailed",
+    "UnsupportedDatabase",
+    "create_orchestrator_daemon",
+    "get_daemon_manager",
+    "should_run_daemon",
+]

@@ -79,6 +79,16 @@ class ChatRooms(ChatDoor):
         self._require_belonging(tx, room.organization_id, [user_id])
         self._join(self._writing(), room.id, [user_id])
 
+    def admit(self, user_id: str, channel_id: str) -> None:
+        """Let a user of the organization into a channel, whoever asks: for the host's own code, not for requests."""
+        tx = self._reading()
+        room = self._parts.rooms.any_room(tx, chat_input.row_id(channel_id, "channel"))
+        if room is None:
+            raise NotFound("There is no such channel.")
+        room = self._changeable(room)
+        self._require_belonging(tx, room.organization_id, [user_id])
+        self._join(self._writing(), room.id, [user_id])
+
     def remove_member(self, actor: str, channel_id: str, user_id: str) -> None:
         """Leave a channel, or take somebody else out of it, which is for those who manage its organization."""
         tx = self._reading()

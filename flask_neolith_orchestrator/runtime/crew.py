@@ -10,7 +10,7 @@ from typing import Any
 from ..chat.charter import load_charter
 from ..core.cancel import StopReason
 from ..core.errors import NotAnOrchestrator, StartFailed
-from ..core.types import DaemonStatus, OrchestratorSnapshot, OrchestratorStatus
+from ..core.types import DaemonStatus, OrchestratorDaemonConfig, OrchestratorSnapshot, OrchestratorStatus
 from ..settings import Settings
 from ..store.claims import LostRace
 from ..store.leases import Orphan
@@ -97,10 +97,12 @@ class Crew:
         if missing:
             raise StartFailed(missing)
         daemon.orchestrator = snapshot
-        daemon.limit = own.limit
-        daemon.heartbeat_interval = own.heartbeat
-        daemon.auto_respond = own.auto_respond
-        daemon.verbose = own.verbose
+        given = daemon.overrides or OrchestratorDaemonConfig(snapshot)
+        daemon.limit = given.max_concurrent_conversations or own.limit
+        beat = given.heartbeat_interval
+        daemon.heartbeat_interval = own.heartbeat if beat is None else beat / 1000
+        daemon.auto_respond = own.auto_respond if given.auto_respond is None else given.auto_respond
+        daemon.verbose = own.verbose if given.verbose is None else given.verbose
 
     def enlist(self, daemons: Sequence[OrchestratorDaemon]) -> list[OrchestratorDaemon]:
         """Write that they run, in one transaction; returns those whose row that changed."""
@@ -138,8 +140,10 @@ class Crew:
         status = {"status": str(daemon.get_status()), "reason": reason}
         self._news.daemon("daemon:status", daemon.orchestrator, status)
 
-    def wind_down(self, orchestrator_id: str, *, timeout: float, meanwhile: Callable[[], Any] | None = None) -> None:
-        """Let running turns of one orchestrator end, then cut them, then hand back what still will not end."""
+    def wind_down(
+        self, orchestrator_id: str | None, *, timeout: float, meanwhile: Callable[[], Any] | None = None
+    ) -> None:
+        """Let running turns of one orchestrator (None: all) end, then cut them, then hand back what will not end."""
         worker = self._worker()
         if worker.wait_idle(orchestrator_id, timeout, meanwhile):
             return

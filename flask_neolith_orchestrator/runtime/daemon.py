@@ -15,6 +15,7 @@ from ..core.types import (
     HealthStatus,
     IncomingMessage,
     OrchestratorAction,
+    OrchestratorDaemonConfig,
     OrchestratorSnapshot,
     OutgoingMessage,
 )
@@ -75,6 +76,7 @@ class OrchestratorDaemon:
         "limit",
         "next_beat",
         "orchestrator",
+        "overrides",
         "started_at",
         "verbose",
     )
@@ -90,10 +92,15 @@ class OrchestratorDaemon:
         self.beat_at: float | None = None  # wall
         self.next_beat = 0.0
         self.busy = False
+        self.overrides: OrchestratorDaemonConfig | None = None
         self._state = DaemonStatus.STOPPED
         self._keeper = keeper
         self._emitter: Emitter | None = None
         self._errors: deque[DaemonErrorRecord] | None = None
+
+    def configure(self, config: OrchestratorDaemonConfig) -> None:
+        """Values that win over the app's settings and the orchestrator's own, in this process."""
+        self.overrides = config
 
     @property
     def id(self) -> str:
@@ -127,6 +134,11 @@ class OrchestratorDaemon:
         if status not in _MOVES[self._state]:
             raise WrongTransition(_WRONG[self._state])
         self._state = status
+
+    def quiesce(self) -> None:
+        """Take no new work, while the process ends; what is wanted and what the row says do not change."""
+        if self._state is DaemonStatus.RUNNING:
+            self._state = DaemonStatus.STOPPING
 
     # -- ear and voice -------------------------------------------------------------------------------------
 

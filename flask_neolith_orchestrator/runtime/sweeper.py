@@ -107,7 +107,7 @@ class Sweeper:
                 self._duty.apart(daemon, self._halt)
         wanted = [key for key, row in rows.items() if row.wanted == "running" and row.state != "error"]
         missing = [key for key in wanted if not self._manager.is_daemon_running(key)]
-        if missing and self._settings.auto_start:
+        if missing:
             self._duty.resume(missing)
 
     def _halt(self, daemon: OrchestratorDaemon) -> None:

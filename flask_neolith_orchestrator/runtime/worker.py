@@ -121,7 +121,8 @@ class Worker:
         following: Claim | None = None
         try:
             self._began(claim)
-            self._pacer.add(attempt.live)
+            if self._stores.database.threads:
+                self._pacer.add(attempt.live)
             try:
                 outcome = attempt.run()
             finally:

@@ -106,7 +106,9 @@ class BundledChat:
         keys = {row.author_id for row in rows if row.author_id is not None}
         names = self._people.names(tx, keys)
         o = self._o
-        handles = dict(tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))).tuples().all())
+        handles: dict[Any, str] = {
+            row[0]: row[1] for row in tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys)))
+        }
         return [
             Line(
                 message_id=str(row.id),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import JSON, Index, Integer, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from .columns import Instant, Key, Tables, own_key, reference, user_reference
 
 
-@declarative_mixin
 class OrganizationColumns:
     """A company or team: the widest circle in which names are known and presence is seen."""
 
@@ -20,15 +19,18 @@ class OrganizationColumns:
     slug: Mapped[str] = mapped_column(String(100), unique=True)
 
 
-@declarative_mixin
 class OrganizationMemberColumns:
     """A user in an organization; `role` is owner, admin or member."""
 
     __tablename__ = "neolith_organization_member"
-    __table_args__ = (UniqueConstraint("organization_id", "user_id", name="uq_neolith_organization_member"),)
     id: Mapped[int] = own_key()
     organization_id: Mapped[int] = reference("organization", "organization_member_organization")
     role: Mapped[str] = mapped_column(String(20), default="member")
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("organization_id", "user_id", name="uq_neolith_organization_member"),)
 
     @declared_attr
     def user_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class
@@ -36,12 +38,10 @@ class OrganizationMemberColumns:
         return user_reference(cls, "organization_member_user", index=True)
 
 
-@declarative_mixin
 class OrchestratorColumns:
     """An AI agent that is a user. `handle` is what people mention, folded (NFKC, case), unique per organization."""
 
     __tablename__ = "neolith_orchestrator"
-    __table_args__ = (UniqueConstraint("organization_id", "handle", name="uq_neolith_orchestrator_handle"),)
     id: Mapped[int] = own_key()
     organization_id: Mapped[int] = reference("organization", "orchestrator_organization")
     handle: Mapped[str] = mapped_column(String(64))
@@ -51,22 +51,21 @@ class OrchestratorColumns:
     daemon_endpoint: Mapped[str | None] = mapped_column(String(500), default=None)
     status: Mapped[str] = mapped_column(String(10), default="OFFLINE", server_default="OFFLINE")
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("organization_id", "handle", name="uq_neolith_orchestrator_handle"),)
+
     @declared_attr
     def user_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class
         """The user that this orchestrator is."""
         return user_reference(cls, "orchestrator_user", unique=True)
 
 
-@declarative_mixin
 class ChannelColumns:
     """A place to talk. `kind` is channel, dm or external (a channel of the host's own, by `external_id`)."""
 
     __tablename__ = "neolith_channel"
-    __table_args__ = (
-        UniqueConstraint("organization_id", "name", name="uq_neolith_channel_name"),
-        UniqueConstraint("external_id", name="uq_neolith_channel_external"),
-        UniqueConstraint("dm_key", name="uq_neolith_channel_dm"),
-    )
     id: Mapped[int] = own_key()
     organization_id: Mapped[int | None] = reference("organization", "channel_organization", nullable=True)
     name: Mapped[str | None] = mapped_column(String(100), default=None)
@@ -76,15 +75,27 @@ class ChannelColumns:
     dm_key: Mapped[str | None] = mapped_column(String(255), default=None)
     created_at: Mapped[float] = mapped_column(Instant)
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (
+            UniqueConstraint("organization_id", "name", name="uq_neolith_channel_name"),
+            UniqueConstraint("external_id", name="uq_neolith_channel_external"),
+            UniqueConstraint("dm_key", name="uq_neolith_channel_dm"),
+        )
 
-@declarative_mixin
+
 class ChannelMemberColumns:
     """A user in a channel."""
 
     __tablename__ = "neolith_channel_member"
-    __table_args__ = (UniqueConstraint("channel_id", "user_id", name="uq_neolith_channel_member"),)
     id: Mapped[int] = own_key()
     channel_id: Mapped[int] = reference("channel", "channel_member_channel")
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("channel_id", "user_id", name="uq_neolith_channel_member"),)
 
     @declared_attr
     def user_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class
@@ -92,7 +103,6 @@ class ChannelMemberColumns:
         return user_reference(cls, "channel_member_user", index=True)
 
 
-@declarative_mixin
 class MessageColumns:
     """One message. `parent_id` is its thread's root; `epoch` and `seq` count what has been streamed of an answer.
 
@@ -100,11 +110,6 @@ class MessageColumns:
     """
 
     __tablename__ = "neolith_message"
-    __table_args__ = (
-        UniqueConstraint("channel_id", "author_id", "client_id", name="uq_neolith_message_client"),
-        UniqueConstraint("channel_id", "external_id", name="uq_neolith_message_external"),
-        Index("ix_neolith_message_line", "channel_id", "parent_id", "id"),
-    )
     id: Mapped[int] = own_key()
     channel_id: Mapped[int] = reference("channel", "message_channel")
     parent_id: Mapped[int | None] = reference("message", "message_parent", nullable=True, index=True)
@@ -121,22 +126,34 @@ class MessageColumns:
     external_id: Mapped[str | None] = mapped_column(String(255), default=None)
     author_name: Mapped[str | None] = mapped_column(String(200), default=None)
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (
+            UniqueConstraint("channel_id", "author_id", "client_id", name="uq_neolith_message_client"),
+            UniqueConstraint("channel_id", "external_id", name="uq_neolith_message_external"),
+            Index("ix_neolith_message_line", "channel_id", "parent_id", "id"),
+        )
+
     @declared_attr
     def author_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class
         """The user who wrote it; None for somebody who is not a user of this app."""
         return user_reference(cls, "message_author", nullable=True)
 
 
-@declarative_mixin
 class ReactionColumns:
     """One user's emoji on one message."""
 
     __tablename__ = "neolith_reaction"
-    __table_args__ = (UniqueConstraint("message_id", "user_id", "emoji", name="uq_neolith_reaction"),)
     id: Mapped[int] = own_key()
     message_id: Mapped[int] = reference("message", "reaction_message")
     emoji: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[float] = mapped_column(Instant)
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("message_id", "user_id", "emoji", name="uq_neolith_reaction"),)
 
     @declared_attr
     def user_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, update
 
 from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
 from ..core.types import Claim, DeliveryKind, MessageState, Place
@@ -155,7 +155,7 @@ class Claims:
                 c.c.turn_id.is_(None),
                 ~exists().where(
                     earlier.c.conversation_id == d.c.conversation_id,
-                    earlier.c.state.in_(["waiting", "running"]),
+                    or_(earlier.c.state == "waiting", earlier.c.state == "running"),
                     earlier.c.id < d.c.id,
                 ),
                 exists().where(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, or_, select, update
 
 from ..core.types import Cause, DaemonStatus, Wanted
 from .database import Database
@@ -60,6 +60,11 @@ class Daemons:
             "slots": 0,
         }
         tx.execute(insert_into(self._w, self._dialect).values(row).on_conflict_do_nothing())
+
+    def lock(self, tx: Connection, orchestrator_id: str) -> None:
+        """Make others who decide about this daemon wait for this transaction."""
+        w = self._w
+        tx.execute(select(w.c.orchestrator_id).where(w.c.orchestrator_id == int(orchestrator_id)).with_for_update())
 
     def want(self, tx: Connection, orchestrator_id: str, wanted: Wanted, cause: Cause) -> bool:
         """Write the wish; True if that changed whether it is wanted."""
@@ -148,25 +153,14 @@ class Daemons:
         """Per orchestrator: waiting deliveries, and turns running now, over all nodes."""
         keys = [int(one) for one in orchestrator_ids]
         d, s = self._d, self._s
-        waiting: dict[int, int] = dict(
-            tx.execute(
-                select(d.c.orchestrator_id, func.count())
-                .where(d.c.orchestrator_id.in_(keys), d.c.state == "waiting")
-                .group_by(d.c.orchestrator_id)
-            )
-            .tuples()
-            .all()
-        )
-        active: dict[int, int] = dict(
-            tx.execute(
-                select(s.c.orchestrator_id, func.count())
-                .where(s.c.orchestrator_id.in_(keys), s.c.node_id.is_not(None))
-                .group_by(s.c.orchestrator_id)
-            )
-            .tuples()
-            .all()
-        )
+        waiting = self._by_orchestrator(tx, d, d.c.orchestrator_id.in_(keys), d.c.state == "waiting")
+        active = self._by_orchestrator(tx, s, s.c.orchestrator_id.in_(keys), s.c.node_id.is_not(None))
         return {str(key): (waiting.get(key, 0), active.get(key, 0)) for key in keys}
+
+    @staticmethod
+    def _by_orchestrator(tx: Connection, table: Table, *which: ColumnElement[bool]) -> dict[int, int]:
+        key = table.c.orchestrator_id
+        return {row[0]: row[1] for row in tx.execute(select(key, func.count()).where(*which).group_by(key))}
 
     def forget_error(self, tx: Connection, orchestrator_id: str) -> None:
         """A person begins afresh: the error and the restart window are forgotten."""

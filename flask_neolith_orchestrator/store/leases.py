@@ -140,6 +140,11 @@ class Leases:
         with self._database.read() as tx:
             return {str(row[0]): row[1] for row in self._ready.run(tx)}
 
+    def waiting(self, tx: Connection) -> list[str]:
+        """Orchestrators for whom anything waits."""
+        statement = select(distinct(self._d.c.orchestrator_id)).where(self._d.c.state == "waiting")
+        return [str(row[0]) for row in tx.execute(statement)]
+
     def overdue(self, max_age: float) -> list[str]:
         """Deliveries that have waited longer than `max_age` seconds."""
         d = self._d

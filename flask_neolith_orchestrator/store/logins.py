@@ -72,6 +72,16 @@ class Logins:
         for token, at in seen.items():
             tx.execute(update(self._l).where(self._l.c.token == token, self._l.c.seen_at < at).values(seen_at=at))
 
+    def last_seen(self, tx: Connection, tokens: Sequence[str]) -> dict[str, float]:
+        """When these logins were last seen, as far as it has been written."""
+        rows = tx.execute(select(self._l.c.token, self._l.c.seen_at).where(self._l.c.token.in_(list(tokens))))
+        return {row[0]: row[1] for row in rows}
+
+    def prunable(self, tx: Connection, ttl: float) -> bool:
+        """Whether there is an ended login whose cookie can no longer come back."""
+        limit = self._clock.wall() - ttl
+        return tx.execute(select(self._l.c.token).where(self._l.c.ended_at < limit).limit(1)).first() is not None
+
     def expired(self, tx: Connection, ttl: float) -> list[str]:
         """Logins that have not been seen for `ttl` seconds."""
         limit = self._clock.wall() - ttl

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, false
-from sqlalchemy.orm import Mapped, declarative_mixin, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 
-@declarative_mixin
 class OrchestratorUserMixin:
     """Adds the two columns that make a user an orchestrator. Mix it into your User class.
 

@@ -129,7 +129,7 @@ def make_models(user_model: type[Any]) -> Models:
     base = type(
         "NeolithTables",
         (Tables,),
-        {"__abstract__": True, "registry": own, "metadata": metadata},
+        {"__abstract__": True, "registry": own, "_sa_registry": own, "metadata": metadata},
     )
     classes = {name: type(name, (columns, base), {"__doc__": columns.__doc__}) for name, columns in _COLUMNS.items()}
     kept[user_model] = Models(user=user_model, **classes)

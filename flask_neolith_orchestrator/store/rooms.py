@@ -74,6 +74,12 @@ class Rooms:
         ).first()
         return None if row is None else Room(str(row.id), row.kind, _text(row.organization_id))
 
+    def any_room(self, tx: Connection, channel_id: str) -> Room | None:
+        """The channel, whoever is in it."""
+        c = self._c
+        row = tx.execute(select(c.c.id, c.c.kind, c.c.organization_id).where(c.c.id == int(channel_id))).first()
+        return None if row is None else Room(str(row.id), row.kind, _text(row.organization_id))
+
     def create(self, tx: Connection, organization_id: str, name: str, topic: str, at: float) -> str | None:
         """A new channel's id; None if the organization has one of that name already."""
         c = self._c

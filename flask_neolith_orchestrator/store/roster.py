@@ -79,4 +79,4 @@ class Roster:
             .where(d.c.orchestrator_id.in_([int(one) for one in orchestrator_ids]))
             .group_by(d.c.state)
         )
-        return dict(rows.tuples().all())
+        return {row[0]: row[1] for row in rows}

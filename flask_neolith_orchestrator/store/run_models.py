@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from .columns import Instant, Key, Tables, own_key, reference, user_reference
 
 
-@declarative_mixin
 class LoginColumns:
     """One login of an orchestrator, by the token in its cookie session. An ended one is never revived."""
 
@@ -26,7 +25,6 @@ class LoginColumns:
     reason: Mapped[str | None] = mapped_column(String(40), default=None)
 
 
-@declarative_mixin
 class DaemonColumns:
     """Per orchestrator: whether it should run, by whose wish, and what became of it over all processes."""
 
@@ -46,7 +44,6 @@ class DaemonColumns:
     slots: Mapped[int] = mapped_column(Integer, default=0)
 
 
-@declarative_mixin
 class NodeColumns:
     """One process that runs turns. `id` is its boot id; `lock` is the file it holds while it lives."""
 
@@ -59,12 +56,10 @@ class NodeColumns:
     seen_at: Mapped[float] = mapped_column(Instant)
 
 
-@declarative_mixin
 class ConversationColumns:
     """One orchestrator in one place: the unit of order. `turn_id` is the turn that has it now, `epoch` the fence."""
 
     __tablename__ = "neolith_conversation"
-    __table_args__ = (UniqueConstraint("orchestrator_id", "key", name="uq_neolith_conversation"),)
     id: Mapped[int] = own_key()
     orchestrator_id: Mapped[int] = reference("orchestrator", "conversation_orchestrator")
     key: Mapped[str] = mapped_column(String(520))
@@ -74,31 +69,16 @@ class ConversationColumns:
     epoch: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     turn_id: Mapped[int | None] = mapped_column(Key, default=None)
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("orchestrator_id", "key", name="uq_neolith_conversation"),)
 
-@declarative_mixin
+
 class DeliveryColumns:
     """One piece of work for one orchestrator: a row of the inbox."""
 
     __tablename__ = "neolith_delivery"
-    __table_args__ = (
-        UniqueConstraint("orchestrator_id", "dedupe_key", name="uq_neolith_delivery"),
-        Index(
-            "ix_neolith_delivery_waiting",
-            "orchestrator_id",
-            "id",
-            sqlite_where=text("state = 'waiting'"),
-            postgresql_where=text("state = 'waiting'"),
-        ),
-        Index(
-            "ix_neolith_delivery_open",
-            "conversation_id",
-            "id",
-            sqlite_where=text("state IN ('waiting', 'running')"),
-            postgresql_where=text("state IN ('waiting', 'running')"),
-        ),
-        Index("ix_neolith_delivery_message", "message_id"),
-        Index("ix_neolith_delivery_turn", "turn_id"),
-    )
     id: Mapped[int] = own_key()
     orchestrator_id: Mapped[int] = mapped_column(Key)
     conversation_id: Mapped[int] = reference("conversation", "delivery_conversation")
@@ -115,8 +95,30 @@ class DeliveryColumns:
     outcome: Mapped[str | None] = mapped_column(Text, default=None)
     turn_id: Mapped[int | None] = mapped_column(Key, default=None)
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (
+            UniqueConstraint("orchestrator_id", "dedupe_key", name="uq_neolith_delivery"),
+            Index(
+                "ix_neolith_delivery_waiting",
+                "orchestrator_id",
+                "id",
+                sqlite_where=text("state = 'waiting'"),
+                postgresql_where=text("state = 'waiting'"),
+            ),
+            Index(
+                "ix_neolith_delivery_open",
+                "conversation_id",
+                "id",
+                sqlite_where=text("state IN ('waiting', 'running')"),
+                postgresql_where=text("state IN ('waiting', 'running')"),
+            ),
+            Index("ix_neolith_delivery_message", "message_id"),
+            Index("ix_neolith_delivery_turn", "turn_id"),
+        )
 
-@declarative_mixin
+
 class TurnColumns:
     """One answer in the making: its members were frozen at the first claim."""
 
@@ -145,15 +147,10 @@ class TurnColumns:
     cache_write_tokens: Mapped[int] = mapped_column(Integer, default=0)
 
 
-@declarative_mixin
 class SlotColumns:
     """The right to run one of an orchestrator's turns: carries the node and the lease. Hosts never lock it."""
 
     __tablename__ = "neolith_slot"
-    __table_args__ = (
-        UniqueConstraint("conversation_id", name="uq_neolith_slot_conversation"),
-        Index("ix_neolith_slot_node", "node_id"),
-    )
     orchestrator_id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
     n: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     node_id: Mapped[str | None] = mapped_column(String(40), default=None)
@@ -162,8 +159,15 @@ class SlotColumns:
     epoch: Mapped[int | None] = mapped_column(Integer, default=None)
     lease_until: Mapped[float | None] = mapped_column(Instant, default=None)
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (
+            UniqueConstraint("conversation_id", name="uq_neolith_slot_conversation"),
+            Index("ix_neolith_slot_node", "node_id"),
+        )
 
-@declarative_mixin
+
 class OutboxColumns:
     """An answer for a host that keeps its own chat: told by `message:send` at least once, by reply id."""
 
@@ -180,7 +184,6 @@ class OutboxColumns:
     claimed_until: Mapped[float] = mapped_column(Instant, default=0.0)
 
 
-@declarative_mixin
 class ApiKeyColumns:
     """One API key: acts as its owner within its scopes. Only a hash is kept; `prefix` finds the row."""
 
@@ -201,12 +204,10 @@ class ApiKeyColumns:
         return user_reference(cls, "api_key_user", index=True)
 
 
-@declarative_mixin
 class CharterVersionColumns:
     """One version of an orchestrator's charter; at most one is active. Versions are the charter's truth."""
 
     __tablename__ = "neolith_charter_version"
-    __table_args__ = (UniqueConstraint("orchestrator_id", "version", name="uq_neolith_charter_version"),)
     id: Mapped[int] = own_key()
     orchestrator_id: Mapped[int] = reference("orchestrator", "charter_version_orchestrator")
     version: Mapped[int] = mapped_column(Integer)
@@ -216,8 +217,12 @@ class CharterVersionColumns:
     active: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[float] = mapped_column(Instant)
 
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("orchestrator_id", "version", name="uq_neolith_charter_version"),)
 
-@declarative_mixin
+
 class SchemaColumns:
     """The schema's version, in one row with id 1."""
 

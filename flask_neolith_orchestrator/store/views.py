@@ -87,7 +87,9 @@ class Views:
 
     def _authors(self, tx: Connection, keys: set[Any]) -> dict[Any, dict[str, Any]]:
         o = self._o
-        handles = dict(tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))).tuples().all())
+        handles: dict[Any, str] = {
+            row[0]: row[1] for row in tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys)))
+        }
         return {
             key: {"id": str(key), "name": name, "handle": handles.get(key), "isOrchestrator": key in handles}
             for key, name in self._people.names(tx, keys).items()

@@ -1,0 +1,20 @@
+"""The channel of an app without Flask-SocketIO: nobody listens, and nothing breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class SilentChannel:
+    """Implements `core.ports.Channel`. Lifetime: app."""
+
+    def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
+        """Nobody hears it."""
+
+    def cut(self, room: str) -> None:
+        """There is nobody to cut off."""
+
+    def health(self) -> Mapping[str, Any]:
+        """Silence is no failure."""
+        return {"ok": True, "silent": True}

@@ -1,0 +1,193 @@
+"""flask neolith ...: look at, start, stop and talk to orchestrators from the command line."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from .core.errors import NeolithError
+from .core.types import Cause, DaemonState, Wanted
+from .runtime.house import House
+from .runtime.state import State
+
+
+def make_group(state: State) -> AppGroup:
+    """The commands of one app."""
+    group = AppGroup("neolith", help="AI colleagues: their daemons, their work, their health.")
+    _looks(group, state)
+    _wishes(group, state)
+    _work(group, state)
+    return group
+
+
+def _ready(state: State) -> House:
+    """The house, once the database is known to be usable; a command starts no runtime."""
+    try:
+        state.wiring.check_schema()
+    except NeolithError as error:
+        raise click.ClickException(str(error)) from None
+    return state.house
+
+
+def _find(house: House, who: str) -> DaemonState:
+    """An orchestrator by id or @handle."""
+    handle = who.removeprefix("@").casefold()
+    for found in house.manager.get_all_daemon_statuses():
+        if found.orchestrator.id == who or found.orchestrator.handle == handle:
+            return found
+    msg = f"There is no orchestrator {who!r}. `flask neolith status` lists them."
+    raise click.ClickException(msg)
+
+
+def _looks(group: AppGroup, state: State) -> None:
+    @group.command("status")
+    def status() -> None:
+        """List every orchestrator with its daemon's state."""
+        house = _ready(state)
+        alive = bool(house.stores.nodes.others())
+        for found in house.manager.get_all_daemon_statuses():
+            shown = str(found.status) if alive or found.status != "running" else "stopped (no process runs)"
+            health = found.health
+            click.echo(
+                f"{found.orchestrator.id:>6}  @{found.orchestrator.handle:<20} {shown:<14} wanted={found.wanted}"
+                f" ({found.cause})  active={health.active_conversations} queued={health.queued}"
+                f" answered={health.total_messages_processed} failed={health.failed} restarts={health.restarts}"
+            )
+            if found.last_error:
+                click.echo(f"        {found.last_error}")
+
+    @group.command("deliveries")
+    @click.option("--state", "states", multiple=True, help="Only those in this state; may be repeated.")
+    @click.option("--limit", default=20, show_default=True, help="How many at the most.")
+    def deliveries(states: tuple[str, ...], limit: int) -> None:
+        """List pieces of work, newest first."""
+        house = _ready(state)
+        with house.database.read() as tx:
+            rows = house.turns.deliveries(tx, states=states, limit=limit)
+        for row in rows:
+            click.echo(
+                f"{row['id']:>8}  {row['state']:<10} orchestrator={row['orchestrator_id']} message={row['message_id']}"
+                f" attempts={row['attempts']} {row['reason']} {row['outcome'] or ''}".rstrip()
+            )
+
+    _checks(group, state)
+
+
+def _checks(group: AppGroup, state: State) -> None:
+    @group.command("doctor")
+    def doctor() -> None:
+        """Check database, model, Socket.IO and scheduler, and say what to do."""
+        from .web.doctor import examine  # only here: it looks at the host's whole setup
+
+        if not examine(state, click.echo):
+            raise SystemExit(1)
+
+    @group.command("create-tables")
+    def create_tables() -> None:
+        """Make the tables and columns that are missing (for apps without migrations)."""
+        with_engine = state.extension
+        made = with_engine.create_tables()
+        click.echo("\n".join(made) if made else "Everything is there already.")
+
+
+def _wishes(group: AppGroup, state: State) -> None:
+    def wish(who: str, wanted: Wanted) -> None:
+        house = _ready(state)
+        if wanted is Wanted.RUNNING and not state.settings.mode:
+            raise click.ClickException("Daemons are switched off: set ORCHESTRATOR_MODE=true.")
+        found = _find(house, who)
+        with house.database.write() as tx:
+            house.daemons.want(tx, found.orchestrator.id, wanted, Cause.PERSON)
+            if wanted is Wanted.RUNNING:
+                house.daemons.forget_error(tx, found.orchestrator.id)
+        alive = bool(house.stores.nodes.others())
+        when = "within a second" if alive else "when the app runs (or `flask neolith run`)"
+        verb = "starts" if wanted is Wanted.RUNNING else "stops"
+        click.echo(f"@{found.orchestrator.handle} {verb} {when}.")
+
+    @group.command("start")
+    @click.argument("who")
+    def start(who: str) -> None:
+        """Start WHO (id or @handle), as a person's wish."""
+        wish(who, Wanted.RUNNING)
+
+    @group.command("stop")
+    @click.argument("who")
+    def stop(who: str) -> None:
+        """Stop WHO (id or @handle), as a person's wish."""
+        wish(who, Wanted.STOPPED)
+
+    @group.command("restart")
+    @click.argument("who")
+    def restart(who: str) -> None:
+        """Stop and start WHO (id or @handle)."""
+        wish(who, Wanted.STOPPED)
+        house = _ready(state)
+        found = _find(house, who)
+        _await(lambda: _find(house, who).status != "running")
+        wish(found.orchestrator.id, Wanted.RUNNING)
+
+
+def _await(condition: Any, seconds: float = 12.0) -> None:
+    pause = threading.Event()
+    waited = 0.0
+    while not condition() and waited < seconds:
+        pause.wait(0.1)
+        waited += 0.1
+
+
+def _work(group: AppGroup, state: State) -> None:
+    @group.command("send")
+    @click.argument("channel")
+    @click.argument("text")
+    @click.option("--as", "author", required=True, help="The id of the user who writes.")
+    @click.option("--thread", default=None, help="The id of a message to answer in its thread.")
+    def send(channel: str, text: str, author: str, thread: str | None) -> None:
+        """Post TEXT in CHANNEL (its id) as a user; orchestrators that run answer it."""
+        house = _ready(state)
+        session = house.session()
+        try:
+            posted = house.chat.post(author, channel, text, thread_id=thread)
+            session.commit()
+        except NeolithError as error:
+            session.rollback()
+            raise click.ClickException(str(error)) from None
+        click.echo(f"Message {posted.message['id']} posted.")
+
+    @group.command("run")
+    def run() -> None:
+        """Run daemons in this process, without web server, until SIGTERM or Ctrl-C."""
+        house = _ready(state)
+        try:
+            house.manager.lives.check_allowed()
+            house.ensure_started()
+        except NeolithError as error:
+            raise click.ClickException(str(error)) from None
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        click.echo(f"Running as {house.stores.nodes.name}. Ctrl-C ends it.")
+        ended.wait()
+        click.echo("Stopping.")
+        state.close()
+
+    _retry(group, state)
+
+
+def _retry(group: AppGroup, state: State) -> None:
+    @group.command("retry")
+    @click.argument("delivery")
+    def retry(delivery: str) -> None:
+        """Try a failed or expired delivery (its id) again."""
+        house = _ready(state)
+        if not delivery.isdecimal():
+            raise click.ClickException("A delivery's id is a number.")
+        with house.database.write() as tx:
+            done = house.turns.retry(tx, delivery)
+        if not done:
+            raise click.ClickException("Only a failed or expired delivery can be tried again.")
+        click.echo("It waits to be answered.")

@@ -1,0 +1,135 @@
+"""The APScheduler jobs of one process: a constant number of them, however many daemons there are.
+
+Their executors are ours: APScheduler's own pool threads would keep the interpreter from ending while a job runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.executors.base import BaseExecutor, run_job
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from ..core.ports import Clock
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
+    """Runs jobs on plain daemon threads, at most `threads` at a time. Lifetime: its scheduler."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        super().__init__()
+        self._name = name
+        self._most = threads
+        self._ready = threading.Condition()
+        self._queue: deque[Callable[[], None]] = deque()
+        self._threads = 0
+        self._closed = False
+
+    def _do_submit_job(self, job: Any, run_times: Any) -> None:
+        with self._ready:
+            self._queue.append(lambda: self._run(job, run_times))
+            if self._threads < min(self._most, len(self._queue) + self._threads):
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"neolith-{self._name}", daemon=True).start()
+            self._ready.notify()
+
+    def _run(self, job: Any, run_times: Any) -> None:
+        try:
+            events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 -- APScheduler's own executors do
+        except BaseException:  # noqa: BLE001 -- as APScheduler's own executors: a job's failure is told by an event
+            self._run_job_error(job.id, *sys.exc_info()[1:])
+        else:
+            self._run_job_success(job.id, events)
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                if not self._queue and not self._closed:
+                    self._ready.wait(5.0)
+                if not self._queue:
+                    self._threads -= 1
+                    self._ready.notify_all()
+                    return
+                work = self._queue.popleft()
+            work()
+
+    def shutdown(self, wait: bool = True) -> None:
+        """End the threads once their present job is done."""
+        with self._ready:
+            self._closed = True
+            self._queue.clear()
+            self._ready.notify_all()
+            if wait:
+                self._ready.wait_for(lambda: not self._threads, 2.0)
+
+
+class Clockwork:
+    """Runs the jobs and remembers which failed. Lifetime: app, in one process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._scheduler: Any = None
+        self._lock = threading.Lock()
+        self._failed: dict[str, str] = {}
+        self._ran: dict[str, float] = {}
+        self._periods: dict[str, float] = {}
+
+    def start(self, jobs: Mapping[str, tuple[Callable[[], None], float]]) -> None:
+        """Start the jobs: name -> (function, period in seconds). `renew` has a thread of its own."""
+        scheduler = BackgroundScheduler(
+            executors={"default": DaemonThreadExecutor("job", 4), "renew": DaemonThreadExecutor("renew", 1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        scheduler.add_listener(
+            self._heard, EVENT_JOB_ERROR | EVENT_JOB_EXECUTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
+        )
+        now = self._clock.monotonic()
+        for name, (function, period) in jobs.items():
+            executor = "renew" if name == "renew" else "default"
+            scheduler.add_job(function, "interval", seconds=period, id=name, name=name, executor=executor)
+            self._periods[name] = period
+            self._ran[name] = now
+        # what matters of these logs is told by the listener; the rest is noise in the host's log
+        for noisy in ("apscheduler.executors", "apscheduler.scheduler"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        scheduler.start()
+        self._scheduler = scheduler
+
+    def _heard(self, event: Any) -> None:
+        with self._lock:
+            if event.code == EVENT_JOB_EXECUTED:
+                self._failed.pop(event.job_id, None)
+                self._ran[event.job_id] = self._clock.monotonic()
+                return
+            what = {EVENT_JOB_ERROR: "failed", EVENT_JOB_MISSED: "missed"}.get(event.code, "still running")
+            error = getattr(event, "exception", None)
+            self._failed[event.job_id] = what if error is None else f"{what}: {type(error).__name__}"
+        if event.code == EVENT_JOB_ERROR:
+            log.error("The job %s failed", event.job_id, exc_info=error, extra={"action": "job-failed"})
+
+    def health(self) -> Mapping[str, Any]:
+        """Whether every job runs as it should, and which does not."""
+        now = self._clock.monotonic()
+        with self._lock:
+            problems = dict(self._failed)
+            for name, period in self._periods.items():
+                if now - self._ran[name] > 3 * period + 5.0:
+                    problems.setdefault(name, "late")
+        running = self._scheduler is not None and self._scheduler.running
+        return {"ok": running and not problems, "running": running, "problems": problems}
+
+    def close(self) -> None:
+        """Stop the jobs without waiting for running ones. Safe twice."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.remove_listener(self._heard)
+            scheduler.shutdown(wait=False)

@@ -1,0 +1,300 @@
+"""All parts of one app in one process, wired; and the life of the process: start, run, stop.
+
+`state.State` belongs to the app and survives forks; a `House` belongs to one process id and is built again after a
+fork. Building a house starts nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..chat.breaker import Breaker
+from ..chat.markdown import to_html
+from ..core.cancel import StopReason
+from ..core.errors import NeolithError, OrchestratorModeOff
+from ..core.types import OrchestratorStatus
+from ..store.charters import Charters
+from ..store.keys import Keys
+from ..store.messages import Messages
+from ..store.organizations import Organizations
+from ..store.people import People
+from ..store.rooms import Rooms
+from ..store.stores import Stores, make_stores
+from .actions import BundledActions
+from .attempt import Brains
+from .chat_rights import ChatParts
+from .chatting import Chat
+from .clockwork import Clockwork
+from .crew import Crew
+from .desk import Desk, Note
+from .directory import Directory
+from .duty import Duty
+from .idle import Idle
+from .intake import Intake
+from .lives import Lives
+from .manager import OrchestratorDaemonManager
+from .news import News
+from .once import Once
+from .reception import Reception
+from .statuses import Statuses
+from .supervisor import Supervisor
+from .sweeper import Sweeper
+from .wiring import Wiring
+from .worker import Worker
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class House:
+    """The parts of one app in one process. Lifetime: that process, from its first use."""
+
+    def __init__(self, wiring: Wiring, on_membership: Callable[[str, str, bool], None]) -> None:
+        self.pid = os.getpid()
+        self.wiring = wiring
+        self.settings = settings = wiring.settings
+        self.models = wiring.models
+        self.clock = wiring.clock
+        self.session = wiring.session
+        self.channel = wiring.channel
+        self.database = wiring.open_database()
+        self.people = People(wiring.models, wiring.display_name)
+        self.stores: Stores = make_stores(
+            wiring.models,
+            self.database,
+            settings,
+            self.people,
+            to_html=to_html,
+            state_dir=wiring.state_dir,
+            chat=wiring.chat_store,
+        )
+        self.views = self.stores.views
+        self.chat_store = self.stores.chat
+        self.turns = self.stores.turns
+        self.daemons = self.stores.daemons
+        self.logins = self.stores.logins
+        self.keys = Keys(wiring.models, self.database)
+        self.charters = Charters(wiring.models, self.database)
+        self.dispatcher = wiring.make_dispatcher()
+        self.news = News(self.stores, wiring.channel, wiring.clock)
+        self.clockwork = Clockwork(wiring.clock)
+        self._wire_runtime()
+        self._wire_chat(on_membership)
+        self._started = Once(self._start)
+        self._closed = False
+        self._beats = 0
+
+    def _wire_runtime(self) -> None:
+        wiring, stores, settings = self.wiring, self.stores, self.settings
+        breaker = Breaker(monotonic=wiring.clock.monotonic)
+        self.model_for = wiring.make_models()
+        brains = Brains(self.model_for, breaker, settings, wiring.clock)
+        crew = Crew(stores, settings, brains, self.news, lambda: self.worker)
+        lives = Lives(
+            stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
+        )
+        statuses = Statuses(stores, wiring.check_schema)
+        self.manager = OrchestratorDaemonManager(
+            stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
+        )
+        self.duty = Duty(stores, self.manager, self.news)
+        self.worker = Worker(stores, brains, wiring.channel, self.news, self.duty)
+        self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
+        lives.died = self.supervisor.died
+        self.sweeper = Sweeper(stores, settings, self.duty, self.worker, self.news, ring=self.dispatcher.ring)
+        self.desk = Desk(stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl)
+        self.reception = Reception(
+            settings,
+            stores.inbox,
+            self.database,
+            self.chat_store,
+            ring=self._ring,
+            ended=lambda deliveries: self.manager.ended(deliveries),
+        )
+        self.reception.listen(wiring.scoped_session)
+        self.intake = Intake(stores, self.reception, stores.external, wiring.session)
+        manager = self.manager
+        manager.intake = self.intake
+        manager.ring = self.dispatcher.ring
+        manager.cancel_turn = self.worker.cancel
+        manager.readiness = self.readiness
+        manager.logged_in = lambda user_id: self.desk.put(Note("login", user_id, f"manual:{user_id}", fresh=True))
+        manager.logged_out = lambda user_id: self.desk.put(Note("logout-all", user_id))
+
+    def _wire_chat(self, on_membership: Callable[[str, str, bool], None]) -> None:
+        rooms = Rooms(self.models, self.database, self.people)
+        parts = ChatParts(
+            session=self.session,
+            settings=self.settings,
+            database=self.database,
+            people=self.people,
+            rooms=rooms,
+            messages=Messages(self.models, self.database, self.views),
+            turns=self.turns,
+            reception=self.reception,
+            channel=self.channel,
+            cancel_turn=self._cancel_turn,
+            ended=lambda deliveries: self.manager.ended(deliveries),
+            on_membership=on_membership,
+            can_manage=self.wiring.can_manage,
+        )
+        self.chat = Chat(parts)
+        organizations = Organizations(self.models, self.database)
+        self.directory = Directory(self.session, self.database, self.people, rooms, organizations)
+        actions = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
+        self.manager.actions = self._acting(actions)
+
+    @staticmethod
+    def _acting(actions: BundledActions) -> Callable[..., Mapping[str, Any]]:
+        def perform(daemon: Any, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+            done = actions.perform(daemon, kind, payload)
+            daemon.emit("action:execute", action={"type": kind, "payload": dict(payload)})
+            return done
+
+        return perform
+
+    def _tell(self, event: str, **arguments: Any) -> int:
+        return self.manager.emit(event, **arguments)
+
+    def _ring(self, orchestrator_id: str) -> None:
+        self.ensure_started(wait=False)
+        if self.manager.is_daemon_running(orchestrator_id):
+            self.dispatcher.ring(orchestrator_id)
+
+    def _cancel_turn(self, turn_id: str, reason: StopReason) -> bool:
+        return self.worker.cancel(turn_id, reason)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def ensure_started(self, *, wait: bool = True) -> None:
+        """Start this process's runtime once. With `wait`, raises what kept it from starting."""
+        if not self._closed and self.database.threads:
+            self._started(wait=wait)
+
+    def _start(self) -> None:
+        self.wiring.check_schema()
+        settings = self.settings
+        if settings.mode:
+            self._become_node()
+            self.dispatcher.run(self.worker.drain)
+        jobs: dict[str, tuple[Callable[[], None], float]] = {
+            "sweep": (self._sweep, settings.sweep_interval / 1000),
+            "logins": (self.desk.sweep, 30.0 if self.wiring.login_ttl > 120 else self.wiring.login_ttl / 4),
+        }
+        if settings.mode:
+            jobs |= {
+                "renew": (self._renew, settings.renew_interval / 1000),
+                "heartbeat": (self.supervisor.heartbeat, min(settings.heartbeat_interval / 2000, 5.0)),
+                "health-check": (self.supervisor.check, settings.health_check_interval / 1000),
+            }
+            self._resume()
+        self.clockwork.start(jobs)
+        log.info("Started", extra={"action": "process-started"})
+
+    def _become_node(self) -> None:
+        stores = self.stores
+        if not stores.nodes.lock():
+            log.warning(
+                "NEOLITH_STATE_DIR cannot be written: a killed process is noticed by its leases only",
+                extra={"action": "no-lock-file"},
+            )
+        if not stores.nodes.others():
+            self._tell_unbacked()
+        stores.nodes.register()
+
+    def _tell_unbacked(self) -> None:
+        """Nobody was alive, so nobody ran: everybody is told, before those who are wanted start again."""
+        stores = self.stores
+        with stores.database.write() as tx:
+            changed = stores.daemons.unbacked(tx)
+            for orchestrator_id in changed:
+                stores.people.set_status(tx, orchestrator_id, OrchestratorStatus.OFFLINE)
+        for daemon in self.manager.daemons_for(changed):
+            self.news.presence(daemon.orchestrator, OrchestratorStatus.OFFLINE)
+
+    def _resume(self) -> None:
+        with self.database.read() as tx:
+            wanted = [key for key, state in self.daemons.wanted(tx).items() if state != "error"]
+        self.sweeper.recover()
+        self.duty.resume(wanted)
+        self.sweeper.ring_ready()
+
+    def _sweep(self) -> None:
+        if self.settings.mode:
+            self.supervisor.end_stuck_turns()
+            self.sweeper.sweep()
+        else:
+            self.sweeper.expire()
+
+    def _renew(self) -> None:
+        self.worker.renew()
+        self._beats += 1
+        if self._beats * self.settings.renew_interval >= self.settings.lease / 2:
+            self._beats = 0
+            self.stores.nodes.seen()
+
+    def readiness(self) -> dict[str, dict[str, Any]]:
+        """Per part whether it works, and details: database, scheduler, dispatcher, leases, channel."""
+        parts: dict[str, dict[str, Any]] = {}
+        try:
+            self.wiring.check_schema()
+            parts["database"] = {"ok": True}
+        except Exception as error:  # noqa: BLE001 -- whatever it is, this is the place that says so
+            parts["database"] = {
+                "ok": False,
+                "detail": str(error) if isinstance(error, NeolithError) else type(error).__name__,
+            }
+        parts["scheduler"] = dict(self.clockwork.health()) if self._started.done else {"ok": True, "running": False}
+        parts["dispatcher"] = dict(self.dispatcher.health())
+        parts["leases"] = self.worker.health()
+        parts["channel"] = dict(self.channel.health())
+        parts["mode"] = {"ok": True, "on": self.settings.mode}
+        return parts
+
+    def run_until_idle(self, timeout: float = 10.0) -> None:
+        """Work until nothing is ready (see `idle.Idle`)."""
+        if not self.settings.mode:
+            raise OrchestratorModeOff
+        if self.database.threads:
+            self.ensure_started()
+        idle = Idle(self.stores, self.worker, self.duty, self.desk, self.sweeper)
+        idle.run(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop this process's runtime in order, within DAEMON_STOP_TIMEOUT. What is wanted stays so. Safe twice."""
+        if self._closed or self.pid != os.getpid():
+            return
+        self._closed = True
+        budget = self.settings.stop_timeout / 1000 if timeout is None else timeout
+        for step in (
+            self.supervisor.close,
+            self.desk.close,
+            self.clockwork.close,
+            lambda: self._wind_down(budget),
+            self._leave,
+            self.model_for.close,
+            self.manager.close,
+            self.database.close,
+        ):
+            try:
+                step()
+            except Exception:
+                log.exception("A step of the shutdown failed", extra={"action": "stop-error"})
+
+    def _wind_down(self, budget: float) -> None:
+        daemons = self.manager.get_running_daemons()
+        for daemon in daemons:
+            daemon.quiesce()
+        self.dispatcher.close(0.0)
+        # the scheduler is gone, so the leases of those that still run are renewed here
+        self.manager.lives.crew.wind_down(None, timeout=budget, meanwhile=self.worker.renew)
+        self.dispatcher.close(1.0)
+
+    def _leave(self) -> None:
+        if not (self._started.done and self.settings.mode):
+            return
+        if not self.stores.nodes.others():
+            self._tell_unbacked()
+        self.stores.nodes.close()

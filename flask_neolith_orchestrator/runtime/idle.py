@@ -1,0 +1,57 @@
+"""Work until nothing is ready: for tests of host apps, also in a database that lives in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ..core.types import Cause, Wanted
+from ..store.stores import Stores
+from .desk import Desk
+from .duty import Duty
+from .sweeper import Sweeper
+from .worker import Worker
+
+
+class Idle:
+    """Brings a process to rest. Lifetime: one call."""
+
+    def __init__(self, stores: Stores, worker: Worker, duty: Duty, desk: Desk, sweeper: Sweeper) -> None:
+        self._stores = stores
+        self._worker = worker
+        self._duty = duty
+        self._desk = desk
+        self._sweeper = sweeper
+
+    def run(self, timeout: float) -> None:
+        """Wait for the threads, or, where there can be none, work here. Raises TimeoutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        if self._stores.database.threads:
+            self._wait(deadline)
+        else:
+            self._work(deadline)
+
+    def _wait(self, deadline: float) -> None:
+        pause = threading.Event()
+        if not self._desk.wait_idle(deadline - time.monotonic()):
+            raise TimeoutError("A login is still being recorded.")
+        while self._stores.leases.ready() or self._worker.running():
+            if time.monotonic() > deadline:
+                raise TimeoutError("There is still work to do.")
+            self._sweeper.ring_ready()
+            pause.wait(0.01)
+
+    def _work(self, deadline: float) -> None:
+        """Everybody for whom something waits works in the caller's thread and transaction."""
+        stores = self._stores
+        self._duty.everywhere = True
+        with stores.database.read() as tx:
+            waiting = stores.leases.waiting(tx)
+        for daemon in self._duty.manager.daemons_for(waiting):
+            with stores.database.write() as tx:
+                stores.daemons.ensure(tx, daemon.id)
+                stores.daemons.want(tx, daemon.id, Wanted.RUNNING, Cause.LOGIN)
+                stores.leases.make_slots(tx, daemon.id, daemon.limit)
+            while self._worker.drain(daemon.id):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("There is still work to do.")

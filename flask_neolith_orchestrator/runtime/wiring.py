@@ -1,0 +1,74 @@
+"""What the extension plugs into a house."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..core.ports import Channel, ChatStore, Clock, Dispatcher, Model
+from ..settings import Settings
+from ..store.database import Database
+from ..store.models import Models
+from ..store.people import DisplayName
+from .listeners import Context
+
+
+class ModelChoice(Protocol):
+    """Gives the provider of a model's name. Lifetime: app, in one process."""
+
+    def __call__(self, name: str) -> Model:
+        """The provider; the same one for the same name."""
+        ...
+
+    def close(self) -> None:
+        """Close every provider. Safe twice."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks; on a server, rows use the database's."""
+
+    database = True
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What tests put in the place of the real thing. `model_for(name)` gives the provider of every model."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    model_for: Callable[[str], Model] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the extension plugs in. Lifetime: app. The callables are called once per process, `session` at each use."""
+
+    settings: Settings
+    models: Models
+    clock: Clock
+    open_database: Callable[[], Database]
+    session: Callable[[], Any]
+    scoped_session: Any
+    context: Context
+    scope: Callable[[Database], AbstractContextManager[Any]]
+    make_dispatcher: Callable[[], Dispatcher]
+    make_models: Callable[[], ModelChoice]
+    channel: Channel
+    display_name: DisplayName
+    can_manage: Callable[[str, str], bool] | None
+    chat_store: ChatStore | None
+    state_dir: Path | None
+    login_ttl: float
+    check_schema: Callable[[], None]

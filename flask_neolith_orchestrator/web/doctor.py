@@ -1,0 +1,104 @@
+"""`flask neolith doctor`: looks at the app's whole setup and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import current_app
+
+from ..core.errors import NeolithError
+from ..runtime.state import State
+
+Say = Callable[[str], object]
+
+
+def examine(state: State, say: Say) -> bool:
+    """Check each part and say how it is; True if nothing must be mended."""
+    checks = (_mode, _database, _model, _sockets, _scheduler, _inbox)
+    found = [check(state, say) for check in checks]  # every one of them, whatever an earlier one says
+    return all(found)
+
+
+def _ok(say: Say, what: str) -> bool:
+    say(f"ok    {what}")
+    return True
+
+
+def _note(say: Say, what: str) -> bool:
+    say(f"note  {what}")
+    return True
+
+
+def _bad(say: Say, what: str) -> bool:
+    say(f"BAD   {what}")
+    return False
+
+
+def _mode(state: State, say: Say) -> bool:
+    if state.settings.mode:
+        return _ok(say, "ORCHESTRATOR_MODE is on.")
+    return _bad(say, "ORCHESTRATOR_MODE is off: no daemon starts. Set ORCHESTRATOR_MODE=true.")
+
+
+def _database(state: State, say: Say) -> bool:
+    try:
+        state.wiring.check_schema()
+    except NeolithError as error:
+        return _bad(say, f"database: {error}")
+    except Exception as error:  # noqa: BLE001 -- whatever the database says is the finding
+        return _bad(say, f"database: cannot be reached ({type(error).__name__}). Look at SQLALCHEMY_DATABASE_URI.")
+    database = state.house.database
+    if not database.threads:
+        return _bad(say, "database: it is in memory or has one connection. Use a SQLite file or Postgres.")
+    others = state.house.stores.nodes.others()
+    if others and current_app.extensions.get("socketio") is not None and not _has_queue():
+        _note(
+            say,
+            f"{len(others)} process(es) run on this database. For live updates between several web processes give "
+            "SocketIO a message_queue.",
+        )
+    return _ok(say, f"database: {database.dialect.name}, tables are there.")
+
+
+def _model(state: State, say: Say) -> bool:
+    settings = state.settings
+    missing = state.house.model_for(settings.model).check()
+    if missing:
+        return _bad(say, f"model: {missing}")
+    if settings.model == "scripted" or settings.api_key is None:
+        return _note(say, "model: the offline model answers. Set ANTHROPIC_API_KEY to talk to Claude.")
+    return _ok(say, f"model: {settings.model}, a key is set (it is not tried).")
+
+
+def _sockets(_state: State, say: Say) -> bool:
+    socketio = current_app.extensions.get("socketio")
+    if socketio is None:
+        return _note(say, "Socket.IO: the app has none, so nothing is shown live. Give socketio= to init_app.")
+    origins = socketio.server_options.get("cors_allowed_origins")
+    if origins == "*" or origins == []:
+        return _bad(say, f"Socket.IO: cors_allowed_origins={origins!r} lets every site in. Name your origins.")
+    return _ok(say, "Socket.IO: there, and foreign origins are refused.")
+
+
+def _has_queue() -> bool:
+    socketio = current_app.extensions["socketio"]
+    return bool(socketio.server_options.get("client_manager") or getattr(socketio, "client_manager", None))
+
+
+def _scheduler(state: State, say: Say) -> bool:
+    house = state.house
+    alive = house.stores.nodes.others()
+    if not alive:
+        return _note(say, "scheduler: no process runs daemons now. They start with the app's first request.")
+    return _ok(say, f"scheduler: {len(alive)} process(es) run daemons.")
+
+
+def _inbox(state: State, say: Say) -> bool:
+    try:
+        with state.house.database.read() as tx:
+            failed = state.house.turns.deliveries(tx, states=["failed"], limit=100)
+    except Exception as error:  # noqa: BLE001 -- the database's own finding is above
+        return _bad(say, f"inbox: cannot be read ({type(error).__name__}).")
+    if failed:
+        return _note(say, f"inbox: {len(failed)} dead letters. `flask neolith deliveries --state failed` lists them.")
+    return _ok(say, "inbox: no dead letters.")

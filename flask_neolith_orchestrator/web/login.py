@@ -1,0 +1,204 @@
+"""Login, cookie and logout hooks. A handler only writes a note into `g`; a thread of ours reads it afterwards.
+
+The login is known by our own random token in the cookie session (Flask-Login's `_id` is equal for two browsers of
+one kind). Nothing here runs SQL or raises into the host's request. Facts, measured: `request_finished` comes for
+normal, streaming and failed answers but never for Socket.IO; `teardown_request` always comes, twice with
+`stream_with_context`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+from flask import Flask, Response, current_app, g, has_request_context, request, request_finished, session
+from flask_login import current_user, user_accessed, user_loaded_from_cookie, user_logged_in, user_logged_out
+
+from ..runtime.desk import Note
+from ..runtime.state import State
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+TOKEN = "_neolith_login"  # noqa: S105 -- the name of a key, not a secret
+"""Where the token is in the cookie session."""
+
+USER = "_neolith_user"
+"""Whose token it is, so that a login as somebody else is seen."""
+
+GRACE = 10.0
+"""Seconds for which the login of a socket without a token outlives the socket."""
+
+
+def register(app: Flask, state: State) -> None:
+    """Hear Flask-Login's signals for this app."""
+    hooks = Hooks(app, state)
+    # strong references and this sender only: a weak closure would never fire, and other apps are not ours
+    user_logged_in.connect(hooks.on_login, sender=app, weak=False)
+    user_loaded_from_cookie.connect(hooks.on_cookie, sender=app, weak=False)
+    user_logged_out.connect(hooks.on_logout, sender=app, weak=False)
+    user_accessed.connect(hooks.on_access, sender=app, weak=False)
+    request_finished.connect(hooks.on_finished, sender=app, weak=False)
+    app.before_request(hooks.on_request)
+    app.after_request(hooks.on_response)
+    app.teardown_request(hooks.on_teardown)
+    state.hooks = hooks
+
+
+class Hooks:
+    """What happens around a request. Lifetime: app. Every hook contains its own failures."""
+
+    def __init__(self, app: Flask, state: State) -> None:
+        self._app = app
+        self._state = state
+        self._sockets: dict[str, tuple[str, str]] = {}
+
+    # -- signals -------------------------------------------------------------------------------------------
+
+    def on_request(self) -> None:
+        """First sign of life."""
+        self._contained(self._state.ensure_started)
+
+    def on_login(self, _sender: object, user: Any = None, **_: object) -> None:
+        """`user_logged_in`: by credentials."""
+        self._contained(self._note_login, user, fresh=True)
+
+    def on_cookie(self, _sender: object, user: Any = None, **_: object) -> None:
+        """`user_loaded_from_cookie`: remembered."""
+        self._contained(self._note_login, user, fresh=False)
+
+    def on_logout(self, _sender: object, user: Any = None, **_: object) -> None:
+        """`user_logged_out`: also sent for visitors who were nobody."""
+        self._contained(self._note_logout, user)
+
+    def on_access(self, _sender: object, **_: object) -> None:
+        """`user_accessed`: keep the token before anybody clears the session."""
+        self._contained(self._remember)
+
+    def on_finished(self, _sender: object, **_: object) -> None:
+        """`request_finished`: the request is over, hand the notes over."""
+        self._contained(self.hand_over)
+
+    def on_teardown(self, error: BaseException | None) -> None:
+        """For a host's own Socket.IO handlers, which send no `request_finished`; nothing after an exception."""
+        if error is None and has_request_context():
+            self._contained(self.hand_over)
+
+    @staticmethod
+    def _contained(hook: Any, *arguments: Any, **keywords: Any) -> None:
+        try:
+            hook(*arguments, **keywords)
+        except Exception:
+            # the login itself always succeeds, whatever happens to us
+            log.exception("A login hook failed", extra={"action": "login-hook-failed"})
+
+    # -- notes ---------------------------------------------------------------------------------------------
+
+    def _note_login(self, user: Any, *, fresh: bool) -> None:
+        if not getattr(user, "is_orchestrator", False):
+            self._end_present()
+            session.pop(TOKEN, None)
+            session.pop(USER, None)
+            return
+        user_id = self.user_id(user)
+        if session.get(USER) != user_id or TOKEN not in session:
+            self._end_present()
+            session[TOKEN] = secrets.token_urlsafe(32)
+            session[USER] = user_id
+        self._add(Note("login", user_id, session[TOKEN], fresh=fresh))
+
+    def _note_logout(self, user: Any) -> None:
+        self._end_present()
+        session.pop(TOKEN, None)
+        session.pop(USER, None)
+
+    def _end_present(self) -> None:
+        token = session.get(TOKEN) or g.get("neolith_token")
+        if token:
+            self._add(Note("logout", "", token))
+
+    def _remember(self) -> None:
+        if not has_request_context():
+            return
+        token = session.get(TOKEN)
+        if token and "neolith_token" not in g:
+            g.neolith_token = token
+
+    @staticmethod
+    def _add(note: Note) -> None:
+        notes = g.setdefault("neolith_notes", [])
+        if note not in notes:
+            notes.append(note)
+
+    def hand_over(self) -> None:
+        """Give this request's notes to the desk, once, and see whether its login has silently ended."""
+        notes = g.pop("neolith_notes", [])
+        ended = self._silently_ended()
+        if ended:
+            notes.insert(0, Note("logout", "", ended))
+        desk = self._state.house.desk if notes else None
+        for note in notes:
+            if desk is not None:
+                desk.put(note)
+        if not notes:
+            self._seen()
+
+    def _silently_ended(self) -> str | None:
+        """The token this request came with, if the session that goes out no longer has it."""
+        if not session.modified or g.get("neolith_looked"):
+            return None
+        g.neolith_looked = True
+        came = current_app.session_interface.open_session(self._app, request)
+        before = None if came is None else came.get(TOKEN)
+        return before if before and before != session.get(TOKEN) else None
+
+    def _seen(self) -> None:
+        token, user_id = session.get(TOKEN), session.get(USER)
+        if token and user_id and session.get("_user_id"):
+            self._state.house.desk.seen(token, user_id)
+
+    def on_response(self, response: Response) -> Response:
+        """An orchestrator that was logged in before we were installed gets its token with this answer."""
+        self._contained(self._adopt)
+        return response
+
+    def _adopt(self) -> None:
+        user = g.get("_login_user")
+        if getattr(user, "is_orchestrator", False) and session.get("_user_id") and TOKEN not in session:
+            self._note_login(user, fresh=False)
+
+    def user_id(self, user: Any) -> str:
+        """`str(primary key)` of a user of the host, never `get_id()`, which may be an alternative token."""
+        return str(getattr(user, self._state.models.user_key.key))
+
+    # -- sockets -------------------------------------------------------------------------------------------
+
+    def socket_connected(self, sid: str) -> str | None:
+        """A socket of an orchestrator: returns its login's token; one without a token is a login of its own."""
+        if not getattr(current_user, "is_orchestrator", False):
+            return session.get(TOKEN)
+        user_id = self.user_id(current_user)
+        token = session.get(TOKEN) or f"socket:{sid}"
+        desk = self._state.house.desk
+        self._sockets[sid] = (token, user_id)
+        if session.get(TOKEN):
+            desk.seen(token, user_id)
+        else:
+            desk.put(Note("login", user_id, token))
+        return token
+
+    def socket_seen(self) -> None:
+        """Open sockets count as seen."""
+        desk = self._state.house.desk
+        for token, user_id in list(self._sockets.values()):
+            desk.seen(token, user_id)
+
+    def socket_disconnected(self, sid: str) -> None:
+        """A socket has gone; a login that was only a socket ends a little later, unless it comes back."""
+        token, _user = self._sockets.pop(sid, ("", ""))
+        if token.startswith("socket:"):
+            self._state.house.desk.put_later(Note("logout", "", token, reason="socket-closed"), GRACE)
+
+    def is_live(self, token: str | None) -> bool:
+        """Whether the login of a socket goes on."""
+        return token is None or self._state.house.desk.is_live(token)

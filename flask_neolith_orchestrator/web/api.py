@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
 from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from .. import __version__
 from ..runtime.state import State
 from . import (
     api_channels,
@@ -64,7 +64,7 @@ def make_blueprint(state: State) -> Blueprint:
 
     @cache
     def described() -> dict[str, Any]:
-        return openapi.document(routes, version=__version__, prefix=f"{prefix}{API}")
+        return openapi.document(routes, version=version("flask_neolith_orchestrator"), prefix=f"{prefix}{API}")
 
     def show_openapi(_call: Call) -> dict[str, Any]:
         """This document."""

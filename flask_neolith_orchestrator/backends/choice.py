@@ -22,11 +22,14 @@ class ModelChoice:
     def __init__(self, settings: Settings, choose: Callable[[str], Model] | None) -> None:
         self._settings = settings
         self._choose = choose
+        self.override: Model | None = None
         self._lock = threading.Lock()
         self._made: dict[str, Model] = {}
 
     def __call__(self, name: str) -> Model:
         """The provider; the same one for the same name."""
+        if self.override is not None:
+            return self.override
         if self._choose is not None:
             return self._choose(name)
         provider = "scripted" if name == "scripted" or self._settings.api_key is None else "claude"

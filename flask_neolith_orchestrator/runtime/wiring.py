@@ -18,7 +18,12 @@ from .listeners import Context
 
 
 class ModelChoice(Protocol):
-    """Gives the provider of a model's name. Lifetime: app, in one process."""
+    """Gives the provider of a model's name. Lifetime: app, in one process.
+
+    `override`, where set, answers for every name (for tests).
+    """
+
+    override: Model | None
 
     def __call__(self, name: str) -> Model:
         """The provider; the same one for the same name."""
@@ -49,6 +54,8 @@ class Parts:
 
     clock: Clock = field(default_factory=SystemClock)
     model_for: Callable[[str], Model] | None = None
+    channel: Channel | None = None
+    dispatcher: Dispatcher | None = None
 
 
 @dataclass(frozen=True, slots=True)

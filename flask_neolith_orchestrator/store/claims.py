@@ -46,6 +46,7 @@ class Claims:
         self._lease = lease
         self._prepare_slots(database)
         self._prepare_turns(database)
+        self._prepare_members(database)
 
     def _prepare_slots(self, database: Database) -> None:
         d, c, s = self._d, self._c, self._s
@@ -87,7 +88,7 @@ class Claims:
         )
 
     def _prepare_turns(self, database: Database) -> None:
-        d, t = self._d, self._t
+        t = self._t
         now = database.now()
         self._begin = database.prepare(
             insert(t)
@@ -126,6 +127,9 @@ class Claims:
             )
             .returning(t.c.reply_id, t.c.attempt)
         )
+
+    def _prepare_members(self, database: Database) -> None:
+        d = self._d
         self._mark = database.prepare(
             update(d)
             .where(

@@ -75,11 +75,17 @@ class SocketIOChannel:
         return {"ok": ready, "detail": "" if ready else "SocketIO has no app: call socketio.init_app(app)."}
 
     def hear(self) -> None:
-        """Listen to orders of other processes. Called with each emit; harmless when there is no message queue."""
+        """Get to know the server, as soon as there is one: warn of open origins, listen to other processes' orders.
+
+        Called at each connect and emit; does something once per server.
+        """
         manager = self._manager()
-        if manager is self._heard or not isinstance(manager, PubSubManager):
+        if manager is self._heard:
             return
         self._heard = manager
+        warn_of_open_origins(self._socketio)
+        if not isinstance(manager, PubSubManager):
+            return
         handle = manager._handle_emit  # noqa: SLF001 -- the library has no public way to hear what is published
 
         def heard(message: dict[str, Any]) -> None:

@@ -56,7 +56,10 @@ class Roster:
         Raises Invalid for what cannot be a handle, and Conflict for one that another orchestrator of the same
         organization has; the transaction cannot be used any further then.
         """
-        values = {name: value for name, value in changes.items() if name in _EDITABLE}
+        values = dict(changes)
+        if not _EDITABLE.issuperset(values):
+            msg = f"These cannot be edited: {sorted(values.keys() - _EDITABLE)}"
+            raise ValueError(msg)
         if "handle" in values:
             if not valid_handle(values["handle"]):
                 msg = "A handle has 1 to 64 letters or digits, with single _ - . between them."

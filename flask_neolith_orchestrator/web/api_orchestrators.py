@@ -130,7 +130,7 @@ def get_orchestrator(call: Call) -> OrchestratorView:
 def edit_orchestrator(call: Call) -> OrchestratorView:
     """Change an orchestrator. A new handle works at once."""
     one = call.rights.managed(call.path["id"])
-    changes = call.body(OrchestratorPatch).model_dump(exclude_unset=True)
+    changes = call.body(OrchestratorPatch).model_dump(by_alias=False, exclude_unset=True)
     nulls = [name for name, value in changes.items() if value is None and name != "daemon_endpoint"]
     if nulls:
         msg = f"These cannot be null: {', '.join(nulls)}"

@@ -66,7 +66,8 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """As an HTTP answer."""
-        return Response(json.dumps(self.body()), self.status, self.headers, content_type=MEDIA_TYPE)
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **self.headers}
+        return Response(json.dumps(self.body()), self.status, headers, content_type=MEDIA_TYPE)
 
 
 def unauthenticated(detail: str = "Log in, or send an API key as `Authorization: Bearer nlk_...`.") -> Problem:

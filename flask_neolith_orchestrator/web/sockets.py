@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
 from flask import current_app, request, session
 from flask_socketio import (
@@ -68,7 +68,20 @@ class Socket:
 Reaction = Callable[["State", Identity, Any], Mapping[str, Any]]
 
 
-def register_sockets(socketio: Any, _state: State) -> None:
+@runtime_checkable
+class RoomKeeper(Protocol):
+    """A channel whose rooms have sockets in them, on this and other processes."""
+
+    def leave_channel(self, user_id: str, channel_id: str) -> None:
+        """Take every socket of a user out of a channel's room."""
+        ...
+
+    def hear(self) -> None:
+        """Listen to what other processes say about rooms; harmless twice."""
+        ...
+
+
+def register_sockets(socketio: Any, state: State) -> None:
     """Put the namespace onto a SocketIO object, whether or not it has an app yet.
 
     One SocketIO may serve several apps: the handlers ask the app of the event for its state.
@@ -78,6 +91,20 @@ def register_sockets(socketio: Any, _state: State) -> None:
     # a SocketIO that gets another app later makes a new server and remembers only what came before the first
     if namespace not in socketio.namespace_handlers:
         socketio.namespace_handlers.append(namespace)
+    channel = state.wiring.channel
+    if isinstance(channel, RoomKeeper):
+        state.memberships.append(_Evict(channel))
+
+
+@dataclass(frozen=True, slots=True)
+class _Evict:
+    """Who is no member any more hears no more. Lifetime: app."""
+
+    channel: RoomKeeper
+
+    def __call__(self, channel_id: str, user_id: str, joined: bool) -> None:
+        if not joined:
+            self.channel.leave_channel(user_id, channel_id)
 
 
 class NeolithNamespace(Namespace):  # type: ignore[misc]  # flask_socketio has no types
@@ -127,6 +154,8 @@ def _sid() -> str:
 def _enter(state: State, auth: object) -> None:
     identity = _who(state, auth)
     house = state.house
+    if isinstance(house.channel, RoomKeeper):
+        house.channel.hear()
     tx = house.session().connection()
     organizations = house.people.organizations_of(tx, identity.user_id) if identity.may("orchestrators:read") else {}
     there = [one for one in house.people.snapshots(tx) if one.organization_id in organizations]

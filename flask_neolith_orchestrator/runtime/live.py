@@ -17,7 +17,16 @@ log = logging.getLogger("flask_neolith_orchestrator")
 class LiveText:
     """The text of one attempt so far. Lifetime: that attempt. Written by its thread, flushed by the pacer too."""
 
-    def __init__(self, claim: Claim, channel: Channel, clock: Clock, *, interval: float, may_speak: Callable[[], bool]):
+    def __init__(
+        self,
+        claim: Claim,
+        channel: Channel,
+        clock: Clock,
+        *,
+        interval: float,
+        may_speak: Callable[[], bool],
+        announce: Callable[[], None] = lambda: None,
+    ) -> None:
         self.claim = claim
         self.seq = 0
         self.first_text_at: float | None = None
@@ -25,6 +34,7 @@ class LiveText:
         self._clock = clock
         self._interval = interval
         self._may_speak = may_speak
+        self._announce: Callable[[], None] | None = announce
         self._lock = threading.Lock()
         self._parts: list[str] = []
         self._unsent: list[str] = []
@@ -48,12 +58,20 @@ class LiveText:
                 self._send()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send what waits; at first, that there is an answer in the making at all."""
         with self._lock:
+            self._begin()
             if self._unsent:
                 self._send()
 
+    def _begin(self) -> None:
+        # told beside the model's call, not before it: a look at the row costs as much as the whole claim
+        announce, self._announce = self._announce, None
+        if announce is not None and self._may_speak():
+            announce()
+
     def _send(self) -> None:
+        self._begin()
         text = "".join(self._unsent)
         self._unsent.clear()
         self._sent_at = self._clock.monotonic()

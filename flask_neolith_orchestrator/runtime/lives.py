@@ -109,6 +109,9 @@ class Lives:
                         stack.callback(daemon.life.release)
                         held.append(daemon)
                 self._run_batch([daemon for daemon in held if not daemon.is_running()])
+        started = {daemon.id for daemon in daemons if daemon.is_running()}
+        for orchestrator_id in started & self._stores.leases.ready().keys():
+            self._ring(orchestrator_id)
 
     def _run_batch(self, daemons: Sequence[OrchestratorDaemon]) -> None:
         ready = []
@@ -135,7 +138,6 @@ class Lives:
             raise
         for daemon in ready:
             self._began(daemon, changed=daemon in changed)
-            self._ring(daemon.id)
 
     def _not_started(self, daemon: OrchestratorDaemon, error: Exception) -> None:
         if isinstance(error, StartFailed):

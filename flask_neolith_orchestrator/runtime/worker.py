@@ -105,6 +105,7 @@ class Worker:
             self._clock,
             interval=self._settings.delta_interval / 1000,
             may_speak=self._may_speak,
+            announce=lambda: self._news.reply_began(claim),
         )
         attempt = Attempt(claim, self._stores, self._brains, live)
         with self._changed:
@@ -143,7 +144,6 @@ class Worker:
     def _began(self, claim: Claim) -> None:
         if claim.slot >= self._host.limit_of(claim.orchestrator_id) - 1:
             self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.BUSY)
-        self._news.reply_began(claim)
 
     # -- the finish ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, exists, insert, or_, select, update
 
 from ..core.ports import ReplyDraft, ReplyWrite
 from ..core.types import Line, Member, Place
@@ -15,6 +15,9 @@ from .people import People
 from .views import Views
 
 SHOWN_TO_MODELS = ("final", "interrupted")
+
+LAST = 2**62
+"""A key that no message reaches."""
 
 
 class BundledChat:
@@ -26,35 +29,33 @@ class BundledChat:
         self._m = models.table("Message")
         self._cm = models.table("ChannelMember")
         self._o = models.table("Orchestrator")
+        self._prepare_reads()
+        self._prepare_writes(database)
+
+    def _prepare_reads(self) -> None:
         m, o = self._m, self._o
-        self._open = database.prepare(
-            insert(m)
-            .from_select(
-                [
-                    "channel_id",
-                    "author_id",
-                    "parent_id",
-                    "reply_to_id",
-                    "content",
-                    "state",
-                    "epoch",
-                    "seq",
-                    "created_at",
-                ],
-                select(
-                    bindparam("b_channel", type_=m.c.channel_id.type),
-                    o.c.user_id,
-                    bindparam("b_parent", type_=m.c.parent_id.type),
-                    bindparam("b_to", type_=m.c.reply_to_id.type),
-                    bindparam("b_content", "", type_=m.c.content.type),
-                    bindparam("b_state", "streaming", type_=m.c.state.type),
-                    bindparam("b_epoch", type_=m.c.epoch.type),
-                    bindparam("b_seq", 0, type_=m.c.seq.type),
-                    bindparam("b_at", type_=m.c.created_at.type),
-                ).where(o.c.id == bindparam("b_orchestrator")),
-            )
-            .returning(m.c.id)
+        # these are made once: to build such a statement costs several times what running it does
+        root = m.alias("root")
+        keys: BindParameter[Any] = bindparam("keys", expanding=True)
+        self._present = select(m.c.id).where(
+            m.c.id.in_(keys),
+            m.c.deleted_at.is_(None),
+            ~exists().where(root.c.id == m.c.parent_id, root.c.deleted_at.is_not(None)),
         )
+        self._handles = select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))
+        line = (
+            select(m)
+            .where(m.c.channel_id == bindparam("b_channel"), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS))
+            .where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
+            .order_by(m.c.id.desc())
+            .limit(bindparam("b_limit"))
+        )
+        self._main_line = line.where(m.c.parent_id.is_(None))
+        self._thread = line.where(or_(m.c.parent_id == bindparam("b_root"), m.c.id == bindparam("b_root")))
+
+    def _prepare_writes(self, database: Database) -> None:
+        m = self._m
+        self._open = database.prepare(self._opening())
         # the epoch fences the row itself as well: an older writer finds nothing
         fence = [m.c.id == bindparam("b_id"), m.c.epoch <= bindparam("b_epoch"), m.c.deleted_at.is_(None)]
         fields: dict[str, Any] = {
@@ -65,6 +66,22 @@ class BundledChat:
         }
         self._write = database.prepare(update(m).where(*fence).values(content=bindparam("b_content"), **fields))
         self._touch = database.prepare(update(m).where(*fence).values(**fields))
+
+    def _opening(self) -> Any:
+        m, o = self._m, self._o
+        values = {
+            "channel_id": bindparam("b_channel", type_=m.c.channel_id.type),
+            "author_id": o.c.user_id,
+            "parent_id": bindparam("b_parent", type_=m.c.parent_id.type),
+            "reply_to_id": bindparam("b_to", type_=m.c.reply_to_id.type),
+            "content": bindparam("b_content", "", type_=m.c.content.type),
+            "state": bindparam("b_state", "streaming", type_=m.c.state.type),
+            "epoch": bindparam("b_epoch", type_=m.c.epoch.type),
+            "seq": bindparam("b_seq", 0, type_=m.c.seq.type),
+            "created_at": bindparam("b_at", type_=m.c.created_at.type),
+        }
+        source = select(*values.values()).where(o.c.id == bindparam("b_orchestrator"))
+        return insert(m).from_select(list(values), source).returning(m.c.id)
 
     def members(self, tx: Connection, channel_id: str, handles: frozenset[str] | None = None) -> Sequence[Member]:
         """Who is in a channel, or only those orchestrators that have one of `handles`."""
@@ -87,28 +104,23 @@ class BundledChat:
 
     def history(self, tx: Connection, place: Place, *, until: str | None, own: str, limit: int) -> Sequence[Line]:
         """A thread with its root, or a main line; oldest first."""
-        m = self._m
-        statement = select(m).where(
-            m.c.channel_id == int(place.channel_id), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS)
-        )
+        values = {
+            "b_channel": int(place.channel_id),
+            "b_until": LAST if until is None else int(until),
+            "b_own": self._people.models.parse_user_id(own),
+            "b_limit": limit,
+        }
         if place.thread_id is None:
-            statement = statement.where(m.c.parent_id.is_(None))
+            found = tx.execute(self._main_line, values)
         else:
-            root = int(place.thread_id)
-            statement = statement.where(or_(m.c.parent_id == root, m.c.id == root))
-        if until is not None:
-            mine = m.c.author_id == self._people.models.parse_user_id(own)
-            statement = statement.where(or_(m.c.id <= int(until), mine))
-        rows = tx.execute(statement.order_by(m.c.id.desc()).limit(limit)).all()[::-1]
+            found = tx.execute(self._thread, {**values, "b_root": int(place.thread_id)})
+        rows = found.all()[::-1]
         return self._lines(tx, [row for row in rows if row.state == "final" or row.content])
 
     def _lines(self, tx: Connection, rows: Sequence[Any]) -> list[Line]:
         keys = {row.author_id for row in rows if row.author_id is not None}
         names = self._people.names(tx, keys)
-        o = self._o
-        handles: dict[Any, str] = {
-            row[0]: row[1] for row in tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys)))
-        }
+        handles = {row[0]: row[1] for row in tx.execute(self._handles, {"keys": list(keys)})}
         return [
             Line(
                 message_id=str(row.id),
@@ -124,15 +136,7 @@ class BundledChat:
 
     def present(self, tx: Connection, message_ids: Sequence[str]) -> frozenset[str]:
         """Those that are still there; a message in a thread whose root was deleted is gone too."""
-        m = self._m
-        root = m.alias("root")
-        rows = tx.execute(
-            select(m.c.id).where(
-                m.c.id.in_([int(one) for one in message_ids]),
-                m.c.deleted_at.is_(None),
-                ~exists().where(root.c.id == m.c.parent_id, root.c.deleted_at.is_not(None)),
-            )
-        )
+        rows = tx.execute(self._present, {"keys": [int(one) for one in message_ids]})
         return frozenset(str(row[0]) for row in rows)
 
     def open_reply(self, tx: Connection, draft: ReplyDraft) -> str:

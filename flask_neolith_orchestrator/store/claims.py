@@ -44,6 +44,8 @@ class Claims:
         self._w = models.table("Daemon")
         self._o = models.table("Orchestrator")
         self._lease = lease
+        # driver text gives the column as it is stored: a UUID without its hyphens, say
+        self._key_type: Any = models.user_key.type.python_type
         self._prepare_slots(database)
         self._prepare_turns(database)
         self._prepare_members(database)
@@ -211,17 +213,7 @@ class Claims:
             raise NoSlot
         if not self._hold.run(tx, b_conversation=conversation, b_before=epoch - 1, b_turn=turn, b_epoch=epoch).rowcount:
             raise LostRace
-        marked = self._mark.run(
-            tx,
-            b_conversation=conversation,
-            b_author=head[1],
-            b_first=head[0],
-            b_last=members[-1][0],
-            b_turn=turn,
-        )
-        if marked.rowcount != len(members):
-            raise LostRace
-        self._count.run(tx, b_first=head[0])
+        self._mark_members(tx, conversation, members, turn)
         return Claim(
             turn_id=str(turn),
             orchestrator_id=str(orchestrator),
@@ -238,6 +230,20 @@ class Claims:
             claimed_at=self._database.clock.wall(),
             kind=DeliveryKind(head[2]),
         )
+
+    def _mark_members(self, tx: Connection, conversation: int, members: list[Record], turn: int) -> None:
+        head = members[0]
+        marked = self._mark.run(
+            tx,
+            b_conversation=conversation,
+            b_author=head[1],
+            b_first=head[0],
+            b_last=members[-1][0],
+            b_turn=turn,
+        )
+        if marked.rowcount != len(members):
+            raise LostRace
+        self._count.run(tx, b_first=head[0])
 
     def _turn(
         self,
@@ -262,7 +268,7 @@ class Claims:
             b_requester=head[1],
             b_epoch=epoch,
         ).scalar_one()
-        draft = ReplyDraft(str(orchestrator), str(user), place, members[-1][3], epoch, now)
+        draft = ReplyDraft(str(orchestrator), str(self._key_type(user)), place, members[-1][3], epoch, now)
         reply = self._chat.open_reply(tx, draft)
         self._reply.run(tx, b_turn=turn, b_reply=reply)
         return turn, reply, 1

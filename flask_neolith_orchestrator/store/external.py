@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from ..core.ports import ReplyWrite
 from ..core.types import IncomingMessage, Member
@@ -138,6 +138,16 @@ class ExternalChat(BundledChat):
         self._channels = models.table("Channel")
         self._out = models.table("Outbox")
         self._om = models.table("OrganizationMember")
+        m, ch, o = self._m, self._channels, self._o
+        question = m.alias("question")
+        self._addressee = database.prepare(
+            select(o.c.id, ch.c.external_id, question.c.external_id)
+            .select_from(m)
+            .join(ch, ch.c.id == m.c.channel_id)
+            .join(o, o.c.user_id == m.c.author_id)
+            .outerjoin(question, question.c.id == m.c.reply_to_id)
+            .where(m.c.id == bindparam("b_reply"), ch.c.kind == "external")
+        )
 
     def members(self, tx: Connection, channel_id: str, handles: frozenset[str] | None = None) -> Sequence[Member]:
         """Members of the channel; in a host's channel without any, the orchestrators of its organizations."""
@@ -167,18 +177,10 @@ class ExternalChat(BundledChat):
         super().write_reply(tx, write)
         if write.state not in ("final", "failed") or write.text is None:
             return
-        m, ch, o, out = self._m, self._channels, self._o, self._out
-        question = m.alias("question")
-        row = tx.execute(
-            select(o.c.id, ch.c.external_id, question.c.external_id)
-            .select_from(m)
-            .join(ch, ch.c.id == m.c.channel_id)
-            .join(o, o.c.user_id == m.c.author_id)
-            .outerjoin(question, question.c.id == m.c.reply_to_id)
-            .where(m.c.id == int(write.reply_id), ch.c.kind == "external")
-        ).first()
+        row = self._addressee.run(tx, b_reply=int(write.reply_id)).fetchone()
         if row is None:
             return
+        out = self._out
         letter = {
             "orchestrator_id": row[0],
             "reply_id": write.reply_id,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from ..core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
@@ -36,6 +36,8 @@ class People:
         self._display_name = display_name
         self._o = models.table("Orchestrator")
         self._m = models.table("OrganizationMember")
+        self._users = select(models.user).where(models.user_key.in_(bindparam("keys", expanding=True)))
+        self._orchestrator = select(self._o).where(self._o.c.id == bindparam("b_id"))
 
     def name_of(self, user: Any) -> str:
         """How a user object of the host is called."""
@@ -46,9 +48,8 @@ class People:
         wanted = list({key for key in keys if key is not None})
         if not wanted:
             return {}
-        key = self.models.user_key
         with Session(bind=tx, join_transaction_mode="rollback_only") as session:
-            found = session.scalars(select(self.models.user).where(key.in_(wanted))).all()
+            found = session.scalars(self._users, {"keys": wanted}).all()
             return {session.identity_key(instance=user)[1][0]: user for user in found}
 
     def names(self, tx: Connection, keys: Iterable[Any]) -> dict[Any, str]:
@@ -57,14 +58,18 @@ class People:
 
     def snapshots(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> list[OrchestratorSnapshot]:
         """Orchestrators (all of them, or those with these ids) as they are now."""
-        o = self._o
-        statement = select(o).order_by(o.c.id)
-        if orchestrator_ids is not None:
-            keys = [int(one) for one in orchestrator_ids if one.isdecimal() and len(one) < 19]
-            statement = statement.where(o.c.id.in_(keys))
-        rows = tx.execute(statement).all()
+        rows = self._rows(tx, orchestrator_ids)
         users = self.users(tx, [row.user_id for row in rows])
         return [self._snapshot(row, users[row.user_id]) for row in rows if row.user_id in users]
+
+    def _rows(self, tx: Connection, orchestrator_ids: Sequence[str] | None) -> Sequence[Any]:
+        statement = select(self._o).order_by(self._o.c.id)
+        if orchestrator_ids is None:
+            return tx.execute(statement).all()
+        keys = [int(one) for one in orchestrator_ids if one.isdecimal() and len(one) < 19]
+        if len(keys) == 1:  # the hot path
+            return tx.execute(self._orchestrator, {"b_id": keys[0]}).all()
+        return tx.execute(statement.where(self._o.c.id.in_(keys))).all()
 
     def _snapshot(self, row: Any, user: Any) -> OrchestratorSnapshot:
         return OrchestratorSnapshot(

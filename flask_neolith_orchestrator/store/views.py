@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from .models import Models
 from .people import People
@@ -25,14 +25,25 @@ class Views:
     def __init__(self, models: Models, people: People, to_html: Callable[[str], str]) -> None:
         self._people = people
         self._to_html = to_html
-        self._m = models.table("Message")
-        self._o = models.table("Orchestrator")
-        self._r = models.table("Reaction")
+        m, o, r = models.table("Message"), models.table("Orchestrator"), models.table("Reaction")
+        # made once: to build such a statement costs several times what running it does
+        keys: BindParameter[Any] = bindparam("keys", expanding=True)
+        self._by_id = select(m).where(m.c.id.in_(keys)).order_by(m.c.id)
+        self._handles = select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))
+        self._reacted = select(r.c.message_id, r.c.emoji, r.c.user_id).where(r.c.message_id.in_(keys)).order_by(r.c.id)
+        counts = (
+            select(m.c.parent_id, func.count().label("count"), func.max(m.c.id).label("last"))
+            .where(m.c.parent_id.in_(keys), m.c.deleted_at.is_(None))
+            .group_by(m.c.parent_id)
+            .subquery()
+        )
+        self._last = select(counts.c.parent_id, counts.c.count, m.c.id, m.c.author_id, m.c.state, m.c.created_at).join(
+            counts, counts.c.last == m.c.id
+        )
 
     def messages(self, tx: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Messages by id, in the order of their ids; those that are not there are left out."""
-        m = self._m
-        rows = tx.execute(select(m).where(m.c.id.in_([int(one) for one in ids])).order_by(m.c.id)).all()
+        rows = tx.execute(self._by_id, {"keys": [int(one) for one in ids]}).all()
         return self.show(tx, rows)
 
     def show(self, tx: Connection, rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -86,10 +97,7 @@ class Views:
         }
 
     def _authors(self, tx: Connection, keys: set[Any]) -> dict[Any, dict[str, Any]]:
-        o = self._o
-        handles: dict[Any, str] = {
-            row[0]: row[1] for row in tx.execute(select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys)))
-        }
+        handles = {row[0]: row[1] for row in tx.execute(self._handles, {"keys": list(keys)})}
         return {
             key: {"id": str(key), "name": name, "handle": handles.get(key), "isOrchestrator": key in handles}
             for key, name in self._people.names(tx, keys).items()
@@ -99,26 +107,10 @@ class Views:
         """Per root: how many replies, and the last one."""
         if not roots:
             return {}
-        m = self._m
-        counts = (
-            select(m.c.parent_id, func.count().label("count"), func.max(m.c.id).label("last"))
-            .where(m.c.parent_id.in_(roots), m.c.deleted_at.is_(None))
-            .group_by(m.c.parent_id)
-            .subquery()
-        )
-        rows = tx.execute(
-            select(counts.c.parent_id, counts.c.count, m.c.id, m.c.author_id, m.c.state, m.c.created_at).join(
-                counts, counts.c.last == m.c.id
-            )
-        ).mappings()
-        return {row["parent_id"]: dict(row) for row in rows}
+        return {row["parent_id"]: dict(row) for row in tx.execute(self._last, {"keys": list(roots)}).mappings()}
 
     def _reactions(self, tx: Connection, ids: Sequence[int]) -> dict[int, dict[str, list[str]]]:
-        r = self._r
         found: dict[int, dict[str, list[str]]] = {}
-        rows = tx.execute(
-            select(r.c.message_id, r.c.emoji, r.c.user_id).where(r.c.message_id.in_(ids)).order_by(r.c.id)
-        )
-        for message_id, emoji, user_id in rows:
+        for message_id, emoji, user_id in tx.execute(self._reacted, {"keys": list(ids)}):
             found.setdefault(message_id, {}).setdefault(emoji, []).append(str(user_id))
         return found

@@ -1,0 +1,1 @@
+"""Figures that the documentation claims, measured: `python -m benchmarks`."""

@@ -93,6 +93,7 @@ class NeolithOrchestrator:
             display_name=display_name or default_display_name,
             can_manage=can_manage,
             chat_store=chat_store,
+            actions=parts.actions,
             state_dir=Path(settings.state_dir or Path(app.instance_path) / "neolith"),
             login_ttl=(settings.login_ttl or app.permanent_session_lifetime.total_seconds() * 1000) / 1000,
             check_schema=self._schema_check(app),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from .cancel import Cancel
-from .types import Line, Member, MessageState, Place, Usage
+from .types import Line, Member, MessageState, OrchestratorAction, OrchestratorSnapshot, Place, Usage
 
 # -- Model ---------------------------------------------------------------------------------------------
 
@@ -205,9 +205,9 @@ class ChatStore(Protocol):
 
 
 class Actions(Protocol):
-    """What an orchestrator can do besides answering."""
+    """What an orchestrator can do besides answering. A host with a chat of its own brings its own."""
 
-    def perform(self, orchestrator_id: str, type: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: A002 -- the word of the specification
+    def perform(self, orchestrator: OrchestratorSnapshot, action: OrchestratorAction) -> Mapping[str, Any]:
         """Do it and say what came of it. Raises ActionError for an unknown type or a bad payload."""
         ...
 

@@ -40,6 +40,13 @@ class Duty:
         daemon = self.manager.get_daemon(claim.orchestrator_id)
         if daemon is None:
             return
+        log.log(
+            logging.INFO if daemon.verbose else logging.DEBUG,
+            "@%s: a turn ended as %s",
+            daemon.orchestrator.handle,
+            outcome.fate,
+            extra={"action": "turn-ended", "orchestrator": daemon.id, "turn": claim.turn_id, "attempt": claim.attempt},
+        )
         message = {"id": claim.messages[-1] if claim.messages else None, "channel_id": claim.place.channel_id}
         if outcome.fate is Fate.ANSWERED:
             daemon.emit("message:processed", message=message)

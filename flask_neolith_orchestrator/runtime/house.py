@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ..chat.breaker import Breaker
 from ..chat.markdown import to_html
 from ..core.cancel import StopReason
 from ..core.errors import NeolithError, OrchestratorModeOff
-from ..core.types import OrchestratorStatus
 from ..store.charters import Charters
 from ..store.keys import Keys
 from ..store.messages import Messages
@@ -37,6 +36,7 @@ from .intake import Intake
 from .lives import Lives
 from .manager import OrchestratorDaemonManager
 from .news import News
+from .node import NodeLife
 from .once import Once
 from .reception import Reception
 from .statuses import Statuses
@@ -51,8 +51,14 @@ log = logging.getLogger("flask_neolith_orchestrator")
 class House:
     """The parts of one app in one process. Lifetime: that process, from its first use."""
 
-    def __init__(self, wiring: Wiring, on_membership: Callable[[str, str, bool], None]) -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        on_membership: Callable[[str, str, bool], None],
+        socket_seen: Callable[[], None] = lambda: None,
+    ) -> None:
         self.pid = os.getpid()
+        self.socket_seen = socket_seen
         self.wiring = wiring
         self.settings = settings = wiring.settings
         self.models = wiring.models
@@ -101,6 +107,7 @@ class House:
         )
         self.duty = Duty(stores, self.manager, self.news)
         self.worker = Worker(stores, brains, wiring.channel, self.news, self.duty)
+        self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died = self.supervisor.died
         self.sweeper = Sweeper(stores, settings, self.duty, self.worker, self.news, ring=self.dispatcher.ring)
@@ -110,6 +117,7 @@ class House:
             stores.inbox,
             self.database,
             self.chat_store,
+            self.people,
             ring=self._ring,
             ended=lambda deliveries: self.manager.ended(deliveries),
         )
@@ -143,17 +151,8 @@ class House:
         self.chat = Chat(parts)
         organizations = Organizations(self.models, self.database)
         self.directory = Directory(self.session, self.database, self.people, rooms, organizations)
-        actions = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
-        self.manager.actions = self._acting(actions)
-
-    @staticmethod
-    def _acting(actions: BundledActions) -> Callable[..., Mapping[str, Any]]:
-        def perform(daemon: Any, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-            done = actions.perform(daemon, kind, payload)
-            daemon.emit("action:execute", action={"type": kind, "payload": dict(payload)})
-            return done
-
-        return perform
+        bundled = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
+        self.manager.actions = self.wiring.actions or bundled
 
     def _tell(self, event: str, **arguments: Any) -> int:
         return self.manager.emit(event, **arguments)
@@ -177,11 +176,11 @@ class House:
         self.wiring.check_schema()
         settings = self.settings
         if settings.mode:
-            self._become_node()
+            self.node.join()
             self.dispatcher.run(self.worker.drain)
         jobs: dict[str, tuple[Callable[[], None], float]] = {
             "sweep": (self._sweep, settings.sweep_interval / 1000),
-            "logins": (self.desk.sweep, 30.0 if self.wiring.login_ttl > 120 else self.wiring.login_ttl / 4),
+            "logins": (self._sweep_logins, 30.0 if self.wiring.login_ttl > 120 else self.wiring.login_ttl / 4),
         }
         if settings.mode:
             jobs |= {
@@ -192,27 +191,6 @@ class House:
             self._resume()
         self.clockwork.start(jobs)
         log.info("Started", extra={"action": "process-started"})
-
-    def _become_node(self) -> None:
-        stores = self.stores
-        if not stores.nodes.lock():
-            log.warning(
-                "NEOLITH_STATE_DIR cannot be written: a killed process is noticed by its leases only",
-                extra={"action": "no-lock-file"},
-            )
-        if not stores.nodes.others():
-            self._tell_unbacked()
-        stores.nodes.register()
-
-    def _tell_unbacked(self) -> None:
-        """Nobody was alive, so nobody ran: everybody is told, before those who are wanted start again."""
-        stores = self.stores
-        with stores.database.write() as tx:
-            changed = stores.daemons.unbacked(tx)
-            for orchestrator_id in changed:
-                stores.people.set_status(tx, orchestrator_id, OrchestratorStatus.OFFLINE)
-        for daemon in self.manager.daemons_for(changed):
-            self.news.presence(daemon.orchestrator, OrchestratorStatus.OFFLINE)
 
     def _resume(self) -> None:
         with self.database.read() as tx:
@@ -227,6 +205,10 @@ class House:
             self.sweeper.sweep()
         else:
             self.sweeper.expire()
+
+    def _sweep_logins(self) -> None:
+        self.socket_seen()
+        self.desk.sweep()
 
     def _renew(self) -> None:
         self.worker.renew()
@@ -293,8 +275,5 @@ class House:
         self.dispatcher.close(1.0)
 
     def _leave(self) -> None:
-        if not (self._started.done and self.settings.mode):
-            return
-        if not self.stores.nodes.others():
-            self._tell_unbacked()
-        self.stores.nodes.close()
+        if self._started.done and self.settings.mode:
+            self.node.leave()

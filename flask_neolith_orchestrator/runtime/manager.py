@@ -10,6 +10,7 @@ from typing import Any
 from ..core.cancel import StopReason
 from ..core.errors import NotAnOrchestrator
 from ..core.events import MANAGER_EVENTS
+from ..core.ports import Actions
 from ..core.types import (
     DaemonState,
     DaemonStatus,
@@ -65,7 +66,7 @@ class OrchestratorDaemonManager:
         self._daemons: dict[str, OrchestratorDaemon] = {}
         self._emitter = Emitter(MANAGER_EVENTS, context)
         self.intake: Intake
-        self.actions: Callable[[OrchestratorDaemon, str, Mapping[str, Any]], Mapping[str, Any]]
+        self.actions: Actions
         self.ring: Callable[[str], None]
         self.cancel_turn: Callable[[str, StopReason], bool]
         self.readiness: Callable[[], Mapping[str, Mapping[str, Any]]]
@@ -218,11 +219,13 @@ class OrchestratorDaemonManager:
     def speak(self, daemon: OrchestratorDaemon, response: OutgoingMessage) -> Mapping[str, Any]:
         """`daemon.send_response`."""
         payload = {"content": response.content, "channel_id": response.channel_id, "reply_to_id": response.reply_to_id}
-        return self.actions(daemon, "send_message", payload)
+        return self.act(daemon, OrchestratorAction("send_message", payload))
 
     def act(self, daemon: OrchestratorDaemon, action: OrchestratorAction) -> Mapping[str, Any]:
         """`daemon.execute_action`."""
-        return self.actions(daemon, action.type, action.payload)
+        done = self.actions.perform(daemon.orchestrator, action)
+        daemon.emit("action:execute", action=action)
+        return done
 
     def on(self, event: str, handler: Handler) -> Handler:
         """Call `handler` with keyword arguments at each `event` (see core.events.MANAGER_EVENTS)."""

@@ -15,6 +15,7 @@ from ..settings import Settings
 from ..store import effects
 from ..store.database import Database
 from ..store.inbox import Accepted, Arrival, Inbox
+from ..store.people import People
 from ..store.settle import Ended
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -55,6 +56,7 @@ class Reception:
         inbox: Inbox,
         database: Database,
         chat: ChatStore,
+        people: People,
         *,
         ring: Callable[[str], None],
         ended: Callable[[Sequence[Ended]], None],
@@ -63,6 +65,7 @@ class Reception:
         self._inbox = inbox
         self._database = database
         self._chat = chat
+        self._people = people
         self._ring = ring
         self._ended = ended
         self._heard_session: Any = None
@@ -89,8 +92,9 @@ class Reception:
         mentions = find_mentions(heard.content)
         if not mentions:
             return []
-        members = self._members(session.connection(), heard, mentions)
-        return self._accept(session, heard, wake.addressed_by_edit(before, _facts(heard), members))
+        tx = session.connection()
+        wakes = wake.addressed_by_edit(before, _facts(heard), self._members(tx, heard, mentions))
+        return self._accept(session, heard, self._responding(tx, wakes))
 
     def _accept(self, session: Any, heard: Heard, wakes: Sequence[Wake]) -> list[Accepted]:
         if not wakes:
@@ -107,18 +111,24 @@ class Reception:
         """
         members = self._chat.members(tx, heard.channel_id)
         decided = [one for one in wake.explain(_facts(heard), members) if one.orchestrator_id == only]
-        wakes = [one for one in decided if one.wakes and self._settings.auto_respond]
+        wakes = self._responding(tx, [one for one in decided if one.wakes])
         accepted = self._inbox.accept_in(tx, self.arrivals(heard, wakes))
         self._notices(tx, heard, accepted)
         return decided, accepted
 
     def wakes(self, tx: Any, heard: Heard) -> list[Wake]:
         """Whom the message wakes, with reasons."""
-        if not self._settings.auto_respond:
-            return []
         mentions = find_mentions(heard.content)
         members = self._members(tx, heard, mentions)
-        return wake.addressed(_facts(heard), members, mentions)
+        return self._responding(tx, wake.addressed(_facts(heard), members, mentions))
+
+    def _responding(self, tx: Any, wakes: Sequence[Wake]) -> list[Wake]:
+        """Those who answer at all: the app's setting, unless the orchestrator's own says otherwise."""
+        if not wakes:
+            return []
+        own = self._people.daemon_values(tx, [one.orchestrator_id for one in wakes], "auto_respond")
+        default = self._settings.auto_respond
+        return [one for one in wakes if own.get(one.orchestrator_id, default) is not False]
 
     def _members(self, tx: Any, heard: Heard, mentions: Mentions) -> Sequence[Member]:
         everybody = heard.is_dm or heard.to is not None or heard.reply_to_author_id is not None

@@ -36,12 +36,17 @@ class State:
             self._lock = threading.RLock()
         with self._lock:
             if self._house is None or self._house.pid != os.getpid():
-                self._house = House(self.wiring, self._membership_changed)
+                self._house = House(self.wiring, self._membership_changed, self._socket_seen)
             return self._house
 
     def ensure_started(self, *, wait: bool = False) -> None:
         """First sign of life: start the runtime in the background. Cheap when done."""
         self.house.ensure_started(wait=wait)
+
+    def _socket_seen(self) -> None:
+        """An open socket counts as its login being seen."""
+        if self.hooks is not None:
+            self.hooks.socket_seen()
 
     def _membership_changed(self, channel_id: str, user_id: str, joined: bool) -> None:
         for hook in self.memberships:

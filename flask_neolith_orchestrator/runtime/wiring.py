@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core.ports import Channel, ChatStore, Clock, Dispatcher, Model
+from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher, Model
 from ..settings import Settings
 from ..store.database import Database
 from ..store.models import Models
@@ -50,12 +50,16 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What tests put in the place of the real thing. `model_for(name)` gives the provider of every model."""
+    """What takes the place of the real thing: in tests, or in a host that brings its own.
+
+    `model_for(name)` gives the provider of every model; `actions` is what orchestrators can do in a chat of the host's.
+    """
 
     clock: Clock = field(default_factory=SystemClock)
     model_for: Callable[[str], Model] | None = None
     channel: Channel | None = None
     dispatcher: Dispatcher | None = None
+    actions: Actions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Wiring:
     display_name: DisplayName
     can_manage: Callable[[str, str], bool] | None
     chat_store: ChatStore | None
+    actions: Actions | None
     state_dir: Path | None
     login_ttl: float
     check_schema: Callable[[], None]

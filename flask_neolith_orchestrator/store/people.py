@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, inspect, select, update
 from sqlalchemy.orm import Session
 
 from ..core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
@@ -37,6 +37,12 @@ class People:
         self._o = models.table("Orchestrator")
         self._m = models.table("OrganizationMember")
         self._users = select(models.user).where(models.user_key.in_(bindparam("keys", expanding=True)))
+        config = inspect(models.user).columns["orchestrator_config"]
+        self._configs = (
+            select(self._o.c.id, config)
+            .join(models.user_table, models.user_key == self._o.c.user_id)
+            .where(self._o.c.id.in_(bindparam("keys", expanding=True)))
+        )
         self._orchestrator = select(self._o).where(self._o.c.id == bindparam("b_id"))
 
     def name_of(self, user: Any) -> str:
@@ -88,6 +94,12 @@ class People:
         """One orchestrator, or None."""
         found = self.snapshots(tx, [orchestrator_id])
         return found[0] if found else None
+
+    def daemon_values(self, tx: Connection, orchestrator_ids: Sequence[str], name: str) -> dict[str, Any]:
+        """One value of `orchestrator_config["daemon"]`, for those orchestrators that have it."""
+        rows = tx.execute(self._configs, {"keys": [int(one) for one in orchestrator_ids]})
+        found = {str(row[0]): _mapping(_mapping(row[1]).get("daemon")) for row in rows}
+        return {key: values[name] for key, values in found.items() if values.get(name) is not None}
 
     def orchestrator_id(self, tx: Connection, user_id: str) -> str | None:
         """The orchestrator that a user is, or None."""

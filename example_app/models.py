@@ -1,0 +1,44 @@
+"""The app's own tables: only its users. Channels and messages are the extension's bundled chat."""
+
+from __future__ import annotations
+
+from flask_login import UserMixin
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
+
+db = SQLAlchemy()
+
+
+class User(OrchestratorUserMixin, UserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time; untyped
+    """Somebody who can log in: a person, or an orchestrator (see the mixin). Only a hash of the password is kept."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(100))
+    password_hash: Mapped[str] = mapped_column(String(300))
+
+    def set_password(self, password: str) -> None:
+        """Keep a salted hash of it."""
+        self.password_hash = generate_password_hash(password)
+
+    def has_password(self, password: str) -> bool:
+        """Whether it is the one."""
+        return check_password_hash(self.password_hash, password)
+
+
+neolith = NeolithOrchestrator(db=db, user_model=User)
+
+
+def load_user(user_id: str) -> User | None:
+    """The user of a session, for Flask-Login."""
+    return db.session.get(User, int(user_id)) if user_id.isdecimal() else None
+
+
+def user_by_email(email: str) -> User | None:
+    """Who logs in with this address, whatever its case."""
+    found: User | None = db.session.scalar(db.select(User).filter_by(email=email.strip().lower()))
+    return found

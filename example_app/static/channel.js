@@ -1,0 +1,149 @@
+// The page of a channel: its main line, one thread beside it, and everything that happens while one looks.
+import { ask } from "./api.js";
+import { Composer } from "./composer.js";
+import { showTrouble } from "./dom.js";
+import { LineView } from "./line.js";
+import { connect } from "./live.js";
+import { showPresence } from "./presence.js";
+import { Reader } from "./reader.js";
+import { Sender } from "./sender.js";
+import { Store } from "./store.js";
+
+const AGAIN = 2000; // milliseconds
+const SPOKEN = 300; // characters
+const { me, name } = document.body.dataset;
+const lineSection = document.getElementById("line");
+const threadSection = document.getElementById("thread");
+const announcer = document.getElementById("announcer");
+const channelId = lineSection.dataset.channel;
+let members = [];
+let openedBy = null;
+
+const store = new Store({ me, changed, missing: (message) => reader.missing(message) });
+const reader = new Reader(channelId, store);
+const author = { id: me, name, handle: null, isOrchestrator: false };
+const sender = new Sender({ channelId, store, author, changed: drawUnsent });
+const actions = {
+  me,
+  canStop: (message) => store.asker(message) === me && (message.state === "streaming" || Boolean(message.notice)),
+  stop: (message) => attempt(async () => store.put((await ask("POST", `messages/${message.id}/stop`)).message ?? message)),
+  react: (message, emoji, add) =>
+    attempt(async () => {
+      const path = `messages/${message.id}/reactions/${encodeURIComponent(emoji)}`;
+      store.put(await ask(add ? "PUT" : "DELETE", path));
+    }),
+  retry: (message) => sender.post(message),
+  discard: (message) => sender.discard(message),
+  openThread,
+  loadReplies: (root) => reader.replies(root).catch(() => {}),
+};
+const line = new LineView(lineSection, store, actions);
+const thread = new LineView(threadSection, store, actions);
+
+function changed(message) {
+  line.update(message);
+  thread.update(message);
+}
+
+function drawUnsent() {
+  line.drawUnsent();
+  thread.drawUnsent();
+}
+
+async function attempt(work, section = lineSection) {
+  const trouble = section.querySelector("[role=alert]");
+  try {
+    await work();
+    showTrouble(trouble, "");
+    return true;
+  } catch (error) {
+    showTrouble(trouble, error.message);
+    return false;
+  }
+}
+
+// -- threads ----------------------------------------------------------------------------------------------
+
+async function openThread(id) {
+  openedBy = document.activeElement;
+  threadSection.hidden = false;
+  document.body.classList.add("with-thread");
+  thread.show(id);
+  threadSection.querySelector("textarea").focus();
+  await attempt(() => reader.newest(id), threadSection);
+  showOlder();
+  thread.toEnd();
+}
+
+function closeThread() {
+  threadSection.hidden = true;
+  document.body.classList.remove("with-thread");
+  thread.show(null);
+  openedBy?.focus();
+}
+
+function showOlder() {
+  lineSection.querySelector(".older").hidden = !reader.older.get(null);
+  threadSection.querySelector(".older").hidden = !reader.older.get(thread.threadId);
+}
+
+for (const [section, view] of [[lineSection, line], [threadSection, thread]]) {
+  section.querySelector(".older").addEventListener("click", async () => {
+    await attempt(() => view.keepingPlace(() => reader.before(view.threadId)), section);
+    showOlder();
+  });
+  new Composer(section.querySelector(".composer"), {
+    people: () => members.filter((one) => one.handle),
+    send: (content) => {
+      sender.send(content, view.threadId);
+      view.toEnd();
+    },
+  });
+}
+threadSection.querySelector(".close").addEventListener("click", closeThread);
+threadSection.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.defaultPrevented) closeThread();
+});
+
+// -- news -------------------------------------------------------------------------------------------------
+
+function announce(message) {
+  if (message.author.id === me || message.state === "streaming") return;
+  const said = { interrupted: "was interrupted", failed: "failed" }[message.state] ?? "wrote";
+  announcer.textContent = `${message.author.name} ${said}: ${message.content.slice(0, SPOKEN)}`;
+}
+
+async function enter() {
+  const answer = await socket.timeout(5000).emitWithAck("channel:join", { channelId });
+  if (!answer.ok) throw new Error(answer.error.detail ?? answer.error.title);
+  members = answer.members;
+  // from here on events come; what was before them is read
+  await reader.newest();
+  line.forgetMissing();
+  if (thread.threadId) {
+    await reader.newest(thread.threadId);
+    thread.forgetMissing();
+  }
+  drawUnsent();
+  showOlder();
+  line.list.dataset.ready = "yes";
+  sender.postAgain();
+}
+
+const socket = connect();
+showPresence(socket);
+socket.on("connect", async () => {
+  line.list.dataset.ready = "no";
+  while (socket.connected && !(await attempt(enter))) await new Promise((resolve) => setTimeout(resolve, AGAIN));
+});
+socket.on("presence", ({ userId, status }) => {
+  for (const one of members) if (one.userId === userId) one.status = status;
+});
+for (const event of ["message", "message:done", "message:updated"]) {
+  socket.on(event, ({ message }) => message.channelId === channelId && store.put(message));
+}
+for (const event of ["message", "message:done"]) socket.on(event, ({ message }) => announce(message));
+socket.on("message:delta", (delta) => store.delta(delta));
+socket.on("message:reset", (reset) => store.reset(reset));
+socket.on("message:deleted", ({ messageId }) => store.remove(messageId));
+socket.on("reaction", ({ messageId, reactions }) => store.react(messageId, reactions));

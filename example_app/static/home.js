@@ -1,0 +1,4 @@
+import { connect } from "./live.js";
+import { showPresence } from "./presence.js";
+
+showPresence(connect());

@@ -1,0 +1,85 @@
+// One message on the screen.
+import { clockTime, make } from "./dom.js";
+
+const STATES = { interrupted: "Interrupted", failed: "Failed" };
+
+export class MessageView {
+  // actions: {me, canStop(message), stop(message), react(message, emoji), retry(message), discard(message)}
+  constructor(actions, tag = "div") {
+    this.actions = actions;
+    this.element = make(tag, { className: "message" });
+    this.text = null;
+    this.drawn = null;
+  }
+
+  update(message) {
+    const canStop = this.actions.canStop(message);
+    const grows = message.state === "streaming";
+    const shape = JSON.stringify([canStop, grows ? { ...message, content: "", html: "", seq: 0 } : message]);
+    if (shape === this.drawn) {
+      if (grows) this.text.textContent = message.content; // everything else, and the focus, stays
+      return;
+    }
+    this.drawn = shape;
+    const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    Object.assign(this.element.dataset, { id: message.id, state: message.state, author: message.author.handle ?? "" });
+    this.text = body(message);
+    const below = make("div", { className: "actions" }, ...this.#reactions(message), ...this.#buttons(message, canStop));
+    this.element.replaceChildren(head(message), this.text, ...remarks(message), ...(below.childElementCount ? [below] : []));
+    if (focused) this.element.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  #buttons(message, canStop) {
+    const { actions } = this;
+    const found = [];
+    if (canStop) found.push(button("stop", "Stop", () => actions.stop(message)));
+    if (message.trouble) {
+      found.push(button("retry", "Send again", () => actions.retry(message)));
+      found.push(button("discard", "Discard", () => actions.discard(message)));
+    }
+    return found;
+  }
+
+  #reactions(message) {
+    return (message.reactions ?? []).map(({ emoji, userIds }) => {
+      const mine = userIds.includes(this.actions.me);
+      const chip = button(`react ${emoji}`, `${emoji} ${userIds.length}`, () => this.actions.react(message, emoji, !mine));
+      chip.ariaPressed = String(mine);
+      return chip;
+    });
+  }
+}
+
+export function button(action, text, onclick) {
+  return make("button", { type: "button", data: { action }, onclick }, text);
+}
+
+function head({ author, createdAt, editedAt }) {
+  return make(
+    "p",
+    { className: "head" },
+    make("b", {}, author.name),
+    author.isOrchestrator ? make("span", { className: "tag" }, "AI") : null,
+    clockTime(createdAt),
+    editedAt ? make("span", {}, "(edited)") : null,
+  );
+}
+
+function body(message) {
+  if (message.deleted) return make("p", { className: "text gone" }, "This message was deleted.");
+  if (message.state === "streaming" || message.html === undefined) {
+    return make("div", { className: "text plain" }, message.content);
+  }
+  // the server has sanitised this: only its own Markdown becomes elements
+  return make("div", { className: "text", innerHTML: message.html });
+}
+
+function remarks(message) {
+  const found = [];
+  if (message.state === "streaming") found.push(make("p", { className: "remark busy" }, "writing"));
+  if (STATES[message.state]) found.push(make("p", { className: "remark bad" }, STATES[message.state]));
+  if (message.notice) found.push(make("p", { className: "remark" }, message.notice));
+  if (message.html === undefined && !message.trouble) found.push(make("p", { className: "remark" }, "sending"));
+  if (message.trouble) found.push(make("p", { className: "remark bad" }, `Not sent: ${message.trouble}`));
+  return found;
+}

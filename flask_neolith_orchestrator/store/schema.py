@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, Table, insert, inspect, select
+from sqlalchemy import Engine, Table, inspect, select
 from sqlalchemy.schema import CreateColumn
 
 from ..core.errors import SchemaMissing
+from .inbox import insert_into
 from .models import SCHEMA_VERSION, Models
 
 MEND = (
@@ -48,8 +49,9 @@ def _version(models: Models, engine: Engine) -> list[str]:
 def _stamp(schema: Table, engine: Engine) -> None:
     """Migrations and create_all make the table; its first use says which version it is of."""
     with engine.begin() as tx:
-        if tx.execute(select(schema.c.id)).first() is None:
-            tx.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
+        # threads and processes may look for the first time at the same instant
+        row = insert_into(schema, engine.dialect).values(id=1, version=SCHEMA_VERSION)
+        tx.execute(row.on_conflict_do_nothing())
 
 
 def check(models: Models, engine: Engine) -> None:

@@ -89,8 +89,10 @@ def _checks(group: AppGroup, state: State) -> None:
     @group.command("create-tables")
     def create_tables() -> None:
         """Make the tables and columns that are missing (for apps without migrations)."""
-        with_engine = state.extension
-        made = with_engine.create_tables()
+        try:
+            made = state.extension.create_tables()
+        except NeolithError as error:
+            raise click.ClickException(str(error)) from None
         click.echo("\n".join(made) if made else "Everything is there already.")
 
 

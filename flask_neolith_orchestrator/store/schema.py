@@ -62,9 +62,15 @@ def check(models: Models, engine: Engine) -> None:
 
 
 def create_tables(models: Models, engine: Engine) -> list[str]:
-    """Make our tables that are not there yet, and the two columns of the user table; returns what was made."""
+    """Make our tables that are not there yet, and the two columns of the user table; returns what was made.
+
+    Raises SchemaMissing where there is no user table yet: ours refer to it.
+    """
     inspector = inspect(engine)
     before = set(inspector.get_table_names())
+    if models.user_table.name not in before:
+        msg = f"There is no table {models.user_table.name!r} of users. Make the app's own tables first."
+        raise SchemaMissing(msg)
     models.user_table.metadata.create_all(engine, tables=models.tables())
     made = [table.name for table in models.tables() if table.name not in before]
     made += _add_user_columns(models, engine)

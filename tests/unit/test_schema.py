@@ -6,15 +6,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, create_engine, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_neolith_orchestrator import OrchestratorUserMixin
+from flask_neolith_orchestrator import OrchestratorUserMixin, SchemaMissing
 from flask_neolith_orchestrator.store import schema
 from flask_neolith_orchestrator.store.models import SCHEMA_VERSION, Models, make_models
 
 
-def make(path: Path) -> tuple[Models, Engine]:
+def make(path: Path, *, tables: bool = True) -> tuple[Models, Engine]:
     class Base(DeclarativeBase):
         pass
 
@@ -24,7 +24,8 @@ def make(path: Path) -> tuple[Models, Engine]:
 
     engine = create_engine(f"sqlite:///{path / 'app.db'}")
     models = make_models(User)
-    User.metadata.create_all(engine)
+    if tables:
+        User.metadata.create_all(engine)
     return models, engine
 
 
@@ -55,3 +56,13 @@ def test_many_threads_may_look_for_the_first_time_at_once(tmp_path: Path, round_
     assert failures == []
     assert looks == [[]] * threads
     assert rows == [SCHEMA_VERSION]
+
+
+def test_our_tables_are_made_after_those_of_the_app(tmp_path: Path) -> None:
+    """Without a user table nothing is made, and the sentence says what to do first."""
+    models, engine = make(tmp_path, tables=False)
+    with pytest.raises(SchemaMissing, match=r"no table 'user' of users\. Make the app's own tables first"):
+        schema.create_tables(models, engine)
+    names = inspect(engine).get_table_names()
+    engine.dispose()
+    assert names == []

@@ -15,6 +15,7 @@ NeolithError
  |    +-- StartFailed          could not start; trying again would not help
  +-- InboxError
  |    +-- OpenTransaction      handle_message inside a transaction that already writes
+ |    +-- StoreClosed          used after the process's runtime was shut down
  |    +-- UnknownDelivery
  +-- ActionError               an action nobody can perform
  +-- ModelError                what a model provider did instead of answering
@@ -105,6 +106,10 @@ class InboxError(NeolithError):
 class OpenTransaction(InboxError):
     """This session has already begun to write, and waiting for it here would wait for ourselves.
     Use neolith.accept(message) inside that session instead of handle_message, or commit first."""
+
+
+class StoreClosed(InboxError):
+    """The runtime of this process has been shut down. The next use of the app builds a new one."""
 
 
 class UnknownDelivery(InboxError):

@@ -23,7 +23,8 @@ _HEARD = "neolith_heard"
 @dataclass(frozen=True, slots=True)
 class _Effect:
     run: Callable[[], None]
-    within: tuple[int, ...]  # identities of the open transactions, innermost first
+    # the transactions that were open, kept alive: the address of one that has ended would soon be another's
+    within: tuple[SessionTransaction, ...]
 
 
 def listen(session: scoped_session[Session]) -> None:
@@ -50,11 +51,11 @@ def after_commit(session: Session, effect: Callable[[], None], *, heard: bool) -
     session.info.setdefault(_KEY, []).append(_Effect(effect, _open_transactions(session)))
 
 
-def _open_transactions(session: Session) -> tuple[int, ...]:
-    open_ones: list[int] = []
+def _open_transactions(session: Session) -> tuple[SessionTransaction, ...]:
+    open_ones: list[SessionTransaction] = []
     transaction = session.get_nested_transaction() or session.get_transaction()
     while transaction is not None:
-        open_ones.append(id(transaction))
+        open_ones.append(transaction)
         transaction = transaction.parent
     return tuple(open_ones)
 
@@ -62,6 +63,7 @@ def _open_transactions(session: Session) -> tuple[int, ...]:
 def _listen(target: Any) -> None:
     event.listen(target, "after_commit", _on_commit)
     event.listen(target, "after_soft_rollback", _on_rollback)
+    event.listen(target, "after_transaction_end", _on_end)
 
 
 def _on_commit(session: Session) -> None:
@@ -78,8 +80,14 @@ def _on_commit(session: Session) -> None:
 def _on_rollback(session: Session, ended: SessionTransaction) -> None:
     if _KEY not in session.info:
         return
-    kept = [one for one in session.info[_KEY] if id(ended) not in one.within] if ended.nested else []
+    kept = [one for one in session.info[_KEY] if ended not in one.within] if ended.nested else []
     if kept:
         session.info[_KEY] = kept
     else:
         del session.info[_KEY]
+
+
+def _on_end(session: Session, ended: SessionTransaction) -> None:
+    # a session that is closed without a commit tells of no rollback; after a commit nothing is left here
+    if ended.parent is None:
+        session.info.pop(_KEY, None)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from ..core.ports import Clock
 from .database import Database, PooledDatabase, SessionDatabase
-from .sqlite import SqliteDatabase, guard_savepoints, is_shared_by_threads, set_pragmas
+from .sqlite import SqliteDatabase, guard_savepoints, holds_database, is_shared_by_threads, set_pragmas
 
 _PREPARED = "_neolith_prepared"
 
@@ -19,7 +19,7 @@ def open_database(engine: Engine, clock: Clock, session: Callable[[], Session], 
     if engine.dialect.name != "sqlite":
         return PooledDatabase(engine, clock)
     if is_shared_by_threads(engine):
-        return SqliteDatabase(engine.url, clock, pragmas=pragmas)
+        return SqliteDatabase(engine.url, clock, pragmas=pragmas, caller_writes=lambda: _holds(session))
     return SessionDatabase(session, engine.dialect, clock)
 
 
@@ -34,4 +34,10 @@ def prepare(engine: Engine, *, pragmas: bool) -> None:
     guard_savepoints(engine)
     if pragmas and is_shared_by_threads(engine):
         set_pragmas(engine)
-        engine.dispose()  # connections opened before have not got the pragmas
+
+
+def _holds(session: Callable[[], Session]) -> bool:
+    try:
+        return holds_database(session())
+    except RuntimeError:  # a thread without an app context has no session of the host's
+        return False

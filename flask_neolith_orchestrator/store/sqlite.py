@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +19,14 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import SingletonThreadPool
 
+from ..core.errors import OpenTransaction, StoreClosed
 from ..core.ports import Clock
 from .database import Database
 
 BUSY_MS = 100
 """How long our write connection may wait inside SQLite before it gives the process lock back."""
+
+_SET = "neolith_pragmas"
 
 GIVE_UP = 30.0
 """Seconds after which a write of ours that never found the database free raises."""
@@ -49,8 +52,9 @@ class Gate:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._freed = threading.Event()
+        self._count = threading.Lock()
         self._urgent = 0
-        self._busy_at = float("-inf")
+        self._shut_out_at = float("-inf")
 
     def freed(self) -> None:
         """Somebody of this process ended a transaction: whoever waits should try again."""
@@ -58,28 +62,41 @@ class Gate:
 
     def busy(self, *, urgent: bool) -> None:
         """The database was busy: wait a moment, or until somebody of this process ends a transaction."""
-        self._busy_at = time.monotonic()
         self._freed.clear()
         self._freed.wait(0.005 if urgent or not self._urgent else 0.02)
 
+    def shut_out(self) -> None:
+        """A write of ours waited for its whole busy timeout: leases cannot have been renewed meanwhile either.
+
+        A host's `accept` that finds the database busy for a moment does not count: under load that is always so.
+        """
+        self._shut_out_at = time.monotonic()
+
     def writable_for(self) -> float:
-        """Seconds since the database was last found busy."""
-        return time.monotonic() - self._busy_at
+        """Seconds since a write of ours was last shut out."""
+        return time.monotonic() - self._shut_out_at
 
     @contextmanager
     def urgently(self, urgent: bool) -> Iterator[None]:
         """While somebody urgent waits, others wait longer between two tries."""
-        self._urgent += urgent
+        with self._count:
+            self._urgent += urgent
         try:
             yield
         finally:
-            self._urgent -= urgent
+            with self._count:
+                self._urgent -= urgent
 
 
 class SqliteDatabase(Database):
-    """A SQLite file: one write connection under a process lock, a small pool for reading."""
+    """A SQLite file: one write connection under a process lock, a small pool for reading.
 
-    def __init__(self, url: URL, clock: Clock, *, pragmas: bool = True) -> None:
+    `caller_writes` says whether the calling thread itself holds the database by a session of the host's.
+    """
+
+    def __init__(
+        self, url: URL, clock: Clock, *, pragmas: bool = True, caller_writes: Callable[[], bool] = lambda: False
+    ) -> None:
         self._engine = create_engine(
             url, isolation_level="AUTOCOMMIT", connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}
         )
@@ -88,10 +105,15 @@ class SqliteDatabase(Database):
             set_pragmas(self._engine, busy_ms=BUSY_MS)
         self.gate = Gate()
         self._connection: Connection | None = None
+        self._caller_writes = caller_writes
+        self._closed = False
 
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
-        """BEGIN IMMEDIATE on the one write connection."""
+        """BEGIN IMMEDIATE on the one write connection.
+
+        Raises OpenTransaction where the caller's own session holds the database: waiting would be for itself.
+        """
         tx = self._begin(urgent)
         try:
             yield tx
@@ -115,6 +137,9 @@ class SqliteDatabase(Database):
                     self._after_failed_begin()
                     if not is_busy(error.orig or error) or time.monotonic() > deadline:
                         raise
+                    if self._caller_writes():
+                        raise OpenTransaction from error
+                    self.gate.shut_out()
                     self.gate.busy(urgent=urgent)
                 except BaseException:
                     self._after_failed_begin()
@@ -128,6 +153,8 @@ class SqliteDatabase(Database):
         self.gate.lock.release()
 
     def _writer(self) -> Connection:
+        if self._closed:
+            raise StoreClosed
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection
@@ -141,6 +168,7 @@ class SqliteDatabase(Database):
     def close(self) -> None:
         """Close all connections. Safe twice."""
         with self.gate.lock:
+            self._closed = True  # a thread that was given up must not open it again
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -152,19 +180,43 @@ class SqliteDatabase(Database):
 
 
 def set_pragmas(engine: Engine, *, busy_ms: int | None = None) -> None:
-    """WAL, synchronous=NORMAL (safe against a killed process, not against power loss) and a busy timeout."""
+    """WAL, synchronous=NORMAL (safe against a killed process, not against power loss) and a busy timeout.
 
-    def on_connect(connection: Any, _record: object) -> None:
+    Set when a connection is taken from the pool, so that those made before are reached without closing them.
+    """
+
+    def on_checkout(connection: Any, record: Any, _proxy: object) -> None:
+        if _SET in record.info:
+            return
         cursor = connection.cursor()
-        # the journal mode is a property of the file: changing it needs the file for oneself, asking does not
-        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        if busy_ms is not None:
-            cursor.execute(f"PRAGMA busy_timeout={busy_ms}")
-        cursor.close()
+        try:
+            if _use_wal(cursor):
+                record.info[_SET] = True
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            if busy_ms is not None:
+                cursor.execute(f"PRAGMA busy_timeout={busy_ms}")
+        finally:
+            cursor.close()
 
-    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "checkout", on_checkout)
+
+
+def _use_wal(cursor: Any) -> bool:
+    """Change the file to WAL if nobody uses it just now; False if the next connection should try."""
+    # the journal mode is a property of the file: changing it needs the file for oneself, asking does not
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return True
+    timeout = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+    cursor.execute("PRAGMA busy_timeout=0")
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
+        return False
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={timeout}")
+    return True
 
 
 def guard_savepoints(engine: Engine) -> None:
@@ -215,10 +267,14 @@ def _try_begin(dbapi: Any, gate: Gate) -> bool:
 
 
 def has_begun_to_write(session: Session) -> bool:
-    """Whether this session holds a SQLite transaction, so that waiting for the database would be for itself."""
+    """Whether this session holds a SQLite transaction, or is about to begin one."""
+    pending = bool(session.new or session.dirty or session.deleted)
+    return session.in_transaction() and (pending or holds_database(session))
+
+
+def holds_database(session: Session) -> bool:
+    """Whether this session's connection is in a SQLite transaction: waiting for the database would be for itself."""
     if not session.in_transaction():
         return False
-    if session.new or session.dirty or session.deleted:
-        return True
     dbapi: Any = session.connection().connection.dbapi_connection
     return bool(dbapi is not None and getattr(dbapi, "in_transaction", False))

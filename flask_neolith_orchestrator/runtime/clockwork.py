@@ -128,8 +128,8 @@ class Clockwork:
         return {"ok": running and not problems, "running": running, "problems": problems}
 
     def close(self) -> None:
-        """Stop the jobs without waiting for running ones. Safe twice."""
+        """Stop the jobs; those that run have two seconds to end. Safe twice."""
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None:
             scheduler.remove_listener(self._heard)
-            scheduler.shutdown(wait=False)
+            scheduler.shutdown(wait=True)  # no job of ours touches the scheduler, so this cannot wait for itself

@@ -93,4 +93,6 @@ def problem_of(error: Exception, *, action: str) -> Problem:
 def _http(error: HTTPException) -> Problem:
     headers = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     status = error.code or 500
-    return Problem(status, "" if status >= 500 else error.description or "", headers=headers)
+    # Python 3.13 renamed the phrase of 413, and a code must not change with it
+    code = "too-large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
+    return Problem(status, "" if status >= 500 else error.description or "", code=code, headers=headers)

@@ -104,7 +104,7 @@ def validated(model: type[WireT], value: object) -> WireT:
 
 
 class Malformed(Invalid):
-    """What was sent does not have the expected form; `problems` names every bad member."""
+    """What was sent does not have the expected form. Each bad member is named."""
 
     def __init__(self, problems: list[dict[str, Any]]) -> None:
         super().__init__()

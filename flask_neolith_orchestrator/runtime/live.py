@@ -82,12 +82,16 @@ class LiveText:
             self._channel.emit("message:delta", payload, channel_room(self.claim.place.channel_id))
 
     def unkept(self) -> tuple[str, int] | None:
-        """Text and seq, if there is something that the last checkpoint did not have."""
+        """The text that has been sent and its seq, if there is something that the last checkpoint did not have.
+
+        What waits to be sent is left out: who reads the row and then hears the next delta would see it twice.
+        """
         with self._lock:
-            if len(self._parts) == self._kept:
+            sent = len(self._parts) - len(self._unsent)
+            if sent == self._kept:
                 return None
-            self._kept = len(self._parts)
-            return "".join(self._parts), self.seq
+            self._kept = sent
+            return "".join(self._parts[:sent]), self.seq
 
 
 class Pacer:

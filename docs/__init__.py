@@ -1,0 +1,1 @@
+"""The documentation; `build` keeps its tables true."""

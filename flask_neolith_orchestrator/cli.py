@@ -26,6 +26,11 @@ def make_group(state: State) -> AppGroup:
 
 def _ready(state: State) -> House:
     """The house, once the database is known to be usable; a command starts no runtime."""
+    state.keep_quiet()
+    return _checked(state)
+
+
+def _checked(state: State) -> House:
     try:
         state.wiring.check_schema()
     except NeolithError as error:
@@ -163,7 +168,7 @@ def _work(group: AppGroup, state: State) -> None:
     @group.command("run")
     def run() -> None:
         """Run daemons in this process, without web server, until SIGTERM or Ctrl-C."""
-        house = _ready(state)
+        house = _checked(state)
         try:
             house.manager.lives.check_allowed()
             house.ensure_started()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from .core.types import IncomingMessage, OrchestratorDaemonConfig
 from .runtime.chatting import Chat
 from .runtime.daemon import OrchestratorDaemon
 from .runtime.directory import Directory
+from .runtime.house import House
 from .runtime.intake import Accepted
 from .runtime.manager import OrchestratorDaemonManager
 from .runtime.state import State
@@ -107,7 +107,6 @@ class NeolithOrchestrator:
             sockets.register_sockets(socketio, state)
         app.cli.add_command(make_group(state))
         app.context_processor(lambda: {"neolith_orchestrator_mode": settings.shown_mode})
-        atexit.register(state.close)
 
     # -- of the current app --------------------------------------------------------------------------------
 
@@ -119,12 +118,12 @@ class NeolithOrchestrator:
     @property
     def chat(self) -> Chat:
         """The bundled chat of the current app; it works in the host's session and never commits."""
-        return state_of().house.chat
+        return _checked_house().chat
 
     @property
     def directory(self) -> Directory:
         """Organizations and orchestrators of the current app, for seeds and the host's own code."""
-        return state_of().house.directory
+        return _checked_house().directory
 
     @property
     def settings(self) -> Settings:
@@ -133,7 +132,7 @@ class NeolithOrchestrator:
 
     def get_orchestrator(self, user_id: object) -> OrchestratorDaemon | None:
         """The daemon of a user's orchestrator in this process, made if need be; None if the user is none."""
-        house = state_of().house
+        house = _checked_house()
         with house.database.read() as tx:
             orchestrator_id = house.people.orchestrator_id(tx, str(user_id))
         return None if orchestrator_id is None else house.manager.daemon_for(orchestrator_id)
@@ -146,11 +145,11 @@ class NeolithOrchestrator:
         `to` names orchestrators (by id) that it is for; else the wake rules decide among the members of its
         channel. One Accepted for each orchestrator that it wakes.
         """
-        return state_of().house.intake.accept(message, to, session)
+        return _checked_house().intake.accept(message, to, session)
 
     def run_until_idle(self, timeout: float = 10.0) -> None:
         """Work until nothing is ready, for tests. Raises TimeoutError after `timeout` seconds."""
-        state_of().house.run_until_idle(timeout)
+        _checked_house().run_until_idle(timeout)
 
     def create_tables(self) -> list[str]:
         """Make our tables (and the two user columns) that are not there yet; returns their names."""
@@ -196,7 +195,9 @@ class NeolithOrchestrator:
         def check() -> None:
             nonlocal checked
             if not checked:
-                schema.check(self.models, self._engine(app))
+                # in memory there is one connection, and the caller may be in the middle of something on it
+                alone = has_app_context() and not app.extensions["neolith"].house.database.threads
+                schema.check(self.models, self.db.session.connection() if alone else self._engine(app))
                 checked = True
 
         return check
@@ -237,6 +238,13 @@ def state_of() -> State:
     except KeyError:
         raise NotInitialised from None
     return state
+
+
+def _checked_house() -> House:
+    """The parts in this process, once the tables are known to be there. Raises SchemaMissing with the commands."""
+    state = state_of()
+    state.wiring.check_schema()
+    return state.house
 
 
 def get_daemon_manager(*arguments: object) -> OrchestratorDaemonManager:

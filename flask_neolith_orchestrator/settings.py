@@ -26,7 +26,13 @@ def _absolute_path(value: str) -> str:
     return value
 
 
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 Number = BeforeValidator(_no_flag)
+Blank = BeforeValidator(_blank_is_none)
+"""`KEY=` in an env file means that there is none."""
 Milliseconds = Annotated[int, Number, Field(ge=1, le=10**12)]
 Pause = Annotated[int, Number, Field(ge=0, le=10**9)]
 Count = Annotated[int, Number, Field(ge=1, le=10**9)]
@@ -115,8 +121,12 @@ class Settings(BaseModel):
     model: Annotated[str, Field(min_length=1)] = Field(
         "claude-sonnet-5-5", alias="NEOLITH_MODEL", description='The model; "scripted" is the offline one.'
     )
-    api_key: SecretStr | None = Field(None, alias="ANTHROPIC_API_KEY", description="The key for Claude.")
-    base_url: str | None = Field(None, alias="ANTHROPIC_BASE_URL", description="Another address of the Claude API.")
+    api_key: Annotated[SecretStr | None, Blank] = Field(
+        None, alias="ANTHROPIC_API_KEY", description="The key for Claude."
+    )
+    base_url: Annotated[str | None, Blank] = Field(
+        None, alias="ANTHROPIC_BASE_URL", description="Another address of the Claude API."
+    )
     max_tokens: Annotated[int, Number, Field(ge=1, le=128_000)] = Field(
         4_096, alias="NEOLITH_MAX_TOKENS", description="Tokens of one answer at the most."
     )
@@ -146,7 +156,7 @@ class Settings(BaseModel):
         64, alias="NEOLITH_MAX_THREADS", description="Threads for turns in one process."
     )
     url_prefix: Prefix = Field("/neolith", alias="NEOLITH_URL_PREFIX", description="Where the blueprint is mounted.")
-    state_dir: str | None = Field(
+    state_dir: Annotated[str | None, Blank] = Field(
         None,
         alias="NEOLITH_STATE_DIR",
         description="Folder of lock files; unset: neolith/ in the instance folder.",
@@ -188,18 +198,19 @@ def load_settings(config: Mapping[str, Any], environment: Mapping[str, str]) -> 
         if value is not None:
             values[key] = value
     try:
-        return _consistent(Settings.model_validate(values))
+        settings = Settings.model_validate(values)
+        problems = []
     except ValidationError as error:
-        raise ConfigurationError(
+        problems = [
             f"{item['loc'][0]}={_shown(str(item['loc'][0]), item['input'])}: {item['msg']}" for item in error.errors()
-        ) from None
-
-
-def _consistent(settings: Settings) -> Settings:
+        ]
+        bad = {item["loc"][0] for item in error.errors()}
+        settings = Settings.model_validate({key: value for key, value in values.items() if key not in bad})
     if settings.renew_interval * 2 > settings.lease:
-        raise ConfigurationError(
-            [f"DAEMON_RENEW_INTERVAL={settings.renew_interval}: at most half of DAEMON_LEASE ({settings.lease})"]
-        )
+        half = f"at most half of DAEMON_LEASE ({settings.lease})"
+        problems.append(f"DAEMON_RENEW_INTERVAL={settings.renew_interval}: {half}")
+    if problems:
+        raise ConfigurationError(problems)
     return settings
 
 

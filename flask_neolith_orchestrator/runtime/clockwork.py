@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,9 @@ from ..core.ports import Clock
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
+NOISE = "flask_neolith_orchestrator.scheduler"
+"""Where APScheduler's own log lines go: what matters of them is told by the listener below."""
+
 
 class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
     """Runs jobs on plain daemon threads, at most `threads` at a time. Lifetime: its scheduler."""
@@ -31,12 +35,18 @@ class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler h
         self._ready = threading.Condition()
         self._queue: deque[Callable[[], None]] = deque()
         self._threads = 0
+        self._idle = 0
         self._closed = False
+
+    def start(self, scheduler: Any, alias: str) -> None:
+        """As APScheduler's own, with a quiet logger of ours: the host's apscheduler loggers are the host's."""
+        super().start(scheduler, alias)
+        self._logger = logging.getLogger(NOISE)
 
     def _do_submit_job(self, job: Any, run_times: Any) -> None:
         with self._ready:
             self._queue.append(lambda: self._run(job, run_times))
-            if self._threads < min(self._most, len(self._queue) + self._threads):
+            if len(self._queue) > self._idle and self._threads < self._most:
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"neolith-{self._name}", daemon=True).start()
             self._ready.notify()
@@ -53,7 +63,9 @@ class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler h
         while True:
             with self._ready:
                 if not self._queue and not self._closed:
+                    self._idle += 1
                     self._ready.wait(5.0)
+                    self._idle -= 1
                 if not self._queue:
                     self._threads -= 1
                     self._ready.notify_all()
@@ -62,13 +74,16 @@ class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler h
             work()
 
     def shutdown(self, wait: bool = True) -> None:
-        """End the threads once their present job is done."""
+        """Take no more jobs. Whoever wants to wait for running ones calls `join`."""
         with self._ready:
             self._closed = True
             self._queue.clear()
             self._ready.notify_all()
-            if wait:
-                self._ready.wait_for(lambda: not self._threads, 2.0)
+
+    def join(self, seconds: float) -> bool:
+        """Wait for running jobs after a shutdown; False if one takes too long."""
+        with self._ready:
+            return self._ready.wait_for(lambda: not self._threads, seconds)
 
 
 class Clockwork:
@@ -77,6 +92,7 @@ class Clockwork:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._scheduler: Any = None
+        self._executors: tuple[DaemonThreadExecutor, ...] = ()
         self._lock = threading.Lock()
         self._failed: dict[str, str] = {}
         self._ran: dict[str, float] = {}
@@ -84,8 +100,11 @@ class Clockwork:
 
     def start(self, jobs: Mapping[str, tuple[Callable[[], None], float]]) -> None:
         """Start the jobs: name -> (function, period in seconds). `renew` has a thread of its own."""
+        jobs_of, renewals = DaemonThreadExecutor("job", 4), DaemonThreadExecutor("renew", 1)
+        logging.getLogger(NOISE).setLevel(logging.CRITICAL)
         scheduler = BackgroundScheduler(
-            executors={"default": DaemonThreadExecutor("job", 4), "renew": DaemonThreadExecutor("renew", 1)},
+            logger=logging.getLogger(NOISE),
+            executors={"default": jobs_of, "renew": renewals},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -98,10 +117,8 @@ class Clockwork:
             scheduler.add_job(function, "interval", seconds=period, id=name, name=name, executor=executor)
             self._periods[name] = period
             self._ran[name] = now
-        # what matters of these logs is told by the listener; the rest is noise in the host's log
-        for noisy in ("apscheduler.executors", "apscheduler.scheduler"):
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         scheduler.start()
+        self._executors = (jobs_of, renewals)
         self._scheduler = scheduler
 
     def _heard(self, event: Any) -> None:
@@ -127,9 +144,12 @@ class Clockwork:
         running = self._scheduler is not None and self._scheduler.running
         return {"ok": running and not problems, "running": running, "problems": problems}
 
-    def close(self) -> None:
-        """Stop the jobs; those that run have two seconds to end. Safe twice."""
+    def close(self, seconds: float = 2.0) -> None:
+        """Stop the jobs, and wait for those that run, at most `seconds`. Safe twice."""
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None:
             scheduler.remove_listener(self._heard)
             scheduler.shutdown(wait=True)  # no job of ours touches the scheduler, so this cannot wait for itself
+        deadline = time.monotonic() + seconds
+        for executor in self._executors:
+            executor.join(max(0.0, deadline - time.monotonic()))

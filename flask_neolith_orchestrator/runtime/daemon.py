@@ -66,6 +66,7 @@ class OrchestratorDaemon:
     __slots__ = (
         "_emitter",
         "_errors",
+        "_guard",
         "_keeper",
         "_state",
         "auto_respond",
@@ -95,6 +96,7 @@ class OrchestratorDaemon:
         self.overrides: OrchestratorDaemonConfig | None = None
         self._state = DaemonStatus.STOPPED
         self._keeper = keeper
+        self._guard = threading.Lock()
         self._emitter: Emitter | None = None
         self._errors: deque[DaemonErrorRecord] | None = None
 
@@ -214,7 +216,7 @@ class OrchestratorDaemon:
             self._emitter.close()
 
     def _events(self) -> Emitter:
-        with self.life:
+        with self._guard:  # not `life`: whoever listens does not wait for a stop that takes its time
             if self._emitter is None:
                 self._emitter = Emitter(DAEMON_EVENTS, self._keeper.context)
             return self._emitter

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import dataclass
-from typing import Any, Literal
+import secrets
+from collections.abc import Callable
+from typing import Any
 
 from ..core.errors import NeolithError, UnsupportedDatabase
 from ..core.events import login_room
@@ -15,48 +15,54 @@ from ..settings import Settings
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .duty import Duty
+from .notes import Note, NoteBox
 
 log = logging.getLogger("flask_neolith_orchestrator")
-
-PATIENCE = 5.0
-"""Seconds for which a user that is not committed yet is looked for."""
 
 CACHE = 1.0
 """Seconds for which a look at a login is believed."""
 
+SOCKET = "socket:"
+"""What the token of a login begins with that is only a socket."""
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What a request left behind. `fresh` is a login by credentials, not by a cookie; `token` may be unknown."""
+REMEMBERED = "r-"
+"""What the token of a login begins with that came by a cookie."""
 
-    kind: Literal["login", "logout", "logout-all", "login-user"]
-    user_id: str
-    token: str = ""
-    fresh: bool = False
-    reason: str = "logout"
+UNUSED = 600.0
+"""Seconds after which a remembered login ends whose token never came back: of several requests that a browser sends
+at once, each mints one, and the browser keeps the last."""
+
+SOCKET_TTL = 300.0
+"""Seconds after which a login that is only a socket has ended, if no process has that socket open."""
 
 
 class Desk:
-    """Records logins and starts and stops daemons for them. Lifetime: app, in one process; safe for all threads.
+    """Records logins and starts and stops daemons for them. Lifetime: app, in one process; safe for all threads."""
 
-    Notes are worked off one after another on one thread, which exists only while there are any.
-    """
-
-    def __init__(self, stores: Stores, settings: Settings, duty: Duty, channel: Channel, *, ttl: float) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        duty: Duty,
+        channel: Channel,
+        *,
+        ttl: float,
+        ensure_started: Callable[[], None],
+    ) -> None:
         self._stores = stores
         self._settings = settings
         self._duty = duty
         self._lives = duty.manager.lives
         self._channel = channel
         self._ttl = ttl
+        self._ensure_started = ensure_started
         self._clock = stores.database.clock
-        self._changed = threading.Condition()
-        self._notes: list[tuple[float, float, Note]] = []
-        self._busy = False
+        self._box = NoteBox(self._clock, self._work, self._given_up)
         self._seen: dict[str, float] = {}
         self._known: dict[str, tuple[float, bool]] = {}
+        self._owed: set[str] = set()
         self._warned: set[str] = set()
-        self._closed = False
+        self._closing = False
 
     # -- from requests -------------------------------------------------------------------------------------
 
@@ -66,26 +72,16 @@ class Desk:
 
     def put_later(self, note: Note, seconds: float) -> None:
         """Hand over a note that is worked off after some seconds."""
-        if not self._stores.database.threads:
+        if self._stores.database.threads:
+            self._box.put(note, seconds)
+        else:
             self._warn_once("memory", UnsupportedDatabase.__doc__ or "")
-            return
-        now = self._clock.monotonic()
-        with self._changed:
-            if self._closed:
-                return
-            self._notes.append((now + seconds, now + seconds + PATIENCE, note))
-            if self._busy:
-                self._changed.notify_all()
-                return
-            self._busy = True
-        threading.Thread(target=self._run, name="neolith-desk", daemon=True).start()
 
     def seen(self, token: str, user_id: str) -> None:
         """An authenticated orchestrator came with this token: costs a dictionary look-up, except at first."""
-        now = self._clock.monotonic()
         first = token not in self._seen
         self._seen[token] = self._clock.wall()
-        if first or (token in self._known and now - self._known[token][0] > self._ttl):
+        if first:
             self.put(Note("login", user_id, token))
 
     def is_live(self, token: str) -> bool:
@@ -100,44 +96,35 @@ class Desk:
             self._known[token] = known
         return known[1]
 
+    def vouches(self, token: str) -> bool:
+        """Whether this process knows that a login goes on, without asking anybody."""
+        if not self._stores.database.threads:
+            return True
+        return self._known.get(token, (0.0, False))[1]
+
+    def takes_owed(self, token: str) -> bool:
+        """Whether somebody logged in by credentials under a token that had ended; says so once."""
+        if token not in self._owed:
+            return False
+        self._owed.discard(token)
+        return True
+
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until all notes are worked off (for tests and the end of a process)."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._busy, timeout)
+        """Wait until all notes that are due are worked off (for tests and the end of a process)."""
+        return self._box.wait_idle(timeout)
 
     # -- on our thread -------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                if not self._notes or self._closed:
-                    self._busy = False
-                    self._changed.notify_all()
-                    return
-                due, deadline, note = min(self._notes, key=lambda one: one[0])
-                wait = due - self._clock.monotonic()
-                if wait > 0:
-                    self._changed.wait(wait)
-                    continue
-                self._notes.remove((due, deadline, note))
-            if not self._try(note) and self._clock.monotonic() < deadline:
-                with self._changed:
-                    self._notes.append((self._clock.monotonic() + 0.05, deadline, note))
-
-    def _try(self, note: Note) -> bool:
-        """Work a note off; False if its user is not there yet."""
-        try:
-            return self._work(note)
-        except Exception:
-            log.exception("A login could not be recorded", extra={"action": "login-failed"})
-            return True
-
     def _work(self, note: Note) -> bool:
+        """Work a note off; False if its user is not there yet."""
+        if not self._closing:
+            self._ensure_started()  # whoever ran in an earlier life is told to be gone before anybody starts
+        if note.kind == "logout":
+            self._box.forget_login(note.token)
+            self.end(note.token, note.reason, note.user_id)
+            return True
         with self._stores.database.read() as tx:
             orchestrator_id = self._stores.people.orchestrator_id(tx, note.user_id)
-        if note.kind == "logout":
-            self.end(note.token, note.reason)
-            return True
         if orchestrator_id is None:
             return False
         if note.kind == "logout-all":
@@ -146,18 +133,32 @@ class Desk:
             self._login(orchestrator_id, note)
         return True
 
+    def _given_up(self, note: Note) -> None:
+        if note.kind == "login":
+            self._seen.pop(note.token, None)  # the next request tries again
+
     def _login(self, orchestrator_id: str, note: Note) -> None:
         stores = self._stores
         with stores.database.write() as tx:
             stores.daemons.ensure(tx, orchestrator_id)
             stores.daemons.lock(tx, orchestrator_id)
-            new = stores.logins.record(tx, note.token, orchestrator_id)
-            if not new and not stores.logins.is_live(tx, note.token):
-                self._known[note.token] = (self._clock.monotonic(), False)
-                return
-            wanted = self._want(tx, orchestrator_id, note)
+            token = note.token or self._manual_token(tx, orchestrator_id, note.user_id)
+            new = stores.logins.record(tx, token, orchestrator_id)
+            live = new or stores.logins.is_live(tx, token)
+            if live and not new:
+                stores.logins.seen(tx, {token: self._clock.wall()})
+            wanted = live and self._want(tx, orchestrator_id, note)
+        self._known[token] = (self._clock.monotonic(), live)
+        if not live and note.fresh:
+            self._owed.add(token)
         if wanted:
             self._start(orchestrator_id)
+
+    def _manual_token(self, tx: Any, orchestrator_id: str, user_id: str) -> str:
+        """For a login that has no cookie: the one that goes on, or a new one, since an ended one stays ended."""
+        prefix = f"manual:{user_id}:"
+        live = [one for one in self._stores.logins.live_tokens(tx, orchestrator_id) if one.startswith(prefix)]
+        return live[0] if live else (prefix + secrets.token_urlsafe(16))[-80:]
 
     def _want(self, tx: Any, orchestrator_id: str, note: Note) -> bool:
         """Whether this login makes the daemon wanted: a person's stop yields only to a fresh login."""
@@ -177,17 +178,21 @@ class Desk:
     def _start(self, orchestrator_id: str) -> None:
         manager = self._duty.manager
         daemon = manager.daemon_for(orchestrator_id)
+        # one that is just stopping takes its time: the sweep starts it again, and other logins do not wait for it
+        if self._closing or not daemon.life.acquire(blocking=False):
+            return
         try:
             self._lives.run(daemon)
-        except NeolithError as error:
-            manager.emit("auto-start-error", orchestrator_id=orchestrator_id, error=error)
         except Exception as error:
-            log.exception("A daemon could not be started", extra={"action": "auto-start-error"})
+            if not isinstance(error, NeolithError):
+                log.exception("A daemon could not be started", extra={"action": "auto-start-error"})
             manager.emit("auto-start-error", orchestrator_id=orchestrator_id, error=error)
+        finally:
+            daemon.life.release()
 
     # -- ends ----------------------------------------------------------------------------------------------
 
-    def end(self, token: str, reason: str) -> None:
+    def end(self, token: str, reason: str, user_id: str = "") -> None:
         """End one login, cut its sockets, and stop the daemon if that was the last (see DAEMON_STOP_ON)."""
         stores = self._stores
         stop = False
@@ -196,9 +201,11 @@ class Desk:
             if orchestrator_id is not None:
                 stores.daemons.lock(tx, orchestrator_id)
                 stop = self._must_stop(tx, orchestrator_id)
-        self._known[token] = (self._clock.monotonic(), False)
-        self._seen.pop(token, None)
-        self._channel.cut(login_room(token))
+            elif user_id and (known := stores.people.orchestrator_id(tx, user_id)) is not None:
+                # its login has not been recorded yet, perhaps by another process: when it is, it has ended
+                stores.logins.record(tx, token, known)
+                stores.logins.end(tx, token, reason)
+        self._ended(token)
         if stop and orchestrator_id is not None:
             self._stop(orchestrator_id, reason)
 
@@ -211,11 +218,14 @@ class Desk:
             tokens = stores.logins.end_all(tx, orchestrator_id, reason)
             stop = self._must_stop(tx, orchestrator_id)
         for token in tokens:
-            self._known[token] = (self._clock.monotonic(), False)
-            self._seen.pop(token, None)
-            self._channel.cut(login_room(token))
+            self._ended(token)
         if stop:
             self._stop(orchestrator_id, reason)
+
+    def _ended(self, token: str) -> None:
+        self._known[token] = (self._clock.monotonic(), False)
+        self._seen.pop(token, None)
+        self._channel.cut(login_room(token))
 
     def _must_stop(self, tx: Any, orchestrator_id: str) -> bool:
         """Whether an ended login stops the daemon; a person's start survives it."""
@@ -242,30 +252,45 @@ class Desk:
 
     def sweep(self) -> None:
         """Write when logins were last seen, end those not seen for their lifetime, forget the long ended."""
-        stores = self._stores
+        stores, now = self._stores, self._clock.wall()
         seen = dict(self._seen)
         with stores.database.read() as tx:
             known = stores.logins.last_seen(tx, list(seen))
+            ended = stores.logins.ended_of(tx, list(seen))
         due = {token: at for token, at in seen.items() if at - known.get(token, at) > min(60.0, self._ttl / 4)}
         if due:
             with stores.database.write() as tx:
                 stores.logins.seen(tx, due)
+        looked = self._clock.monotonic()
+        for token in known:
+            if self._known.get(token, (0.0, True))[1]:  # what has ended stays so, whatever was read before
+                self._known[token] = (looked, token not in ended)
         with stores.database.read() as tx:
             expired = stores.logins.expired(tx, self._ttl)
+            expired += stores.logins.expired(tx, min(self._ttl, SOCKET_TTL), prefix=SOCKET)
+            unused = stores.logins.unused(tx, UNUSED, prefix=REMEMBERED)
             old = stores.logins.prunable(tx, self._ttl)
-        for token in expired:
+        for token in dict.fromkeys(expired):
             self.end(token, "login-expired")
+        for token in unused:
+            self.end(token, "login-unused")
         if old:
             with stores.database.write() as tx:
                 stores.logins.prune(tx, self._ttl)
+        self._forget(now - self._ttl, looked - self._ttl)
+
+    def _forget(self, unseen_since: float, unlooked_since: float) -> None:
+        for token in [token for token, at in list(self._seen.items()) if at < unseen_since]:
+            self._seen.pop(token, None)
+        for token in [token for token, known in list(self._known.items()) if known[0] < unlooked_since]:
+            self._known.pop(token, None)
 
     def _warn_once(self, key: str, sentence: str) -> None:
         if key not in self._warned:
             self._warned.add(key)
             log.warning(" ".join(sentence.split()), extra={"action": f"login-{key}"})
 
-    def close(self) -> None:
-        """Take no more notes. Safe twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def close(self, seconds: float = 2.0) -> None:
+        """Take no more notes; what was said before is still written. Safe twice."""
+        self._closing = True
+        self._box.close(seconds)

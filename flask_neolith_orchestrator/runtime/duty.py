@@ -25,7 +25,7 @@ class Duty:
         self._stores = stores
         self.manager = manager
         self._news = news
-        self._lock = threading.Lock()
+        self._moved = threading.Condition()
         self._moving: set[str] = set()
         self.everywhere = False
 
@@ -122,7 +122,7 @@ class Duty:
 
     def apart(self, daemon: OrchestratorDaemon, move: Callable[[OrchestratorDaemon], None]) -> None:
         """Move a daemon on a thread of its own, once at a time: a stop may take its time."""
-        with self._lock:
+        with self._moved:
             if daemon.id in self._moving:
                 return
             self._moving.add(daemon.id)
@@ -133,7 +133,13 @@ class Duty:
             except Exception:
                 log.exception("A daemon could not be moved", extra={"action": "move-failed", "orchestrator": daemon.id})
             finally:
-                with self._lock:
+                with self._moved:
                     self._moving.discard(daemon.id)
+                    self._moved.notify_all()
 
         threading.Thread(target=run, name=f"neolith-move-{daemon.id}", daemon=True).start()
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until no daemon is being moved on a thread of its own; False if that takes too long."""
+        with self._moved:
+            return self._moved.wait_for(lambda: not self._moving, seconds)

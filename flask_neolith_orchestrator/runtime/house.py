@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..chat.breaker import Breaker
 from ..chat.markdown import to_html
-from ..core.cancel import StopReason
 from ..core.errors import NeolithError, OrchestratorModeOff
 from ..store.charters import Charters
 from ..store.keys import Keys
@@ -27,8 +27,8 @@ from .attempt import Brains
 from .chat_rights import ChatParts
 from .chatting import Chat
 from .clockwork import Clockwork
-from .crew import Crew
-from .desk import Desk, Note
+from .crew import LAST_WORDS, Crew
+from .desk import Desk
 from .directory import Directory
 from .duty import Duty
 from .idle import Idle
@@ -37,6 +37,7 @@ from .lives import Lives
 from .manager import OrchestratorDaemonManager
 from .news import News
 from .node import NodeLife
+from .notes import Note
 from .once import Once
 from .reception import Reception
 from .statuses import Statuses
@@ -89,7 +90,9 @@ class House:
         self._wire_runtime()
         self._wire_chat(on_membership)
         self._started = Once(self._start)
+        self._looked = threading.Event()
         self._closed = False
+        self.quiet = False
         self._beats = 0
 
     def _wire_runtime(self) -> None:
@@ -111,7 +114,9 @@ class House:
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died = self.supervisor.died
         self.sweeper = Sweeper(stores, settings, self.duty, self.worker, self.news, ring=self.dispatcher.ring)
-        self.desk = Desk(stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl)
+        self.desk = Desk(
+            stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started
+        )
         self.reception = Reception(
             settings,
             stores.inbox,
@@ -128,7 +133,7 @@ class House:
         manager.ring = self.dispatcher.ring
         manager.cancel_turn = self.worker.cancel
         manager.readiness = self.readiness
-        manager.logged_in = lambda user_id: self.desk.put(Note("login", user_id, f"manual:{user_id}", fresh=True))
+        manager.logged_in = lambda user_id: self.desk.put(Note("login", user_id, fresh=True))
         manager.logged_out = lambda user_id: self.desk.put(Note("logout-all", user_id))
 
     def _wire_chat(self, on_membership: Callable[[str, str, bool], None]) -> None:
@@ -143,7 +148,7 @@ class House:
             turns=self.turns,
             reception=self.reception,
             channel=self.channel,
-            cancel_turn=self._cancel_turn,
+            cancel_turn=self.worker.cancel,
             ended=lambda deliveries: self.manager.ended(deliveries),
             on_membership=on_membership,
             can_manage=self.wiring.can_manage,
@@ -154,26 +159,28 @@ class House:
         bundled = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
         self.manager.actions = self.wiring.actions or bundled
 
-    def _tell(self, event: str, **arguments: Any) -> int:
-        return self.manager.emit(event, **arguments)
-
     def _ring(self, orchestrator_id: str) -> None:
         self.ensure_started(wait=False)
         if self.manager.is_daemon_running(orchestrator_id):
             self.dispatcher.ring(orchestrator_id)
 
-    def _cancel_turn(self, turn_id: str, reason: StopReason) -> bool:
-        return self.worker.cancel(turn_id, reason)
-
     # -- life ----------------------------------------------------------------------------------------------
 
     def ensure_started(self, *, wait: bool = True) -> None:
         """Start this process's runtime once. With `wait`, raises what kept it from starting."""
-        if not self._closed and self.database.threads:
+        if not self._closed and not self.quiet and self.database.threads:
             self._started(wait=wait)
 
+    def wait_looked(self, seconds: float) -> None:
+        """Wait until a start that is under way has looked at the tables; at once when there is none."""
+        if self._started.is_under_way and not self._looked.is_set():
+            self._looked.wait(seconds)
+
     def _start(self) -> None:
-        self.wiring.check_schema()
+        try:
+            self.wiring.check_schema()
+        finally:
+            self._looked.set()
         settings = self.settings
         if settings.mode:
             self.node.join()
@@ -188,16 +195,21 @@ class House:
                 "heartbeat": (self.supervisor.heartbeat, min(settings.heartbeat_interval / 2000, 5.0)),
                 "health-check": (self.supervisor.check, settings.health_check_interval / 1000),
             }
-            self._resume()
         self.clockwork.start(jobs)
+        if settings.mode:
+            self._resume()
         log.info("Started", extra={"action": "process-started"})
 
     def _resume(self) -> None:
-        with self.database.read() as tx:
-            wanted = [key for key, state in self.daemons.wanted(tx).items() if state != "error"]
-        self.sweeper.recover()
-        self.duty.resume(wanted)
-        self.sweeper.ring_ready()
+        try:
+            with self.database.read() as tx:
+                wanted = [key for key, state in self.daemons.wanted(tx).items() if state != "error"]
+            self.sweeper.recover()
+            self.duty.resume(wanted)
+            self.sweeper.ring_ready()
+        except Exception:
+            # the sweep does the same again within a second, and shows what it cannot do
+            log.exception("Not everybody could be started again yet", extra={"action": "resume-failed"})
 
     def _sweep(self) -> None:
         if self.settings.mode:
@@ -244,17 +256,25 @@ class House:
         idle = Idle(self.stores, self.worker, self.duty, self.desk, self.sweeper)
         idle.run(timeout)
 
+    def forked(self) -> None:
+        """In a forked child: let go of what only the parent may use."""
+        self._closed = True
+        self.stores.nodes.forked()
+        self.database.forked()
+
     def close(self, timeout: float | None = None) -> None:
         """Stop this process's runtime in order, within DAEMON_STOP_TIMEOUT. What is wanted stays so. Safe twice."""
         if self._closed or self.pid != os.getpid():
             return
-        self._closed = True
+        self._closed = self.manager.lives.closed = True
         budget = self.settings.stop_timeout / 1000 if timeout is None else timeout
         for step in (
+            lambda: self._started.end(budget),
             self.supervisor.close,
-            self.desk.close,
             self.clockwork.close,
+            self.desk.close,
             lambda: self._wind_down(budget),
+            lambda: self.duty.settle(LAST_WORDS),
             self._leave,
             self.model_for.close,
             self.manager.close,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from ..core.errors import OrchestratorModeOff, StartFailed, UnsupportedDatabase
+from ..core.errors import DaemonError, OrchestratorModeOff, StartFailed, UnsupportedDatabase
 from ..core.types import Cause, DaemonStatus, OrchestratorStatus, Wanted
 from ..settings import Settings
 from ..store.stores import Stores
@@ -35,10 +35,13 @@ class Lives:
         self._settings = settings
         self._tell = tell
         self._ring = ring
+        self.closed = False
         self.died: Callable[[OrchestratorDaemon, Exception], None] = self.give_up
 
     def check_allowed(self) -> None:
         """Raise what keeps daemons from running here at all."""
+        if self.closed:
+            raise DaemonError("This process is ending, so no daemon starts in it.")
         if not self._settings.mode:
             raise OrchestratorModeOff
         if not self._stores.database.threads:
@@ -125,11 +128,14 @@ class Lives:
             daemon.move(DaemonStatus.INITIALIZING)
             try:
                 self.crew.prepare(daemon, snapshots[daemon.id])
-            except StartFailed as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it is, `died` logs it and the others start
                 self._not_started(daemon, error)
                 self._tell("auto-start-error", orchestrator_id=daemon.id, error=error)
             else:
                 ready.append(daemon)
+        self._enlist(ready)
+
+    def _enlist(self, ready: Sequence[OrchestratorDaemon]) -> None:
         try:
             changed = set(self.crew.enlist(ready))
         except Exception as error:

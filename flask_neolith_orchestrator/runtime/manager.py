@@ -107,7 +107,7 @@ class OrchestratorDaemonManager:
 
     def daemon_for(self, orchestrator: object) -> OrchestratorDaemon:
         """The one daemon object of an orchestrator in this process, made if need be. Raises NotAnOrchestrator."""
-        orchestrator_id = id_of(orchestrator)
+        orchestrator_id = self._id_of(orchestrator)
         with self._lock:
             found = self._daemons.get(orchestrator_id)
         if found is not None:
@@ -159,8 +159,25 @@ class OrchestratorDaemonManager:
     # -- logins --------------------------------------------------------------------------------------------
 
     def on_user_login(self, user: object) -> None:
-        """A login outside of Flask-Login: an id, a row or a snapshot of the orchestrator, or its user."""
-        self.logged_in(id_of(user))
+        """A login outside of Flask-Login: of a user's id or row, or of an orchestrator's row or snapshot."""
+        models = self._stores.models
+        if isinstance(user, OrchestratorSnapshot):
+            user_id = user.user.id
+        elif isinstance(user, models.Orchestrator):
+            user_id = str(user.user_id)
+        else:
+            user_id = models.user_id(user) if isinstance(user, models.user) else id_of(user)
+        self.logged_in(user_id)
+
+    def _id_of(self, orchestrator: object) -> str:
+        """As `id_of`; a user stands for the orchestrator that it is, never for one with the same number."""
+        if not isinstance(orchestrator, self._stores.models.user):
+            return id_of(orchestrator)
+        with self._stores.database.read() as tx:
+            found = self._stores.people.orchestrator_id(tx, self._stores.models.user_id(orchestrator))
+        if found is None:
+            raise NotAnOrchestrator
+        return found
 
     def on_user_logout(self, user_id: str) -> None:
         """End all logins of a user."""
@@ -170,8 +187,9 @@ class OrchestratorDaemonManager:
 
     def get_daemon(self, orchestrator: object) -> OrchestratorDaemon | None:
         """The daemon of an orchestrator in this process, if there is one."""
+        orchestrator_id = self._id_of(orchestrator)
         with self._lock:
-            return self._daemons.get(id_of(orchestrator))
+            return self._daemons.get(orchestrator_id)
 
     def is_daemon_running(self, orchestrator: object) -> bool:
         """Whether it runs in this process."""
@@ -184,7 +202,7 @@ class OrchestratorDaemonManager:
 
     def get_daemon_status(self, orchestrator: object) -> DaemonState | None:
         """How it is over all processes; None if there is no such orchestrator."""
-        found = self._statuses.states([id_of(orchestrator)], self._local())
+        found = self._statuses.states([self._id_of(orchestrator)], self._local())
         return found[0] if found else None
 
     def get_all_daemon_statuses(self) -> list[DaemonState]:
@@ -273,11 +291,7 @@ class OrchestratorDaemonManager:
 
 def id_of(orchestrator: object) -> str:
     """The orchestrator's id of an id, a row, a snapshot or a daemon. Raises NotAnOrchestrator for anything else."""
-    if isinstance(orchestrator, bool) or orchestrator is None:
-        raise NotAnOrchestrator
-    if isinstance(orchestrator, int | str):
-        return str(orchestrator)
-    found = getattr(orchestrator, "id", None)
-    if found is None:
+    found = orchestrator if isinstance(orchestrator, int | str) else getattr(orchestrator, "id", None)
+    if found is None or isinstance(found, bool):
         raise NotAnOrchestrator
     return str(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from ..core.types import OrchestratorStatus
 from ..store.stores import Stores
@@ -28,22 +29,29 @@ class NodeLife:
                 "NEOLITH_STATE_DIR cannot be written: a killed process is noticed by its leases only",
                 extra={"action": "no-lock-file"},
             )
-        if not nodes.others():
-            self.tell_unbacked()
-        nodes.register()
-
-    def tell_unbacked(self) -> None:
-        """Nobody is alive, so nobody runs: everybody is told, so that a later resume is a change that is told too."""
-        stores = self._stores
-        with stores.database.write() as tx:
-            changed = stores.daemons.unbacked(tx)
-            for orchestrator_id in changed:
-                stores.people.set_status(tx, orchestrator_id, OrchestratorStatus.OFFLINE)
-        for daemon in self._manager.daemons_for(changed):
-            self._news.presence(daemon.orchestrator, OrchestratorStatus.OFFLINE)
+        with self._stores.database.write() as tx:
+            changed = self._unbacked(tx) if nodes.join(tx) else []
+        self._tell(changed)
 
     def leave(self) -> None:
         """Be a node no more; the last one leaves the rows truthful. What is wanted stays wanted."""
-        if not self._stores.nodes.others():
-            self.tell_unbacked()
-        self._stores.nodes.close()
+        nodes = self._stores.nodes
+        with self._stores.database.write() as tx:
+            changed = self._unbacked(tx) if nodes.leave(tx) else []
+        nodes.close()
+        self._tell(changed)
+
+    def _unbacked(self, tx: Any) -> list[str]:
+        """Nobody is alive, so nobody runs. Decided in the transaction in which nodes come and go, one by one."""
+        changed = self._stores.daemons.unbacked(tx)
+        for orchestrator_id in changed:
+            self._stores.people.set_status(tx, orchestrator_id, OrchestratorStatus.OFFLINE)
+        return changed
+
+    def _tell(self, changed: list[str]) -> None:
+        """Everybody is told, so that a later resume is a change that is told too."""
+        for daemon in self._manager.daemons_for(changed):
+            self._news.presence(daemon.orchestrator, OrchestratorStatus.OFFLINE)
+            self._news.daemon("daemon:status", daemon.orchestrator, {"status": "stopped", "reason": "no-node"})
+            daemon.emit("stopped", reason="no-node")
+            self._manager.emit("daemon:stopped", orchestrator_id=daemon.id, reason="no-node")

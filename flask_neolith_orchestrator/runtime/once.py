@@ -7,11 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 
+from ..core.errors import NeolithError
+
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
 class Once:
-    """Runs a start once, in the background or waited for; a failed one is tried again after a while."""
+    """Runs a start once, in the background or waited for; a failed one is tried again after a while.
+
+    Lifetime: app, in one process, until `end`.
+    """
 
     RETRY = 5.0  # seconds
 
@@ -21,24 +26,34 @@ class Once:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._failed_at = float("-inf")
+        self._ended = False
         self.done = False
 
     def __call__(self, *, wait: bool) -> None:
-        if self.done:
+        """Start if that has not been done. With `wait`, raises what kept it from starting."""
+        if self.done or self._ended:
             return
         with self._lock:
             thread = self._thread
-            if thread is None and self._is_due() and (wait or time.monotonic() - self._failed_at > self.RETRY):
+            if thread is None and self._may_start(wait):
+                self._error = None
                 thread = threading.Thread(target=self._run, name="neolith-start", daemon=True)
-                self._thread = thread
                 thread.start()
+                self._thread = thread
         if wait and thread is not None and thread is not threading.current_thread():
             thread.join()
             if self._error is not None and not self.done:
                 raise self._error
 
-    def _is_due(self) -> bool:
-        return not self.done
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a start goes on now."""
+        return self._thread is not None
+
+    def _may_start(self, wait: bool) -> bool:
+        if self.done or self._ended:
+            return False
+        return wait or time.monotonic() - self._failed_at > self.RETRY
 
     def _run(self) -> None:
         try:
@@ -47,7 +62,17 @@ class Once:
         except Exception as error:
             self._error = error
             self._failed_at = time.monotonic()
-            log.exception("The runtime could not be started", extra={"action": "start-failed"})
+            # a sentence of ours says what to do; anything else needs its traceback
+            told = None if isinstance(error, NeolithError) else error
+            log.error("The runtime could not be started: %s", error, exc_info=told, extra={"action": "start-failed"})
         finally:
             with self._lock:
                 self._thread = None
+
+    def end(self, seconds: float) -> None:
+        """Start nothing any more, and wait for a start that is under way. Safe twice."""
+        with self._lock:
+            self._ended = True
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(seconds)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from .house import House
 from .wiring import Wiring
+
+LOOK = 2.0
+"""Seconds for which the first request of a process waits for the look at the tables."""
 
 
 class State:
@@ -25,23 +30,38 @@ class State:
         self.hooks: Any = None  # web.login.Hooks
         self._lock = threading.RLock()
         self._house: House | None = None
+        self._inherited: list[House] = []
+        self._final = False
+        self._quiet = False
+        _outlive(weakref.ref(self))
 
     @property
     def house(self) -> House:
         """The parts in this process, built at first use and again after a fork."""
         house = self._house
-        if house is not None and house.pid == os.getpid():
+        if house is not None:
             return house
-        if house is not None:  # a forked child: the lock may have been held by a thread that does not exist here
-            self._lock = threading.RLock()
         with self._lock:
-            if self._house is None or self._house.pid != os.getpid():
+            if self._house is None:
                 self._house = House(self.wiring, self._membership_changed, self._socket_seen)
+                self._house.quiet = self._quiet
             return self._house
+
+    def begin(self) -> None:
+        """The first sign of life, from a request: a forgotten migration is named before the request runs into it."""
+        house = self.house
+        house.ensure_started(wait=False)
+        house.wait_looked(LOOK)
 
     def ensure_started(self, *, wait: bool = False) -> None:
         """First sign of life: start the runtime in the background. Cheap when done."""
         self.house.ensure_started(wait=wait)
+
+    def keep_quiet(self) -> None:
+        """This process only looks and writes (a command): it starts no runtime, whatever is asked of it."""
+        self._quiet = True
+        if self._house is not None:
+            self._house.quiet = True
 
     def _socket_seen(self) -> None:
         """An open socket counts as its login being seen."""
@@ -54,6 +74,36 @@ class State:
 
     def close(self, timeout: float | None = None) -> None:
         """Stop this process's runtime, if it has one. Safe twice; the next use builds a new one."""
-        house, self._house = self._house, None
-        if house is not None and house.pid == os.getpid():
+        house = self._house
+        if house is not None:
             house.close(timeout)
+            if not self._final:
+                self._house = None
+
+    def end(self) -> None:
+        """The interpreter ends: stop, and start nothing again for threads that still come."""
+        self._final = self._quiet = True
+        self.close()
+
+    def forked(self) -> None:
+        """In a forked child: nothing of the parent's runtime is ours, and its locks may be held by nobody."""
+        self._lock = threading.RLock()
+        house, self._house = self._house, None
+        if house is not None:
+            house.forked()
+            self._inherited.append(house)  # never collected: that would close what the parent still uses
+
+
+def _outlive(state: weakref.ref[State]) -> None:
+    """Hear of forks and of the interpreter's end, without keeping a forgotten app alive."""
+
+    def forked() -> None:
+        if (found := state()) is not None:
+            found.forked()
+
+    def ended() -> None:
+        if (found := state()) is not None:
+            found.end()
+
+    os.register_at_fork(after_in_child=forked)
+    atexit.register(ended)

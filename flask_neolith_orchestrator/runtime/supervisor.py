@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ..core.cancel import StopReason
 from ..core.errors import DaemonError, StartFailed
-from ..core.types import DaemonStatus
+from ..core.types import DaemonStatus, HealthStatus
 from ..settings import Settings
 from ..store.stores import Stores
 from .attempt import Attempt
@@ -81,29 +81,32 @@ class Supervisor:
 
     def check(self) -> None:
         """Look at each daemon of this process; one that does not answer is restarted on a thread of its own."""
+        running = [daemon for daemon in self._manager.all() if daemon.is_running()]
+        suspects = [daemon for daemon in running if not _answers(daemon)]
         states = {state.orchestrator.id: state for state in self._manager.get_all_daemon_statuses()}
-        for daemon in self._manager.all():
-            if not daemon.is_running():
-                continue
-            if not _answers(daemon, patience=GRACE):
+        for daemon in running:
+            if daemon not in suspects and daemon.id in states:
+                self._tell_health(daemon, states[daemon.id].health)
+        # all that gave no answer get the same second: many of them do not add up
+        until = self._clock.monotonic() + GRACE
+        for daemon in suspects:
+            if not _answers(daemon, patience=max(0.0, until - self._clock.monotonic())):
                 error = Stuck()
                 self._manager.emit("daemon:health-error", orchestrator_id=daemon.id, error=error)
                 self.died(daemon, error)
-                continue
-            state = states.get(daemon.id)
-            if state is not None:
-                self._manager.emit("daemon:health", orchestrator_id=daemon.id, health=state.health)
-                health = state.health
-                payload = {
-                    "status": str(health.status),
-                    "uptime": health.uptime,
-                    "activeConversations": health.active_conversations,
-                    "totalMessagesProcessed": health.total_messages_processed,
-                    "queued": health.queued,
-                    "failed": health.failed,
-                    "restarts": health.restarts,
-                }
-                self._news.daemon("daemon:health", daemon.orchestrator, payload)
+
+    def _tell_health(self, daemon: OrchestratorDaemon, health: HealthStatus) -> None:
+        self._manager.emit("daemon:health", orchestrator_id=daemon.id, health=health)
+        payload = {
+            "status": str(health.status),
+            "uptime": health.uptime,
+            "activeConversations": health.active_conversations,
+            "totalMessagesProcessed": health.total_messages_processed,
+            "queued": health.queued,
+            "failed": health.failed,
+            "restarts": health.restarts,
+        }
+        self._news.daemon("daemon:health", daemon.orchestrator, payload)
 
     def end_stuck_turns(self) -> None:
         """Cancel turns past their deadline; one that will not end loses its thread, and its work goes back."""

@@ -93,6 +93,7 @@ class Daemons:
         values: dict[str, Any] = {"state": str(state), "reason": reason, "error": error}
         if state is DaemonStatus.RUNNING:
             values["started_at"] = self._clock.wall()
+            values["beat_at"] = None  # the last beat of an earlier life is no sign of this one
         if state in (DaemonStatus.STOPPED, DaemonStatus.ERROR):
             values["started_at"] = None
         refused = [str(state), *(str(one) for one in unless)]

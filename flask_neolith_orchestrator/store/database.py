@@ -78,6 +78,10 @@ class Database(ABC):
         """Give connections back. Safe twice."""
 
     @abstractmethod
+    def forked(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+
+    @abstractmethod
     def writable_for(self) -> float:
         """Seconds (monotonic) since a write last failed because somebody else held the database."""
 
@@ -114,6 +118,11 @@ class PooledDatabase(Database):
     def close(self) -> None:
         """The engine is the host's: nothing is ours to close."""
 
+    def forked(self) -> None:
+        """Two processes on one connection would read each other's answers."""
+        self._left = self._engine.pool  # kept: collecting it would close the parent's connections
+        self._engine.dispose(close=False)
+
     def writable_for(self) -> float:
         """A server does not lock its writers out."""
         return float("inf")
@@ -149,6 +158,9 @@ class SessionDatabase(Database):
 
     def close(self) -> None:
         """The session is the caller's: nothing is ours to close."""
+
+    def forked(self) -> None:
+        """The session is the caller's."""
 
     def writable_for(self) -> float:
         """Nobody else is there."""

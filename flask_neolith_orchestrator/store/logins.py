@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
 from .database import Database
 from .inbox import insert_into
@@ -33,10 +33,13 @@ class Logins:
 
     def ended_of(self, tx: Connection, tokens: Sequence[str]) -> set[str]:
         """Those of `tokens` that have ended (unknown ones have not)."""
-        rows = tx.execute(
-            select(self._l.c.token).where(self._l.c.token.in_(list(tokens)), self._l.c.ended_at.is_not(None))
-        )
-        return {row[0] for row in rows}
+        return {
+            row[0]
+            for some in _slices(tokens)
+            for row in tx.execute(
+                select(self._l.c.token).where(self._l.c.token.in_(some), self._l.c.ended_at.is_not(None))
+            )
+        }
 
     def end(self, tx: Connection, token: str, reason: str) -> str | None:
         """End a login; returns its orchestrator's id if that changed anything."""
@@ -74,20 +77,50 @@ class Logins:
 
     def last_seen(self, tx: Connection, tokens: Sequence[str]) -> dict[str, float]:
         """When these logins were last seen, as far as it has been written."""
-        rows = tx.execute(select(self._l.c.token, self._l.c.seen_at).where(self._l.c.token.in_(list(tokens))))
-        return {row[0]: row[1] for row in rows}
+        return {
+            row[0]: row[1]
+            for some in _slices(tokens)
+            for row in tx.execute(select(self._l.c.token, self._l.c.seen_at).where(self._l.c.token.in_(some)))
+        }
 
     def prunable(self, tx: Connection, ttl: float) -> bool:
         """Whether there is an ended login whose cookie can no longer come back."""
-        limit = self._clock.wall() - ttl
-        return tx.execute(select(self._l.c.token).where(self._l.c.ended_at < limit).limit(1)).first() is not None
+        return tx.execute(select(self._l.c.token).where(self._prunable(ttl)).limit(1)).first() is not None
 
-    def expired(self, tx: Connection, ttl: float) -> list[str]:
-        """Logins that have not been seen for `ttl` seconds."""
+    def expired(self, tx: Connection, ttl: float, *, prefix: str = "") -> list[str]:
+        """Logins (whose token begins with `prefix`) that have not been seen for `ttl` seconds."""
         limit = self._clock.wall() - ttl
-        rows = tx.execute(select(self._l.c.token).where(self._l.c.ended_at.is_(None), self._l.c.seen_at < limit))
+        rows = tx.execute(
+            select(self._l.c.token).where(
+                self._l.c.ended_at.is_(None), self._l.c.seen_at < limit, self._l.c.token.startswith(prefix)
+            )
+        )
+        return [row[0] for row in rows]
+
+    def unused(self, tx: Connection, seconds: float, *, prefix: str) -> list[str]:
+        """Logins that began longer than `seconds` ago and have not been seen since."""
+        begun = self._l.c.started_at
+        rows = tx.execute(
+            select(self._l.c.token).where(
+                self._l.c.ended_at.is_(None),
+                self._l.c.seen_at == begun,
+                begun < self._clock.wall() - seconds,
+                self._l.c.token.startswith(prefix),
+            )
+        )
         return [row[0] for row in rows]
 
     def prune(self, tx: Connection, ttl: float) -> None:
         """Forget ended logins whose cookie can no longer come back."""
-        tx.execute(delete(self._l).where(self._l.c.ended_at < self._clock.wall() - ttl))
+        tx.execute(delete(self._l).where(self._prunable(ttl)))
+
+    def _prunable(self, ttl: float) -> ColumnElement[bool]:
+        # a cookie that still comes is still valid somewhere: forgotten, its login would begin again
+        limit = self._clock.wall() - ttl
+        return and_(self._l.c.ended_at < limit, self._l.c.seen_at < limit)
+
+
+def _slices(tokens: Sequence[str], size: int = 1_000) -> Iterator[list[str]]:
+    """Statements take only so many values."""
+    for start in range(0, len(tokens), size):
+        yield list(tokens[start : start + size])

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from .database import Database
 from .models import Models
@@ -24,9 +24,10 @@ class Nodes:
         self._state_dir = state_dir
         self._lease = lease
         self._file: IO[bytes] | None = None
+        self._joined = False
         self.id = uuid.uuid4().hex
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.host = socket.gethostname()
-        self.name = f"{self.host}:{os.getpid()}"
 
     def lock(self) -> bool:
         """Hold this node's lock file while the process lives; False where no folder can be written."""
@@ -38,25 +39,53 @@ class Nodes:
         except OSError:
             return False
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # where these differ, a lock that cannot be found says nothing: another machine, or another container
+        folder = self._state_dir.stat()
+        self.host = f"{self.host}/{_boot_id()}/{folder.st_dev}-{folder.st_ino}"[-200:]
         return True
 
-    def register(self) -> None:
-        """Write this node's row."""
+    def join(self, tx: Connection) -> bool:
+        """Write this node's row; True if no other node is alive. Those who join or leave wait for each other."""
+        self._one_by_one(tx)
+        alone = not self._others(tx)
+        tx.execute(delete(self._n).where(self._n.c.id == self.id))  # of a start that failed half-way
+        tx.execute(insert(self._n).values(self._row()))
+        self._joined = True
+        return alone
+
+    def leave(self, tx: Connection) -> bool:
+        """Remove this node's row; True if no other node is alive."""
+        self._joined = False
+        self._one_by_one(tx)
+        tx.execute(delete(self._n).where(self._n.c.id == self.id))
+        return not self._others(tx)
+
+    def _one_by_one(self, tx: Connection) -> None:
+        # on SQLite the transaction has the whole database for itself
+        if self._database.dialect.name == "postgresql":
+            tx.exec_driver_sql(f"LOCK TABLE {self._n.fullname} IN SHARE ROW EXCLUSIVE MODE")
+
+    def _row(self) -> dict[str, object]:
         now = self._database.clock.wall()
         lock = None if self._file is None else str(self._path(self.id))
-        row = {"id": self.id, "name": self.name, "host": self.host, "lock": lock, "started_at": now, "seen_at": now}
-        with self._database.write() as tx:
-            tx.execute(insert(self._n).values(row))
+        return {"id": self.id, "name": self.name, "host": self.host, "lock": lock, "started_at": now, "seen_at": now}
 
     def seen(self) -> None:
-        """Write that this node lives."""
+        """Write that this node lives, if it does."""
+        if not self._joined:
+            return
         with self._database.write() as tx:
-            tx.execute(update(self._n).where(self._n.c.id == self.id).values(seen_at=self._database.clock.wall()))
+            alive = update(self._n).where(self._n.c.id == self.id).values(seen_at=self._database.clock.wall())
+            if not tx.execute(alive).rowcount:
+                tx.execute(insert(self._n).values(self._row()))  # it was paused for so long that others forgot it
 
     def dead(self) -> list[str]:
         """Ids of other nodes that are certainly dead: their lock is free, or they were not seen for long."""
         with self._database.read() as tx:
-            rows = tx.execute(select(self._n).where(self._n.c.id != self.id)).all()
+            return self._dead(tx)
+
+    def _dead(self, tx: Connection) -> list[str]:
+        rows = tx.execute(select(self._n).where(self._n.c.id != self.id)).all()
         now = self._database.clock.wall()
         # a node without a lock may only be slow: its claims end by their leases, its row after a while
         return [
@@ -68,10 +97,13 @@ class Nodes:
 
     def others(self) -> list[str]:
         """Ids of other nodes that may be alive."""
-        dead = set(self.dead())
-        limit = self._database.clock.wall() - self._lease - 1.0
         with self._database.read() as tx:
-            rows = tx.execute(select(self._n).where(self._n.c.id != self.id)).all()
+            return self._others(tx)
+
+    def _others(self, tx: Connection) -> list[str]:
+        dead = set(self._dead(tx))
+        limit = self._database.clock.wall() - self._lease - 1.0
+        rows = tx.execute(select(self._n).where(self._n.c.id != self.id)).all()
         return [
             row.id
             for row in rows
@@ -88,11 +120,17 @@ class Nodes:
             self._remove(node_id)
 
     def close(self) -> None:
-        """Give the lock back and remove this node's row. Safe twice."""
+        """Give the lock back. Safe twice."""
         if self._file is not None:
             self._file.close()
             self._file = None
-        self.forget([self.id])
+        self._remove(self.id)
+
+    def forked(self) -> None:
+        """In a forked child: the lock is the parent's alone, or its death would go unnoticed while the child lives."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _path(self, node_id: str) -> Path:
         return (self._state_dir or Path()) / f"{node_id}.lock"
@@ -111,3 +149,10 @@ class Nodes:
         except OSError:
             return False
         return True
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -174,6 +174,12 @@ class SqliteDatabase(Database):
                 self._connection = None
         self._engine.dispose()
 
+    def forked(self) -> None:
+        """SQLite forbids to use or close a connection across a fork: the parent's are only kept."""
+        self._left = (self._engine.pool, self._connection)
+        self._connection = None
+        self._engine.dispose(close=False)
+
     def writable_for(self) -> float:
         """Seconds since the database was last found busy."""
         return self.gate.writable_for()

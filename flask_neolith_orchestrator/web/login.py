@@ -15,7 +15,8 @@ from typing import Any
 from flask import Flask, Response, current_app, g, has_request_context, request, request_finished, session
 from flask_login import current_user, user_accessed, user_loaded_from_cookie, user_logged_in, user_logged_out
 
-from ..runtime.desk import Note
+from ..runtime.desk import REMEMBERED, SOCKET
+from ..runtime.notes import Note
 from ..runtime.state import State
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -33,12 +34,13 @@ GRACE = 10.0
 def register(app: Flask, state: State) -> None:
     """Hear Flask-Login's signals for this app."""
     hooks = Hooks(app, state)
-    # strong references and this sender only: a weak closure would never fire, and other apps are not ours
-    user_logged_in.connect(hooks.on_login, sender=app, weak=False)
-    user_loaded_from_cookie.connect(hooks.on_cookie, sender=app, weak=False)
-    user_logged_out.connect(hooks.on_logout, sender=app, weak=False)
-    user_accessed.connect(hooks.on_access, sender=app, weak=False)
-    request_finished.connect(hooks.on_finished, sender=app, weak=False)
+    # this sender only: other apps are not ours. The signals hold bound methods weakly, and the state holds the hooks:
+    # an app that a test forgets is gone
+    user_logged_in.connect(hooks.on_login, sender=app)
+    user_loaded_from_cookie.connect(hooks.on_cookie, sender=app)
+    user_logged_out.connect(hooks.on_logout, sender=app)
+    user_accessed.connect(hooks.on_access, sender=app)
+    request_finished.connect(hooks.on_finished, sender=app)
     app.before_request(hooks.on_request)
     app.after_request(hooks.on_response)
     app.teardown_request(hooks.on_teardown)
@@ -56,8 +58,8 @@ class Hooks:
     # -- signals -------------------------------------------------------------------------------------------
 
     def on_request(self) -> None:
-        """First sign of life."""
-        self._contained(self._state.ensure_started)
+        """First sign of life. The very first request of a process waits until a forgotten migration has been named."""
+        self._contained(self._state.begin)
 
     def on_login(self, _sender: object, user: Any = None, **_: object) -> None:
         """`user_logged_in`: by credentials."""
@@ -67,9 +69,9 @@ class Hooks:
         """`user_loaded_from_cookie`: remembered."""
         self._contained(self._note_login, user, fresh=False)
 
-    def on_logout(self, _sender: object, user: Any = None, **_: object) -> None:
+    def on_logout(self, _sender: object, **_: object) -> None:
         """`user_logged_out`: also sent for visitors who were nobody."""
-        self._contained(self._note_logout, user)
+        self._contained(self._note_logout)
 
     def on_access(self, _sender: object, **_: object) -> None:
         """`user_accessed`: keep the token before anybody clears the session."""
@@ -96,33 +98,39 @@ class Hooks:
 
     def _note_login(self, user: Any, *, fresh: bool) -> None:
         if not getattr(user, "is_orchestrator", False):
-            self._end_present()
-            session.pop(TOKEN, None)
-            session.pop(USER, None)
+            self._note_logout()
             return
         user_id = self.user_id(user)
-        if session.get(USER) != user_id or TOKEN not in session:
-            self._end_present()
-            session[TOKEN] = secrets.token_urlsafe(32)
+        before = self._present()
+        if session.get(USER) != user_id or TOKEN not in session or (fresh and not self._vouched(session[TOKEN])):
+            session[TOKEN] = ("" if fresh else REMEMBERED) + secrets.token_urlsafe(32)
             session[USER] = user_id
         self._add(Note("login", user_id, session[TOKEN], fresh=fresh))
+        # after the new one, so that the daemon does not stop in between
+        if before is not None and before[0] != session[TOKEN]:
+            self._add(Note("logout", before[1], before[0]))
 
-    def _note_logout(self, user: Any) -> None:
-        self._end_present()
+    def _vouched(self, token: str) -> bool:
+        """Whether a token can be kept by a login by credentials: one that has ended is never revived."""
+        return self._state.house.desk.vouches(token)
+
+    def _note_logout(self) -> None:
+        before = self._present()
+        if before is not None:
+            self._add(Note("logout", before[1], before[0]))
         session.pop(TOKEN, None)
         session.pop(USER, None)
 
-    def _end_present(self) -> None:
-        token = session.get(TOKEN) or g.get("neolith_token")
-        if token:
-            self._add(Note("logout", "", token))
+    def _present(self) -> tuple[str, str] | None:
+        """Token and user of the login that this request came with or got."""
+        if TOKEN in session:
+            return session[TOKEN], session.get(USER, "")
+        kept: tuple[str, str] | None = g.get("neolith_login")
+        return kept
 
     def _remember(self) -> None:
-        if not has_request_context():
-            return
-        token = session.get(TOKEN)
-        if token and "neolith_token" not in g:
-            g.neolith_token = token
+        if has_request_context() and "neolith_login" not in g and (token := session.get(TOKEN)):
+            g.neolith_login = (token, session.get(USER, ""))
 
     @staticmethod
     def _add(note: Note) -> None:
@@ -132,25 +140,25 @@ class Hooks:
 
     def hand_over(self) -> None:
         """Give this request's notes to the desk, once, and see whether its login has silently ended."""
-        notes = g.pop("neolith_notes", [])
+        notes: list[Note] = g.pop("neolith_notes", [])
         ended = self._silently_ended()
-        if ended:
-            notes.insert(0, Note("logout", "", ended))
-        desk = self._state.house.desk if notes else None
+        if ended is not None and ended not in notes:
+            notes.append(ended)
         for note in notes:
-            if desk is not None:
-                desk.put(note)
+            self._state.house.desk.put(note)
         if not notes:
             self._seen()
 
-    def _silently_ended(self) -> str | None:
-        """The token this request came with, if the session that goes out no longer has it."""
+    def _silently_ended(self) -> Note | None:
+        """The login this request came with, if the session that goes out no longer has it."""
         if not session.modified or g.get("neolith_looked"):
             return None
         g.neolith_looked = True
         came = current_app.session_interface.open_session(self._app, request)
         before = None if came is None else came.get(TOKEN)
-        return before if before and before != session.get(TOKEN) else None
+        if came is None or not before or before == session.get(TOKEN):
+            return None
+        return Note("logout", came.get(USER, ""), before)
 
     def _seen(self) -> None:
         token, user_id = session.get(TOKEN), session.get(USER)
@@ -164,12 +172,18 @@ class Hooks:
 
     def _adopt(self) -> None:
         user = g.get("_login_user")
-        if getattr(user, "is_orchestrator", False) and session.get("_user_id") and TOKEN not in session:
+        if not self._state.models.says_orchestrator(user) or not session.get("_user_id"):
+            return
+        token = session.get(TOKEN)
+        if token is None:
             self._note_login(user, fresh=False)
+        elif self._state.house.desk.takes_owed(token):
+            # credentials were shown under a token that another process had ended: they get one of their own now
+            self._note_login(user, fresh=True)
 
     def user_id(self, user: Any) -> str:
         """`str(primary key)` of a user of the host, never `get_id()`, which may be an alternative token."""
-        return str(getattr(user, self._state.models.user_key.key))
+        return self._state.models.user_id(user)
 
     # -- sockets -------------------------------------------------------------------------------------------
 
@@ -178,7 +192,7 @@ class Hooks:
         if not getattr(current_user, "is_orchestrator", False):
             return session.get(TOKEN)
         user_id = self.user_id(current_user)
-        token = session.get(TOKEN) or f"socket:{sid}"
+        token = session.get(TOKEN) or f"{SOCKET}{sid}"
         desk = self._state.house.desk
         self._sockets[sid] = (token, user_id)
         if session.get(TOKEN):
@@ -195,9 +209,9 @@ class Hooks:
 
     def socket_disconnected(self, sid: str) -> None:
         """A socket has gone; a login that was only a socket ends a little later, unless it comes back."""
-        token, _user = self._sockets.pop(sid, ("", ""))
-        if token.startswith("socket:"):
-            self._state.house.desk.put_later(Note("logout", "", token, reason="socket-closed"), GRACE)
+        token, user_id = self._sockets.pop(sid, ("", ""))
+        if token.startswith(SOCKET):
+            self._state.house.desk.put_later(Note("logout", user_id, token, reason="socket-closed"), GRACE)
 
     def is_live(self, token: str | None) -> bool:
         """Whether the login of a socket goes on."""

@@ -21,7 +21,6 @@ class LiveServer:
         # a WebSocket that ends looks to the server's parser like a bad request, and it says so at ERROR
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, app, threaded=True)
-        self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="live-server", daemon=True

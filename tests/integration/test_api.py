@@ -50,7 +50,8 @@ def prepare(site: Site) -> None:
         session.flush()
         delivery = session.query(models.Delivery).one()
         delivery.state, delivery.attempts = "failed", 5
-        turn = models.Turn(
+        make_turn: Any = models.Turn
+        turn = make_turn(
             orchestrator_id=delivery.orchestrator_id,
             conversation_id=delivery.conversation_id,
             requester_id=site.ids["ann"],
@@ -337,6 +338,7 @@ def test_a_charter_is_written_on_top_of_the_one_that_was_read(site: Site) -> Non
     assert ann.get(path)["charter"] == {"system_prompt": "You count."}
     with site.app.app_context():
         user = site.db.session.get(site.neolith.models.user, int(site.ids["ada"]))
+        assert user is not None
         assert user.orchestrator_config == {"charter": {"system_prompt": "You count."}}
 
 

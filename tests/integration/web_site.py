@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, redirect, request
+from flask import Flask, redirect
 from flask_login import LoginManager, UserMixin, login_required, login_user, logout_user
 from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
-from werkzeug.test import TestResponse
 from werkzeug.wrappers import Response
 
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
@@ -68,8 +67,8 @@ class Visitor:
         self.client = site.app.test_client()
         self.headers = dict(headers)
 
-    def call(self, method: str, path: str, **more: Any) -> TestResponse:
-        """Call the API; a POST without a body is JSON all the same."""
+    def call(self, method: str, path: str, **more: Any) -> Any:
+        """Call the API; a POST without a body is JSON all the same. A werkzeug TestResponse."""
         headers = {**self.headers, **more.pop("headers", {})}
         if method == "POST" and not {"json", "data"} & set(more):
             more["json"] = {}
@@ -82,8 +81,11 @@ class Visitor:
         return answer.json
 
 
-def make_site(folder: Path, *, mode: bool = False, socketio: SocketIO | None = None, **config: Any) -> Site:
-    """Make the app, its database and everybody in it."""
+def make_site(
+    folder: Path, *, mode: bool = False, socketio: SocketIO | None = None, filled: bool = True, **config: Any
+) -> Site:
+    """Make the app, its database and everybody in it; not `filled`: a second app on the database of the first."""
+    folder.mkdir(exist_ok=True)
     db = SQLAlchemy()
 
     class User(UserMixin, OrchestratorUserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time
@@ -109,7 +111,9 @@ def make_site(folder: Path, *, mode: bool = False, socketio: SocketIO | None = N
     site = Site(app, db, neolith, sockets)
     with app.app_context():
         db.create_all()
-        _fill(site, User)
+        neolith.create_tables()
+        if filled:
+            _fill(site, User)
     return site
 
 
@@ -134,7 +138,7 @@ def _add_logins(app: Flask, db: SQLAlchemy, user_model: Any) -> None:
     @login_required  # type: ignore[untyped-decorator]  # flask_login has no types
     def logout() -> str:
         logout_user()
-        return "bye" if request else ""
+        return "bye"
 
 
 def _fill(site: Site, user_model: Any) -> None:

@@ -100,7 +100,7 @@ function show(one) {
   showState(cells.presence, one.status);
   showHealth(entry, one.health);
   bar.hidden = !one.canManage;
-  for (const [action, button] of Object.entries(buttons)) button.setAttribute("aria-label", `${action} ${one.user.name}`);
+  for (const button of Object.values(buttons)) button.setAttribute("aria-label", `${button.textContent} ${one.user.name}`);
   return entry.row;
 }
 

@@ -1,0 +1,101 @@
+"""The dashboard as a page: who gets it, and what a browser is allowed to do with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from flask_neolith_orchestrator.web.dashboard import POLICY
+from tests.integration.web_site import Site, make_site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = make_site(tmp_path)
+    yield made
+    made.close()
+
+
+class Elements(HTMLParser):
+    """All elements of a page with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remember it."""
+        self.found.append((tag, dict(attrs)))
+
+
+def test_a_stranger_is_sent_to_the_hosts_own_login(site: Site) -> None:
+    """The page is for those who have logged in, however the host lets them."""
+    answer = site.as_(None).client.get("/neolith/")
+    assert (answer.status_code, answer.location.split("?")[0]) == (302, "/login")
+
+
+def test_a_key_does_not_open_the_page(site: Site) -> None:
+    """Pages are for browsers, which have a login."""
+    assert site.with_key("ann", "orchestrators:read").client.get("/neolith/").status_code == 302
+
+
+def test_everything_on_the_page_comes_from_here_and_nothing_is_inline(site: Site) -> None:
+    """The policy forbids inline and foreign scripts, and the page does not need them: every file is there."""
+    client = site.as_("bob").client
+    answer = client.get("/neolith/")
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert answer.headers["Cache-Control"] == "no-store"
+    elements = Elements(answer.text).found
+    linked = [source for _, attributes in elements if (source := attributes.get("src") or attributes.get("href"))]
+    assert len(linked) == 4
+    for address in linked:
+        with client.get(address) as file:
+            assert file.status_code == 200, address
+    for tag, attributes in elements:
+        assert tag != "style"
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+        assert tag != "script" or attributes.get("src")
+
+
+def test_the_vendored_library_has_its_licence_beside_it() -> None:
+    """What is not ours says whose it is."""
+    vendor = Path(__file__).parents[2] / "flask_neolith_orchestrator/web/static/vendor"
+    for script in vendor.glob("*.js"):
+        licence = script.with_name(script.name.replace(".min.js", ".LICENSE.txt"))
+        assert "MIT" in licence.read_text()
+
+
+def test_the_host_can_put_its_own_page_in_its_place(site: Site, tmp_path: Path) -> None:
+    """A template of the host's with the same name wins."""
+    own = tmp_path / "templates" / "neolith"
+    own.mkdir(parents=True)
+    (own / "dashboard.html").write_text("<p>mine, for {{ name }}</p>")
+    site.app.template_folder = str(own.parent)
+    assert site.as_("bob").client.get("/neolith/").text == "<p>mine, for bob</p>"
+
+
+def test_the_page_says_when_daemons_are_switched_off(tmp_path: Path, site: Site) -> None:
+    """Nobody wonders why nothing starts."""
+    assert "ORCHESTRATOR_MODE" in site.as_("bob").client.get("/neolith/").text
+    on = make_site(tmp_path / "on", mode=True)
+    try:
+        assert "ORCHESTRATOR_MODE" not in on.as_("bob").client.get("/neolith/").text
+    finally:
+        on.close()
+
+
+def test_names_are_text(site: Site) -> None:
+    """A user who is called like a tag is shown like a name."""
+    with site.app.app_context():
+        user = site.db.session.query(site.neolith.models.user).filter_by(name="bob").one()
+        user.name = "<img src=x onerror=alert(1)>"
+        site.db.session.commit()
+    page = site.as_("<img src=x onerror=alert(1)>").client.get("/neolith/").text
+    assert "<img" not in page
+    assert re.search("&lt;img", page)

@@ -268,7 +268,9 @@ class Claims:
             b_requester=head[1],
             b_epoch=epoch,
         ).scalar_one()
-        draft = ReplyDraft(str(orchestrator), str(self._key_type(user)), place, members[-1][3], epoch, now)
+        # SQLite's driver gives a UUID as text, Postgres' driver as what it is
+        key = user if isinstance(user, self._key_type) else self._key_type(user)
+        draft = ReplyDraft(str(orchestrator), str(key), place, members[-1][3], epoch, now)
         reply = self._chat.open_reply(tx, draft)
         self._reply.run(tx, b_turn=turn, b_reply=reply)
         return turn, reply, 1

@@ -142,7 +142,7 @@ class Leases:
 
     def waiting(self, tx: Connection) -> list[str]:
         """Orchestrators for whom anything waits."""
-        statement = select(distinct(self._d.c.orchestrator_id)).where(self._d.c.state == "waiting")
+        statement = select(self._d.c.orchestrator_id).distinct().where(self._d.c.state == "waiting")
         return [str(row[0]) for row in tx.execute(statement)]
 
     def overdue(self, max_age: float) -> list[str]:

@@ -86,8 +86,10 @@ def _has_queue() -> bool:
 
 
 def _scheduler(state: State, say: Say) -> bool:
-    house = state.house
-    alive = house.stores.nodes.others()
+    try:
+        alive = state.house.stores.nodes.others()
+    except Exception as error:  # noqa: BLE001 -- the database's own finding is above
+        return _bad(say, f"scheduler: cannot be read ({type(error).__name__}).")
     if not alive:
         return _note(say, "scheduler: no process runs daemons now. They start with the app's first request.")
     return _ok(say, f"scheduler: {len(alive)} process(es) run daemons.")

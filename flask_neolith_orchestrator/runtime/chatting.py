@@ -241,8 +241,10 @@ class Chat(ChatRooms):
         questions = [deleted.id]
         if deleted.thread_id is None:
             questions += self._parts.messages.open_questions(tx, deleted.id)
-        ended, turns = self._parts.turns.question_deleted(tx, questions)
-        self._after_end(ended, turns, StopReason.DELETED)
+        done = self._parts.turns.question_deleted(tx, questions)
+        self._after_end(done.ended, done.asked, StopReason.DELETED)
+        for reply in done.replies:
+            self._tell("message:deleted", deleted.channel_id, {"messageId": reply, "channelId": deleted.channel_id})
         # an answer that is taken away while it is written ends as if stopped: its question is still there
         for target in self._parts.turns.targets(tx, deleted.id) if deleted.state != "final" else ():
             result = self._parts.turns.stop(tx, target, StopReason.PERSON)

@@ -170,7 +170,8 @@ class Claims:
             )
             .order_by(d.c.id)
             .limit(1)
-            .with_for_update(of=c, skip_locked=True)
+            # not so strong a lock that an open transaction of the host's, which has accepted more, would keep it
+            .with_for_update(of=c, skip_locked=True, key_share=True)
         )
 
     def claim(self, tx: Connection, orchestrator_id: str, *, limit: int) -> Claim | None:

@@ -191,7 +191,10 @@ class ExternalChat(BundledChat):
             "created_at": write.at,
             "claimed_until": 0.0,
         }
-        tx.execute(insert_into(out, self._database.dialect).values(letter).on_conflict_do_nothing())
+        again = {"content": write.text, "state": str(write.state), "sent_at": None, "claimed_until": 0.0}
+        # an answer that failed and was tried again is told again, under the same key
+        insert = insert_into(out, self._database.dialect).values(letter)
+        tx.execute(insert.on_conflict_do_update(index_elements=[out.c.reply_id], set_=again))
 
 
 class Outbox:
@@ -210,7 +213,8 @@ class Outbox:
     def take(self, seconds: float = 30.0) -> list[Letter]:
         """Answers to tell now; they come again after `seconds` unless `sent` is called."""
         out, now = self._out, self._database.clock.wall()
-        due = select(out.c.id).where(out.c.sent_at.is_(None), out.c.claimed_until < now).order_by(out.c.id).limit(100)
+        mine = (out.c.sent_at.is_(None), out.c.claimed_until < now)
+        due = select(out.c.id).where(*mine).order_by(out.c.id).limit(100).with_for_update(skip_locked=True)
         with self._database.write() as tx:
             rows = tx.execute(
                 update(out).where(out.c.id.in_(due)).values(claimed_until=now + seconds).returning(out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, distinct, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, distinct, exists, func, or_, select, tuple_, update
 
 from .claims import LostRace
 from .database import Database
@@ -49,9 +50,7 @@ class Leases:
     def _prepare(self, database: Database) -> None:
         d, c, t, s, w = self._d, self._c, self._t, self._s, self._w
         now = database.now()
-        self._renewal = database.prepare(
-            update(s).where(s.c.node_id == bindparam("b_node")).values(lease_until=now + self._lease)
-        )
+        self._renewal = database.prepare(self._renewal_statement(database))
         self._held = database.prepare(
             select(s.c.turn_id, s.c.epoch, t.c.cancel_requested)
             .join(t, t.c.id == s.c.turn_id)
@@ -65,13 +64,29 @@ class Leases:
                 s.c.lease_until < now,
             )
         )
+        earlier = d.alias("earlier")
+        heads = ~exists().where(
+            earlier.c.conversation_id == d.c.conversation_id,
+            or_(earlier.c.state == "waiting", earlier.c.state == "running"),
+            earlier.c.id < d.c.id,
+        )
         self._ready = database.prepare(
             select(d.c.orchestrator_id, func.count(distinct(d.c.conversation_id)))
             .join(c, c.c.id == d.c.conversation_id)
             .join(w, w.c.orchestrator_id == d.c.orchestrator_id)
-            .where(d.c.state == "waiting", d.c.ready_at <= now, c.c.turn_id.is_(None), w.c.wanted == "running")
+            .where(d.c.state == "waiting", d.c.ready_at <= now, c.c.turn_id.is_(None), heads)
+            .where(w.c.wanted == "running", w.c.state != "error")
             .group_by(d.c.orchestrator_id)
         )
+
+    def _renewal_statement(self, database: Database) -> Any:
+        s = self._s
+        mine: ColumnElement[bool] = s.c.node_id == bindparam("b_node")
+        if database.dialect.name == "postgresql":
+            # a finish that waits for a row the host has locked must not make the other leases wait as well
+            free = select(s.c.orchestrator_id, s.c.n).where(mine).with_for_update(skip_locked=True)
+            mine = tuple_(s.c.orchestrator_id, s.c.n).in_(free)
+        return update(s).where(mine).values(lease_until=database.now() + self._lease)
 
     def renew(self) -> list[Held]:
         """Extend every lease of this node by one statement; what it still holds, and what was asked to end."""
@@ -113,12 +128,12 @@ class Leases:
         Raises LostRace (roll back) if the owner came back and renewed its lease meanwhile.
         """
         s, c = self._s, self._c
-        # conversation first, slot second: the order in which claims and finishes lock them
-        fenced = tx.execute(
-            update(c)
-            .where(c.c.turn_id == orphan.turn_id, c.c.epoch == orphan.epoch)
-            .values(turn_id=None, epoch=c.c.epoch + 1)
-        )
+        # conversation first, slot second: the order in which claims and finishes lock them; one that is locked is
+        # just being finished
+        which = (c.c.turn_id == orphan.turn_id, c.c.epoch == orphan.epoch)
+        if tx.execute(select(c.c.id).where(*which).with_for_update(skip_locked=True, key_share=True)).first() is None:
+            return False
+        fenced = tx.execute(update(c).where(*which).values(turn_id=None, epoch=c.c.epoch + 1))
         if not fenced.rowcount:
             return False
         freed = tx.execute(

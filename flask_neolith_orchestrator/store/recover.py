@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
+from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
 from ..core.types import MessageState, Place
 from .database import Database
@@ -55,10 +56,27 @@ class Recovery:
                 .where(self._d.c.turn_id == orphan.turn_id, self._d.c.state == "running")
                 .order_by(self._d.c.id)
             ).first()
-            ended = self._hand_back(tx, orphan, head) if head is not None else []
-            dead = bool(ended)
+            ended = self._cancelled(tx, orphan)
+            dead = False
+            if head is not None and not ended:
+                ended = self._hand_back(tx, orphan, head)
+                dead = bool(ended)
             reply = self._end_turn(tx, orphan, dead=dead)
             return Recovered(str(orphan.orchestrator_id), str(orphan.turn_id), reply, tuple(ended))
+
+    def _cancelled(self, tx: Connection, orphan: Orphan) -> list[Ended]:
+        """A turn that a person had stopped is over, although its process died before it could say so."""
+        asked = tx.execute(select(self._t.c.cancel_requested).where(self._t.c.id == orphan.turn_id)).scalar()
+        if asked != StopReason.PERSON:
+            return []
+        d = self._d
+        rows = tx.execute(
+            update(d)
+            .where(d.c.turn_id == orphan.turn_id, d.c.state == "running")
+            .values(state="cancelled", ended_at=self._database.clock.wall(), outcome=str(asked))
+            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
+        )
+        return ended_rows(rows)
 
     def _hand_back(self, tx: Connection, orphan: Orphan, head: tuple[int, int]) -> list[Ended]:
         d = self._d
@@ -97,6 +115,8 @@ class Recovery:
         d, c = self._d, self._c
         now = self._database.clock.wall()
         with self._database.write() as tx:
+            mine = select(d.c.conversation_id).where(d.c.id == int(delivery_id)).scalar_subquery()
+            tx.execute(select(c.c.id).where(c.c.id == mine).with_for_update(key_share=True))  # first, as claims do
             row = tx.execute(
                 update(d)
                 .where(d.c.id == int(delivery_id), d.c.state == "waiting")

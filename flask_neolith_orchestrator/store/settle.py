@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, update
+from sqlalchemy import Connection, Table, Update, bindparam, select, update
 
+from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyWrite
 from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
 from .database import Database
@@ -121,6 +122,9 @@ class Settle:
             update(d).where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head")).values(turn_id=None)
         )
         self._turn = database.prepare(self._turn_statement(t))
+        self._asked = database.prepare(
+            select(t.c.cancel_requested).where(t.c.id == bindparam("b_turn")).with_for_update()
+        )
         self._tally = database.prepare(
             update(w)
             .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
@@ -151,46 +155,58 @@ class Settle:
     def settle(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Outcome, list[Ended]] | None:
         """Write the outcome and give the slot back; None (and nothing is written) if the fence has moved.
 
-        The question is looked at once more: deleted meanwhile means no reply. The outcome that was really
-        written is returned, with the deliveries that have ended by it.
+        Stop and the questions are looked at once more: what was committed before this counts. The outcome that
+        was really written is returned, with the deliveries that have ended by it.
         """
         turn = int(claim.turn_id)
         fenced = self._fence.run(tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=turn)
         if not fenced.rowcount:
             return None
         self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=turn)
-        outcome = self._last_look(tx, claim, outcome)
+        outcome, ended = self._without_deleted(tx, claim, self._as_asked(tx, claim, outcome))
         if outcome.fate in _DELIVERIES:
             ended = self._end(tx, claim, outcome)
         else:
-            ended = []
             self._hand_back(tx, claim, outcome)
         self._write_turn(tx, claim, outcome)
         self._write_reply(tx, claim, outcome)
+        self._count(tx, claim, outcome)  # last: all turns of this orchestrator share that row
         return outcome, ended
 
-    def _last_look(self, tx: Connection, claim: Claim, outcome: Outcome) -> Outcome:
+    def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome) -> Outcome:
+        """Stop wins over everything that was not committed before it, and the last attempt is a failure."""
+        asked = self._asked.run(tx, b_turn=int(claim.turn_id)).scalar()
+        if asked == StopReason.PERSON and outcome.fate in (Fate.ANSWERED, Fate.RETRY, Fate.RELEASED):
+            return replace(outcome, fate=Fate.STOPPED, notice=None, stop_reason="stopped")
         if outcome.fate is Fate.RETRY and outcome.punished and claim.failures >= self._max_attempts:
             text = outcome.text or "I could not answer this: it went wrong too often."
             return replace(outcome, fate=Fate.FAILED, text=text)
-        if not claim.messages:
-            return outcome
-        present = self._chat.present(tx, claim.messages)
-        if present:
-            if outcome.fate is Fate.DELETED:  # one of several questions is gone: answer the others again
-                self._drop_deleted(tx, claim, present)
-                return Outcome(fate=Fate.RELEASED, text="", usage=outcome.usage, calls=outcome.calls)
-            return outcome
-        return replace(outcome, fate=Fate.DELETED, text="")
+        return outcome
 
-    def _drop_deleted(self, tx: Connection, claim: Claim, present: frozenset[str]) -> None:
+    def _without_deleted(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Outcome, list[Ended]]:
+        """Nobody is answered whose question is gone; if others are left, theirs are answered again."""
+        if not claim.messages:
+            return outcome, []
+        present = self._chat.present(tx, claim.messages)
+        if not present:
+            return replace(outcome, fate=Fate.DELETED, text=""), []
         gone = [one for one in claim.messages if one not in present]
-        tx.execute(
-            update(self._d)
-            .where(self._d.c.turn_id == int(claim.turn_id), self._d.c.message_id.in_(gone))
-            .where(self._d.c.state == "running")
+        if outcome.fate in (Fate.STOPPED, Fate.FAILED) or (not gone and outcome.fate is not Fate.DELETED):
+            return outcome, []
+        ended = self._drop(tx, claim, gone)
+        if outcome.fate in (Fate.ANSWERED, Fate.DELETED):
+            outcome = Outcome(fate=Fate.RELEASED, usage=outcome.usage, model=outcome.model, calls=outcome.calls)
+        return outcome, ended
+
+    def _drop(self, tx: Connection, claim: Claim, gone: list[str]) -> list[Ended]:
+        d = self._d
+        rows = tx.execute(
+            update(d)
+            .where(d.c.turn_id == int(claim.turn_id), d.c.message_id.in_(gone), d.c.state == "running")
             .values(state="cancelled", ended_at=self._clock.wall(), outcome="deleted")
+            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         )
+        return ended_rows(rows)
 
     def _end(self, tx: Connection, claim: Claim, outcome: Outcome) -> list[Ended]:
         state = _DELIVERIES[outcome.fate]
@@ -198,11 +214,13 @@ class Settle:
         self._deliveries.run(
             tx, b_turn=int(claim.turn_id), b_state=str(state), b_at=self._clock.wall(), b_outcome=reason
         )
+        return [Ended(one, claim.orchestrator_id, state, reason) for one in claim.deliveries]
+
+    def _count(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
         good = len(claim.deliveries) if outcome.fate is Fate.ANSWERED else 0
         bad = len(claim.deliveries) if outcome.fate is Fate.FAILED else 0
         if good or bad:
             self._tally.run(tx, b_orchestrator=int(claim.orchestrator_id), b_good=good, b_bad=bad)
-        return [Ended(one, claim.orchestrator_id, state, reason) for one in claim.deliveries]
 
     def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
         self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall() + outcome.delay)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
 from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyWrite
@@ -36,6 +36,15 @@ class StopResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """What the deletion of questions did: deliveries ended, turns asked to end, answers taken off the screen."""
+
+    ended: tuple[Ended, ...]
+    asked: tuple[str, ...]
+    replies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a message id stands for: the turn that answers it or that it answers, and who asked."""
 
@@ -55,12 +64,15 @@ class Turns:
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
         c = self._c
+        # locked, so that a finish cannot commit between this look and the write
         self._fence = database.prepare(
-            select(c.c.id).where(
+            select(c.c.id)
+            .where(
                 c.c.id == bindparam("b_conversation"),
                 c.c.epoch == bindparam("b_epoch"),
                 c.c.turn_id == bindparam("b_turn"),
             )
+            .with_for_update(key_share=True)
         )
 
     def checkpoint(self, claim: Claim, text: str, seq: int) -> bool:
@@ -92,6 +104,7 @@ class Turns:
     def stop(self, tx: Connection, target: Target, reason: StopReason) -> StopResult:
         """Ask a running turn to end; cancel one that waits. Harmless for one that is over."""
         t, d = self._t, self._d
+        self._hold(tx, d.c.id.in_(target.deliveries))
         turn = None
         if target.turn_id is not None:
             asked = tx.execute(
@@ -120,6 +133,12 @@ class Turns:
             tuple(ended_rows(rows)),
         )
 
+    def _hold(self, tx: Connection, which: ColumnElement[bool]) -> None:
+        """Keep claims and finishes of these deliveries' conversations out: all lock the conversation first."""
+        c, d = self._c, self._d
+        theirs = select(d.c.conversation_id).where(which)
+        tx.execute(select(c.c.id).where(c.c.id.in_(theirs)).order_by(c.c.id).with_for_update(key_share=True))
+
     def _close(self, tx: Connection, turn: Any) -> None:
         """A turn that waited for its next attempt ends here."""
         now = self._database.clock.wall()
@@ -128,18 +147,17 @@ class Turns:
             write = ReplyWrite(turn.reply_id, None, MessageState.INTERRUPTED, turn.epoch, 0, now)
             self._chat.write_reply(tx, write)
 
-    def question_deleted(self, tx: Connection, message_ids: Sequence[str]) -> tuple[list[Ended], list[str]]:
-        """Messages are gone: cancel what waits for them, ask the turns that hold them to end.
-
-        Returns the deliveries ended here and the ids of turns asked to end.
-        """
+    def question_deleted(self, tx: Connection, message_ids: Sequence[str]) -> Deleted:
+        """Messages are gone: cancel what waits for them, ask the turns that hold them to end."""
         t, d = self._t, self._d
+        self._hold(tx, d.c.message_id.in_(list(message_ids)))
         rows = tx.execute(
             update(d)
             .where(d.c.message_id.in_(list(message_ids)), d.c.state == "waiting")
             .values(state="cancelled", ended_at=self._database.clock.wall(), outcome="deleted")
-            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
+            .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome, d.c.turn_id)
         ).all()
+        replies = self._drop_begun(tx, {row[4] for row in rows if row[4] is not None})
         holding = select(d.c.turn_id).where(d.c.message_id.in_(list(message_ids)), d.c.state == "running")
         asked = tx.execute(
             update(t)
@@ -147,7 +165,23 @@ class Turns:
             .values(cancel_requested=str(StopReason.DELETED))
             .returning(t.c.id)
         ).all()
-        return ended_rows(rows), [str(row[0]) for row in asked]
+        return Deleted(tuple(ended_rows(rows)), tuple(str(row[0]) for row in asked), replies)
+
+    def _drop_begun(self, tx: Connection, turn_ids: set[int]) -> tuple[str, ...]:
+        """Turns that waited for their next attempt and have nobody left to answer: their answers go too."""
+        t, d = self._t, self._d
+        open_ones = select(d.c.turn_id).where(d.c.turn_id.in_(turn_ids), d.c.state.in_(["waiting", "running"]))
+        now = self._database.clock.wall()
+        rows = tx.execute(
+            update(t)
+            .where(t.c.id.in_(turn_ids), t.c.state == "interrupted", t.c.id.not_in(open_ones))
+            .values(state="cancelled", ended_at=now)
+            .returning(t.c.reply_id)
+        ).all()
+        replies = tuple(str(row[0]) for row in rows if row[0] is not None)
+        for reply in replies:
+            self._chat.drop_reply(tx, reply, now)
+        return replies
 
     def view(self, tx: Connection, turn_id: str) -> dict[str, Any] | None:
         """A turn's row with its deliveries, or None."""

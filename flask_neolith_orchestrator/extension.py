@@ -195,12 +195,17 @@ class NeolithOrchestrator:
         def check() -> None:
             nonlocal checked
             if not checked:
-                # in memory there is one connection, and the caller may be in the middle of something on it
-                alone = has_app_context() and not app.extensions["neolith"].house.database.threads
-                schema.check(self.models, self.db.session.connection() if alone else self._engine(app))
+                schema.check(self.models, self.db.session.connection() if self._is_alone(app) else self._engine(app))
                 checked = True
 
         return check
+
+    def _is_alone(self, app: Flask) -> bool:
+        """Whether a second connection would wait for the caller, who is in the middle of something on the first."""
+        if not has_app_context():
+            return False
+        in_memory = not app.extensions["neolith"].house.database.threads
+        return in_memory or (self._is_sqlite(app) and has_begun_to_write(self.db.session()))
 
     @contextmanager
     def _scope(self, app: Flask, threads: bool) -> Iterator[Any]:

@@ -111,6 +111,14 @@ def watch(answer: Locator) -> list[str]:
     return seen
 
 
+def offline_answer(heard: str) -> str:
+    """What the offline model writes, before it is shown as Markdown."""
+    return (
+        "I am the **offline model**: no key for Claude is set, so nobody has thought about this answer.\n\n"
+        f"You said:\n\n> {heard}\n\nSet `ANTHROPIC_API_KEY` to talk to Claude."
+    )
+
+
 def test_ada_comes_is_asked_answers_and_goes(office: Office) -> None:
     """Two browsers: presence follows the login, the answer to @ada grows on both screens and ends, then she leaves."""
     maya = office.open("maya")
@@ -156,6 +164,21 @@ def test_who_asked_stops_the_answer(office: Office) -> None:
         expect(shown.locator(".text")).to_contain_text("I am the")
         expect(shown.locator(".text")).not_to_contain_text("to talk to Claude")
     expect(line.get_by_role("button", name="Stop")).to_have_count(0)
+    ada.get_by_role("button", name="Log out").click()
+
+
+def test_who_comes_late_reads_along(office: Office) -> None:
+    """Sam opens the channel in the middle of an answer: he sees it from its beginning and grow, no letter twice."""
+    ada, maya = office.open("ada"), office.open("maya")
+    expect(dot(maya, "ada")).to_have_text("Online")
+    line = office.enter(maya)
+    say(line, f"@ada late {LONG}")
+    expect(message(line, "late").locator(".newest .text")).to_contain_text("You said")
+    answer = message(office.enter(office.open("sam")), "late").locator(".newest")
+    seen = watch(answer)
+    assert len(seen) > 2, seen
+    assert all(offline_answer(f"[Maya]: @ada late {LONG.strip()}").startswith(one) for one in seen), seen
+    expect(answer).to_have_attribute("data-state", "final")
     ada.get_by_role("button", name="Log out").click()
 
 

@@ -52,6 +52,7 @@ class SocketIOChannel:
     def __init__(self, socketio: Any) -> None:
         self._socketio = socketio
         self._heard: Any = None
+        self._warned = warn_of_open_origins(socketio)  # at start, as far as it is known by then
 
     def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
         """Tell everybody in `room`, over the message queue also on other processes."""
@@ -83,7 +84,8 @@ class SocketIOChannel:
         if manager is self._heard:
             return
         self._heard = manager
-        warn_of_open_origins(self._socketio)
+        self._warned = self._warned or warn_of_open_origins(self._socketio)
+        check_async_mode(self._socketio)
         if not isinstance(manager, PubSubManager):
             return
         handle = manager._handle_emit  # noqa: SLF001 -- the library has no public way to hear what is published

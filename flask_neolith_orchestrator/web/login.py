@@ -146,8 +146,10 @@ class Hooks:
             notes.append(ended)
         for note in notes:
             self._state.house.desk.put(note)
-        if not notes:
-            self._seen()
+        if "neolith_told" not in g:  # a request that brought a login has not come back with its cookie yet
+            g.neolith_told = True
+            if not notes:
+                self._seen()
 
     def _silently_ended(self) -> Note | None:
         """The login this request came with, if the session that goes out no longer has it."""

@@ -21,7 +21,8 @@ IDLE = 2.0
 class EmbeddedDispatcher:
     """Implements `core.ports.Dispatcher`. Lifetime: app, in one process. Owns no thread while there is no work.
 
-    `per_orchestrator` bounds the threads that work for one orchestrator at a time, `max_threads` all of them.
+    `max_threads` bounds all threads; those that work for one orchestrator at a time are bounded by
+    `per_orchestrator`, or by what `limit_of` says where `run` is given it.
     """
 
     def __init__(self, *, max_threads: int, per_orchestrator: int) -> None:
@@ -29,6 +30,7 @@ class EmbeddedDispatcher:
         self._per_orchestrator = per_orchestrator
         self._changed = threading.Condition()
         self._handler: Callable[[str], bool] | None = None
+        self._limit_of: Callable[[str], int] = lambda _orchestrator_id: 0
         self._queue: deque[str] = deque()
         self._queued: Counter[str] = Counter()
         self._active: Counter[str] = Counter()
@@ -38,18 +40,21 @@ class EmbeddedDispatcher:
         self._closed = False
         self._names = 0
 
-    def run(self, handler: Callable[[str], bool]) -> None:
+    def run(self, handler: Callable[[str], bool], limit_of: Callable[[str], int] | None = None) -> None:
         """Begin to call `handler` for hints; those that came before are not lost."""
         with self._changed:
             self._handler = handler
+            if limit_of is not None:
+                self._limit_of = limit_of
             self._staff()
 
     def ring(self, orchestrator_id: str, count: int = 1) -> None:
         """Queue up to `count` calls; what would exceed the bound is looked at when a running call ends."""
+        most = self._limit_of(orchestrator_id) or self._per_orchestrator
         with self._changed:
             if self._closed:
                 return
-            room = self._per_orchestrator - self._active[orchestrator_id] - self._queued[orchestrator_id]
+            room = most - self._active[orchestrator_id] - self._queued[orchestrator_id]
             if room < count:
                 self._again.add(orchestrator_id)
             for _ in range(min(room, count)):
@@ -64,9 +69,13 @@ class EmbeddedDispatcher:
             self._changed.notify()
         missing = len(self._queue) - self._idle
         for _ in range(min(missing, self._max_threads - self._threads)):
-            self._threads += 1
             self._names += 1
-            threading.Thread(target=self._work, name=f"neolith-turn-{self._names}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"neolith-turn-{self._names}", daemon=True).start()
+            except RuntimeError:  # the machine has no more: what is queued waits for the threads there are
+                log.exception("No thread could be started", extra={"action": "dispatch-failed"})
+                return
+            self._threads += 1
 
     def _work(self) -> None:
         while True:

@@ -94,8 +94,11 @@ class Model(Protocol):
 class Dispatcher(Protocol):
     """Carries the hint "this orchestrator has work" to whoever runs turns. Hints may be lost or repeated."""
 
-    def run(self, handler: Callable[[str], bool]) -> None:
-        """Begin to call `handler(orchestrator_id)` for hints; it returns True if work was left over."""
+    def run(self, handler: Callable[[str], bool], limit_of: Callable[[str], int] | None = None) -> None:
+        """Begin to call `handler(orchestrator_id)` for hints; it returns True if work was left over.
+
+        More than `limit_of(orchestrator_id)` calls for one orchestrator at a time would find no slot.
+        """
         ...
 
     def ring(self, orchestrator_id: str, count: int = 1) -> None:

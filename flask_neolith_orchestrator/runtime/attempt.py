@@ -57,6 +57,11 @@ class Attempt:
         self._stores = stores
         self._brains = brains
         self._model: str | None = None
+        self.cancel.on_set(self._hush)
+
+    def _hush(self) -> None:
+        if self.cancel.reason is StopReason.REVOKED:
+            self.live.mute()
 
     def run(self) -> Outcome | None:
         """Work on it. None if the turn belongs to somebody else now, and nothing may be written."""
@@ -111,7 +116,15 @@ class Attempt:
                 raise StartFailed(msg)
             charter = load_charter(snapshot)
             lines = self._lines(tx, snapshot)
+            self._stop_if_deleted(tx, lines)
         return self._build(charter, lines)
+
+    def _stop_if_deleted(self, tx: object, lines: Sequence[Line]) -> None:
+        asked = self.claim.messages
+        seen = any(line.message_id in asked for line in lines)
+        if asked and not seen and not self._stores.chat.present(tx, asked):
+            self.cancel.set(StopReason.DELETED)
+            self.cancel.check()
 
     def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
         settings = self._brains.settings
@@ -142,11 +155,18 @@ class Attempt:
         if reason is StopReason.PERSON:
             return self._partial(Fate.STOPPED, stop_reason="stopped")
         if reason is StopReason.DELETED:
-            return Outcome(Fate.DELETED, calls=1)
+            return Outcome(Fate.DELETED, calls=self._calls)
         if reason is StopReason.DEADLINE:
             error = NeolithError("The turn took longer than DAEMON_TURN_TIMEOUT.")
             return self._retry("deadline", AGAIN, error, delay=0.0, punished=True)
+        if reason is None:  # a model that gives up without having been told to: not again and again at once
+            error = NeolithError("The model ended the call as if it had been told to stop.")
+            return self._retry("crash", AGAIN, error, delay=self._pause(), punished=True)
         return self._partial(Fate.RELEASED)
+
+    @property
+    def _calls(self) -> int:
+        return 0 if self._model is None else 1
 
     def _partial(self, fate: Fate, stop_reason: str | None = None) -> Outcome:
         return Outcome(
@@ -156,7 +176,7 @@ class Attempt:
             model=self._model,
             stop_reason=stop_reason,
             first_text_at=self.live.first_text_at,
-            calls=1,
+            calls=self._calls,
         )
 
     def _unavailable(self, error: ModelUnavailable) -> Outcome:

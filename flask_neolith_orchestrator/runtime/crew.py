@@ -108,7 +108,7 @@ class Crew:
         """Write that they run, in one transaction; returns those whose row that changed."""
         changed = []
         with self._stores.database.write() as tx:
-            for daemon in daemons:
+            for daemon in sorted(daemons, key=lambda one: int(one.id)):  # two processes lock in the same order
                 self._stores.daemons.ensure(tx, daemon.id)
                 self._stores.leases.make_slots(tx, daemon.id, daemon.limit)
                 if self._stores.daemons.move(tx, daemon.id, DaemonStatus.RUNNING):
@@ -158,9 +158,10 @@ class Crew:
 
     def hand_back(self, turn_id: str) -> None:
         """Move a turn's fence and let its deliveries wait again."""
-        orphan = self._stores.leases.find(turn_id)
-        if orphan is not None:
-            self.take_over(orphan)
+        for _ in range(3):  # a renewal of our own may come between the look and the write
+            orphan = self._stores.leases.find(turn_id)
+            if orphan is None or self.take_over(orphan) is not None:
+                return
 
     def take_over(self, orphan: Orphan) -> Any:
         """Recover one orphan; None where its owner came back or somebody else did."""

@@ -184,7 +184,7 @@ class House:
         settings = self.settings
         if settings.mode:
             self.node.join()
-            self.dispatcher.run(self.worker.drain)
+            self.dispatcher.run(self.worker.drain, self.duty.limit_of)
         jobs: dict[str, tuple[Callable[[], None], float]] = {
             "sweep": (self._sweep, settings.sweep_interval / 1000),
             "logins": (self._sweep_logins, 30.0 if self.wiring.login_ttl > 120 else self.wiring.login_ttl / 4),

@@ -44,7 +44,11 @@ class _Listener:
             if self._busy:
                 return
             self._busy = True
-        threading.Thread(target=self._run, name=f"neolith-listener-{self.event}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name=f"neolith-listener-{self.event}", daemon=True).start()
+        except RuntimeError:  # no more threads, or the interpreter ends: the next event tries again
+            log.exception("A listener of %s has no thread", self.event, extra={"action": "listener-failed"})
+            self._busy = False
 
     def _run(self) -> None:
         while True:
@@ -53,9 +57,7 @@ class _Listener:
                     self._busy = False
                     return
                 arguments, done = self._queue.popleft()
-            fine = self._call(arguments)
-            if done is not None:
-                done(fine)
+            self._told(self._call(arguments), done)
 
     def _call(self, arguments: dict[str, Any]) -> bool:
         try:
@@ -65,6 +67,14 @@ class _Listener:
             log.exception("A listener of %s failed", self.event, extra={"action": "listener-failed"})
             return False
         return True
+
+    def _told(self, fine: bool, done: Done | None) -> None:
+        try:
+            if done is not None:
+                done(fine)
+        except Exception:
+            # a border: whoever wanted to know must not end this listener's thread
+            log.exception("The end of a listener's call was not noted", extra={"action": "listener-failed"})
 
     def drop(self) -> None:
         with self._lock:

@@ -40,6 +40,7 @@ class LiveText:
         self._unsent: list[str] = []
         self._sent_at = float("-inf")
         self._kept = 0
+        self._muted = False
 
     @property
     def text(self) -> str:
@@ -57,6 +58,13 @@ class LiveText:
             if self._clock.monotonic() - self._sent_at >= self._interval:
                 self._send()
 
+    def mute(self) -> None:
+        """Say nothing more: the turn is somebody else's."""
+        self._muted = True
+
+    def _speaks(self) -> bool:
+        return not self._muted and self._may_speak()
+
     def flush(self) -> None:
         """Send what waits; at first, that there is an answer in the making at all."""
         with self._lock:
@@ -67,7 +75,7 @@ class LiveText:
     def _begin(self) -> None:
         # told beside the model's call, not before it: a look at the row costs as much as the whole claim
         announce, self._announce = self._announce, None
-        if announce is not None and self._may_speak():
+        if announce is not None and self._speaks():
             announce()
 
     def _send(self) -> None:
@@ -77,7 +85,7 @@ class LiveText:
         self._sent_at = self._clock.monotonic()
         self.seq += 1
         # a process that may have lost its lease says nothing: the next owner starts over with a newer epoch
-        if self._may_speak():
+        if self._speaks():
             payload = {"messageId": self.claim.reply_id, "epoch": self.claim.epoch, "seq": self.seq, "text": text}
             self._channel.emit("message:delta", payload, channel_room(self.claim.place.channel_id))
 
@@ -95,9 +103,9 @@ class LiveText:
 
 
 class Pacer:
-    """One thread per process that flushes deltas and keeps checkpoints; it exists only while turns run.
+    """One thread per process that flushes deltas, and one at a time that keeps checkpoints, only while turns run.
 
-    Lifetime: app, in one process.
+    Two, so that a checkpoint that waits for the database holds up no text. Lifetime: app, in one process.
     """
 
     def __init__(
@@ -110,6 +118,7 @@ class Pacer:
         self._lock = threading.Lock()
         self._lives: dict[str, LiveText] = {}
         self._thread: threading.Thread | None = None
+        self._keeping = False
         self._empty = threading.Event()
 
     def add(self, live: LiveText) -> None:
@@ -138,10 +147,15 @@ class Pacer:
                     return
                 lives = list(self._lives.values())
             for live in lives:
-                live.flush()
-            if self._clock.monotonic() - kept_at >= self._keep_interval:
+                try:
+                    live.flush()
+                except Exception:
+                    # the loop's border: one channel or store that raises must not silence all other answers
+                    log.exception("A delta failed", extra={"action": "delta-failed", "turn": live.claim.turn_id})
+            if self._clock.monotonic() - kept_at >= self._keep_interval and not self._keeping:
                 kept_at = self._clock.monotonic()
-                self._keep(lives)
+                self._keeping = True
+                threading.Thread(target=self._keep, args=(lives,), name="neolith-keeper", daemon=True).start()
             self._empty.wait(self._interval)
 
     def _keep(self, lives: list[LiveText]) -> None:
@@ -154,3 +168,4 @@ class Pacer:
             except Exception:
                 # a checkpoint is a convenience: the next one, or the finish, has the whole text
                 log.exception("A checkpoint failed", extra={"action": "checkpoint-failed", "turn": live.claim.turn_id})
+        self._keeping = False

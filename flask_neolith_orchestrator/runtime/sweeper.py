@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ..core.types import OrchestratorStatus
 from ..settings import Settings
+from ..store.leases import Orphan
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .duty import Duty
@@ -14,6 +16,8 @@ from .news import News
 from .worker import Worker
 
 log = logging.getLogger("flask_neolith_orchestrator")
+
+T = TypeVar("T")
 
 EXPIRY_INTERVAL = 5.0
 """Seconds between two looks for deliveries that are too old."""
@@ -60,18 +64,35 @@ class Sweeper:
         stores = self._stores
         dead = stores.nodes.dead()
         orphans = [*stores.leases.held_by(dead), *stores.leases.expired()]
-        for orphan in orphans:
-            recovered = self._lives.crew.take_over(orphan)
-            if recovered is not None:
-                log.warning(
-                    "A turn was taken over from a process that is gone",
-                    extra={"action": "turn-recovered", "turn": recovered.turn_id},
-                )
-                self._manager.ended(recovered.ended)
-                self._ring(recovered.orchestrator_id, 1)
-        stores.nodes.forget(dead)
-        for turn_id in self._worker.lost():
-            self._lives.crew.hand_back(turn_id)
+        failures = self._each(orphans, self._take_over)
+        if not failures:
+            stores.nodes.forget(dead)
+        failures += self._each(self._worker.lost(), self._lives.crew.hand_back)
+        if failures:
+            raise failures[0]
+
+    @staticmethod
+    def _each(things: Iterable[T], do: Callable[[T], Any]) -> list[Exception]:
+        """Do something with each; one that fails keeps none of the others from being done."""
+        failures: list[Exception] = []
+        for thing in things:
+            try:
+                do(thing)
+            except Exception as error:
+                log.exception("Could not be swept: %r", thing, extra={"action": "sweep-failed"})
+                failures.append(error)
+        return failures
+
+    def _take_over(self, orphan: Orphan) -> None:
+        recovered = self._lives.crew.take_over(orphan)
+        if recovered is None:
+            return
+        log.warning(
+            "A turn was taken over from a process that is gone",
+            extra={"action": "turn-recovered", "turn": recovered.turn_id},
+        )
+        self._manager.ended(recovered.ended)
+        self._ring(recovered.orchestrator_id, 1)
 
     def ring_ready(self) -> None:
         """Ring for work that nobody was rung for: hints may be lost."""
@@ -87,12 +108,16 @@ class Sweeper:
         if now - self._expired_at < EXPIRY_INTERVAL:
             return
         self._expired_at = now
-        for delivery_id in self._stores.leases.overdue(self._settings.max_age / 1000):
-            recovered = self._stores.recovery.expire(delivery_id)
-            if recovered is not None:
-                self._manager.ended(recovered.ended)
-                if recovered.reply_id is not None:
-                    self._news.reply_changed(recovered.reply_id)
+        failures = self._each(self._stores.leases.overdue(self._settings.max_age / 1000), self._expire)
+        if failures:
+            raise failures[0]
+
+    def _expire(self, delivery_id: str) -> None:
+        recovered = self._stores.recovery.expire(delivery_id)
+        if recovered is not None:
+            self._manager.ended(recovered.ended)
+            if recovered.reply_id is not None:
+                self._news.reply_changed(recovered.reply_id)
 
     def reconcile(self) -> None:
         """Run what is wanted and stop what is not: another process may have heard of it first."""
@@ -111,7 +136,11 @@ class Sweeper:
             self._duty.resume(missing)
 
     def _halt(self, daemon: OrchestratorDaemon) -> None:
-        self._lives.halt(daemon, "not-wanted")
+        with daemon.life:  # it may have been wanted again meanwhile
+            with self._stores.database.read() as tx:
+                row = self._stores.daemons.rows(tx, [daemon.id]).get(daemon.id)
+            if row is None or row.wanted != "running":
+                self._lives.halt(daemon, "not-wanted")
 
     def post(self) -> None:
         """Tell the host of answers in its own chat, at least once."""

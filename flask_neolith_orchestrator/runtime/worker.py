@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ class Worker:
         self._host = host
         self._changed = threading.Condition()
         self._attempts: dict[str, Attempt] = {}
-        self._claiming = 0
+        self._claiming: Counter[str] = Counter()
         self._renewed_at = float("-inf")
         self._unknown: dict[str, int] = {}
         self.late_finishes = 0
@@ -67,19 +68,21 @@ class Worker:
     def drain(self, orchestrator_id: str) -> bool:
         """Work for one orchestrator for a while; True if a bound ended it and work may be left."""
         until = self._clock.monotonic() + self._settings.drain_time / 1000
-        claim = self._claim(orchestrator_id)
+        attempt = self._claim(orchestrator_id)
         turns = 0
-        while claim is not None:
+        while attempt is not None:
             turns += 1
             chain = turns < self._settings.drain_turns and self._clock.monotonic() < until
-            claim = self._perform(claim, chain=chain)
+            attempt, looked = self._perform(attempt, chain=chain)
             if not chain:
                 return True
+            if not looked:
+                attempt = self._claim(orchestrator_id)
         return False
 
-    def _claim(self, orchestrator_id: str) -> Claim | None:
+    def _claim(self, orchestrator_id: str) -> Attempt | None:
         with self._changed:
-            self._claiming += 1  # a stop that counts running turns must not miss one between claim and start
+            self._claiming[orchestrator_id] += 1  # a stop must not miss a turn between its claim and its start
         try:
             while (limit := self._host.limit_of(orchestrator_id)) > 0:
                 try:
@@ -89,13 +92,11 @@ class Worker:
                     continue
                 except NoSlot:
                     return None
-                if claim is not None:
-                    self._register(claim)
-                return claim
+                return None if claim is None else self._register(claim)
             return None
         finally:
             with self._changed:
-                self._claiming -= 1
+                self._claiming -= Counter([orchestrator_id])  # drops what is zero
                 self._changed.notify_all()
 
     def _register(self, claim: Claim) -> Attempt:
@@ -117,23 +118,30 @@ class Worker:
     def _may_speak(self) -> bool:
         return self._clock.monotonic() - self._renewed_at < self._settings.lease / 2000
 
-    def _perform(self, claim: Claim, *, chain: bool) -> Claim | None:
-        attempt = self._attempts[claim.turn_id]
-        following: Claim | None = None
+    def _perform(self, attempt: Attempt, *, chain: bool) -> tuple[Attempt | None, bool]:
+        """Do one attempt. The next one, claimed in the same commit, and whether there was a look for one."""
         try:
-            self._began(claim)
+            self._contained(attempt, self._began, attempt.claim)
             if self._stores.database.threads:
                 self._pacer.add(attempt.live)
             try:
                 outcome = attempt.run()
             finally:
                 self._pacer.remove(attempt.live)
+            if outcome is None:
+                return None, False
             attempt.live.flush()
-            if outcome is not None:
-                following = self._finish(attempt, outcome, chain=chain)
+            return self._finish(attempt, outcome, chain=chain)
         finally:
             self._forget(attempt)
-        return following
+
+    @staticmethod
+    def _contained(attempt: Attempt, tell: Callable[..., None], *arguments: Any) -> None:
+        try:
+            tell(*arguments)
+        except Exception:
+            # telling of a turn must neither end it nor keep the next one, which is claimed already, from being run
+            log.exception("A turn could not be told of", extra=attempt.fields("tell-failed"))
 
     def _forget(self, attempt: Attempt) -> None:
         with self._changed:
@@ -147,7 +155,7 @@ class Worker:
 
     # -- the finish ----------------------------------------------------------------------------------------
 
-    def _finish(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> Claim | None:
+    def _finish(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> tuple[Attempt | None, bool]:
         """Settle, and claim the next conversation in the same commit; tried again for some seconds."""
         claim = attempt.claim
         pause = 0.05
@@ -161,17 +169,16 @@ class Worker:
                 # a full disk or a database that is away: the answer is kept and written when it can be
                 log.exception("An answer could not be written yet", extra=attempt.fields("finish-failed"))
                 if attempt.cancel.reason is StopReason.REVOKED or pause > 4.0:
-                    return None  # the slot is found without a thread, and the turn is handed back
+                    return None, True  # the slot is found without a thread, and the turn is handed back
                 threading.Event().wait(pause)
                 pause = min(pause * 2, 5.0)
-        if following is not None:
-            self._register(following)
+        coming = None if following is None else self._register(following)
         if settled is None:
             self.late_finishes += 1
             log.warning("A late answer was dropped: the turn has a newer owner", extra=attempt.fields("fenced"))
-            return following
-        self._told(claim, *settled)
-        return following
+            return None, False
+        self._contained(attempt, self._told, claim, *settled)
+        return coming, chain
 
     def _settle(
         self, claim: Claim, outcome: Outcome, *, chain: bool
@@ -200,7 +207,6 @@ class Worker:
         if not attempts and not self._unknown and not self._claiming:
             return
         held = self._stores.leases.renew()
-        self._renewed_at = before
         epochs = {one.turn_id: one for one in held}
         for turn_id, attempt in attempts.items():
             found = epochs.get(turn_id)
@@ -209,6 +215,7 @@ class Worker:
                     attempt.cancel.set(StopReason.REVOKED)
             elif found.cancel is not None:
                 attempt.cancel.set(StopReason(found.cancel))
+        self._renewed_at = before  # only now: what was revoked must not speak again
         self._look_for_lost(held)
 
     def _is_running(self, attempt: Attempt) -> bool:
@@ -259,7 +266,7 @@ class Worker:
         while True:
             with self._changed:
                 idle = self._changed.wait_for(
-                    lambda: not self._claiming and not self._of(orchestrator_id),
+                    lambda: not self._of(orchestrator_id),
                     min(1.0, max(0.0, deadline - self._clock.monotonic())),
                 )
             if idle or self._clock.monotonic() >= deadline:
@@ -271,8 +278,10 @@ class Worker:
                     log.exception("A renewal during the stop failed", extra={"action": "renew-failed"})
 
     def _of(self, orchestrator_id: str | None) -> bool:
-        return any(
-            orchestrator_id is None or one.claim.orchestrator_id == orchestrator_id for one in self._attempts.values()
+        if orchestrator_id is None:
+            return bool(self._attempts or self._claiming)
+        return orchestrator_id in self._claiming or any(
+            one.claim.orchestrator_id == orchestrator_id for one in self._attempts.values()
         )
 
     def health(self) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class ManualDispatcher:
         self._handler: Callable[[str], bool] | None = None
         self._closed = False
 
-    def run(self, handler: Callable[[str], bool]) -> None:
+    def run(self, handler: Callable[[str], bool], limit_of: Callable[[str], int] | None = None) -> None:
         """Remember who works."""
         self._handler = handler
 

@@ -1,0 +1,234 @@
+"""The bell of one process: who is called, how often, on how many threads, and that no hint is lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from flask_neolith_orchestrator.backends import embedded
+from flask_neolith_orchestrator.backends.embedded import EmbeddedDispatcher
+
+PATIENCE = 5.0
+
+
+class Calls:
+    """A handler that counts, and works for as long as its test wants."""
+
+    def __init__(self, *, hold: bool = False) -> None:
+        self.changed = threading.Condition()
+        self.done: list[str] = []
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.more: dict[str, int] = {}
+        self.go = threading.Event()
+        if not hold:
+            self.go.set()
+
+    def __call__(self, orchestrator_id: str) -> bool:
+        with self.changed:
+            for key in (orchestrator_id, "all"):
+                self.running[key] += 1
+                self.most[key] = max(self.most[key], self.running[key])
+            self.changed.notify_all()
+        assert self.go.wait(PATIENCE)
+        with self.changed:
+            for key in (orchestrator_id, "all"):
+                self.running[key] -= 1
+            self.done.append(orchestrator_id)
+            left = self.more.get(orchestrator_id, 0)
+            self.more[orchestrator_id] = max(0, left - 1)
+            self.changed.notify_all()
+            return left > 0
+
+    def wait_done(self, count: int) -> list[str]:
+        """What was called, once that were so many."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.done) >= count, PATIENCE), self.done
+            return list(self.done)
+
+    def wait_running(self, count: int) -> None:
+        """Until so many calls go on."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.running["all"] == count, PATIENCE), self.running
+
+
+@pytest.fixture
+def bell() -> Iterator[EmbeddedDispatcher]:
+    """Four threads at most, two for one orchestrator."""
+    made = EmbeddedDispatcher(max_threads=4, per_orchestrator=2)
+    yield made
+    assert made.close(PATIENCE)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("neolith-turn")]
+
+
+def test_hints_before_the_start_are_kept(bell: EmbeddedDispatcher) -> None:
+    """What was rung before anybody could work is worked off when somebody can; until then there is no thread."""
+    bell.ring("ada")
+    assert bell.health() == {"ok": True, "threads": 0, "active": 0, "queued": 1}
+    calls = Calls()
+    bell.run(calls)
+    assert calls.wait_done(1) == ["ada"]
+
+
+def test_one_orchestrator_has_its_bound(bell: EmbeddedDispatcher) -> None:
+    """However often it is rung: two calls at a time, and the others' turn is not taken away."""
+    calls = Calls(hold=True)
+    bell.run(calls)
+    bell.ring("ada", 10)
+    calls.wait_running(2)
+    bell.ring("bee")
+    calls.wait_running(3)
+    calls.go.set()
+    calls.wait_done(4)
+    assert calls.most["ada"] == 2
+
+
+def test_the_bound_is_the_orchestrators_own(bell: EmbeddedDispatcher) -> None:
+    """Where the orchestrator's own limit is known it counts, higher or lower."""
+    calls = Calls(hold=True)
+    bell.run(calls, {"ada": 3, "bee": 1}.__getitem__)
+    bell.ring("ada", 10)
+    bell.ring("bee", 10)
+    calls.wait_running(4)
+    calls.go.set()
+    calls.wait_done(6)
+    assert (calls.most["ada"], calls.most["bee"]) == (3, 1)
+
+
+def test_all_together_have_a_bound(bell: EmbeddedDispatcher) -> None:
+    """Ten orchestrators on four threads: never more than four calls, and each is called."""
+    calls = Calls(hold=True)
+    bell.run(calls)
+    names = {f"o{number}" for number in range(10)}
+    for name in sorted(names):
+        bell.ring(name)
+    calls.wait_running(4)
+    calls.go.set()
+    assert set(calls.wait_done(10)) == names
+    assert calls.most["all"] == 4
+
+
+def test_a_hint_during_the_last_moment_of_a_call_is_looked_at(bell: EmbeddedDispatcher) -> None:
+    """A call that has found nothing and not yet returned: a hint that comes then causes another call."""
+    single = EmbeddedDispatcher(max_threads=4, per_orchestrator=1)
+    calls = Calls(hold=True)
+    single.run(calls)
+    single.ring("ada")
+    calls.wait_running(1)
+    single.ring("ada")  # the bound is reached: it cannot be queued
+    assert single.health()["queued"] == 0
+    calls.go.set()
+    assert calls.wait_done(2) == ["ada", "ada"]
+    assert single.close(PATIENCE)
+
+
+def test_who_has_more_work_goes_to_the_end_of_the_queue() -> None:
+    """A call that leaves work over is called again, behind everybody else."""
+    bell = EmbeddedDispatcher(max_threads=1, per_orchestrator=2)
+    calls = Calls()
+    calls.more["ada"] = 2
+    for name in ("ada", "bee", "cyd"):
+        bell.ring(name)
+    bell.run(calls)
+    assert calls.wait_done(5) == ["ada", "bee", "cyd", "ada", "ada"]
+    assert bell.close(PATIENCE)
+
+
+def test_a_call_that_raises_ends_nothing(bell: EmbeddedDispatcher, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, its thread goes on, and the orchestrator can be rung for again."""
+    calls = Calls()
+    first = threading.Lock()
+
+    def handler(orchestrator_id: str) -> bool:
+        if first.acquire(blocking=False):
+            raise ValueError(orchestrator_id)
+        return calls(orchestrator_id)
+
+    with caplog.at_level(logging.ERROR):
+        bell.run(handler)
+        bell.ring("ada")
+        bell.ring("ada")
+        calls.wait_done(1)
+        assert bell.close(PATIENCE)
+    assert [record.__dict__["action"] for record in caplog.records] == ["dispatch-failed"]
+
+
+def test_many_threads_ring_and_nothing_is_lost(bell: EmbeddedDispatcher) -> None:
+    """Work that is there before its ring is always seen by a call that begins after it."""
+    lock, waiting, worked = threading.Lock(), Counter[str](), Counter[str]()
+    all_done = threading.Event()
+
+    def handler(orchestrator_id: str) -> bool:
+        with lock:
+            worked[orchestrator_id] += waiting.pop(orchestrator_id, 0)
+            if sum(worked.values()) == 8 * 300:
+                all_done.set()
+        return False
+
+    def ring(number: int) -> None:
+        for _ in range(300):
+            with lock:
+                waiting[f"o{number % 3}"] += 1
+            bell.ring(f"o{number % 3}")
+
+    bell.run(handler)
+    threads = [threading.Thread(target=ring, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert all_done.wait(PATIENCE), (waiting, worked)
+
+
+def test_an_idle_thread_ends(bell: EmbeddedDispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is no work there is no thread; the next hint has one again."""
+    monkeypatch.setattr(embedded, "IDLE", 0.01)
+    calls = Calls()
+    bell.run(calls)
+    for count in (1, 2):
+        bell.ring("ada")
+        calls.wait_done(count)
+        for thread in threading.enumerate():
+            if thread.name.startswith("neolith-turn"):
+                thread.join(PATIENCE)
+        assert bell.health()["threads"] == 0
+
+
+def test_a_machine_without_threads_is_survived(
+    bell: EmbeddedDispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ring never raises; the next one tries again, and what was queued is not lost."""
+    calls = Calls()
+    bell.run(calls)
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(threading.Thread, "start", fail)
+        bell.ring("ada")
+    assert bell.health() == {"ok": True, "threads": 0, "active": 0, "queued": 1}
+    bell.ring("bee")
+    assert sorted(calls.wait_done(2)) == ["ada", "bee"]
+
+
+def test_a_closed_bell_is_silent(bell: EmbeddedDispatcher) -> None:
+    """After a close, waiting hints are dropped, running calls end, and `close` says whether they did."""
+    calls = Calls(hold=True)
+    bell.run(calls)
+    bell.ring("ada", 2)
+    calls.wait_running(2)
+    bell.ring("bee")
+    calls.wait_running(3)
+    for number in range(5):
+        bell.ring(f"o{number}")
+    assert bell.close(0.0) is False
+    bell.ring("late")
+    calls.go.set()
+    assert bell.close(PATIENCE) is True
+    assert not {"late", "o4"} & set(calls.done)
+    assert bell.health()["ok"] is False

@@ -31,8 +31,8 @@ class Nodes:
 
     def lock(self) -> bool:
         """Hold this node's lock file while the process lives; False where no folder can be written."""
-        if self._state_dir is None:
-            return False
+        if self._state_dir is None or self._file is not None:  # or held since a start that failed half-way
+            return self._file is not None
         try:
             self._state_dir.mkdir(parents=True, exist_ok=True)
             self._file = (self._state_dir / f"{self.id}.lock").open("wb")

@@ -190,8 +190,9 @@ def _add_odd_routes(logins: LoginWorld) -> None:
         late.add(user)
         late.flush()
         row = {"user_id": user.id, "organization_id": int(world.organization), "handle": name, "capabilities": []}
-        made = late.execute(insert(world.neolith.models.Orchestrator).values(**row))
-        world.ids[name], world.orchestrators[name] = str(user.id), str(made.inserted_primary_key[0])
+        table = world.neolith.models.table("Orchestrator")
+        made = late.execute(insert(table).values(**row).returning(table.c.id)).scalar_one()
+        world.ids[name], world.orchestrators[name] = str(user.id), str(made)
         login_user(user)
 
         def parts() -> Iterator[str]:

@@ -16,15 +16,14 @@ export function showPresence(socket) {
     for (const list of lists) list.replaceChildren(...all.map(item));
   }
 
-  socket.on("presence:snapshot", (all) => {
-    known.clear();
-    for (const one of all) known.set(one.orchestratorId, one);
+  // the list of a new connection and news may overtake each other: the later one is true
+  function learn(all) {
+    for (const one of all) if (!(known.get(one.orchestratorId)?.at > one.at)) known.set(one.orchestratorId, one);
     show();
-  });
-  socket.on("presence", (one) => {
-    known.set(one.orchestratorId, one);
-    show();
-  });
+  }
+
+  socket.on("presence:snapshot", learn);
+  socket.on("presence", (one) => learn([one]));
 }
 
 function item(one) {

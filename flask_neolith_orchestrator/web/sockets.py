@@ -158,7 +158,6 @@ def _enter(state: State, auth: object) -> None:
         house.channel.hear()
     tx = house.session().connection()
     organizations = house.people.organizations_of(tx, identity.user_id) if identity.may("orchestrators:read") else {}
-    there = [one for one in house.people.snapshots(tx) if one.organization_id in organizations]
     _roll_back(state)
     # a key is no login: it starts and stops nobody
     token = None if identity.via_key else state.hooks.socket_connected(_sid())
@@ -170,10 +169,14 @@ def _enter(state: State, auth: object) -> None:
         join_room(room)
     try:
         _known(state)  # what ended before the rooms were joined has not cut this socket
-    except Problem:
+        # read only now, and dated before: what changes from here on is heard, and is newer than this list
+        now = house.clock.wall()
+        tx = house.session().connection()
+        there = [one for one in house.people.snapshots(tx) if one.organization_id in organizations]
+    except Exception:
         state.hooks.socket_disconnected(_sid())
         raise
-    now = house.clock.wall()
+    _roll_back(state)
     emit("presence:snapshot", [presence_payload(one, one.status, now) for one in there], ignore_queue=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,10 @@ SOCKET = "socket:"
 
 REMEMBERED = "r-"
 """What the token of a login begins with that came by a cookie."""
+
+PERSON = "p-"
+"""What the token of a person's login begins with: no daemon depends on it and no row tells of it, but its sockets are
+cut when it ends."""
 
 UNUSED = 600.0
 """Seconds after which a remembered login ends whose token never came back: of several requests that a browser sends
@@ -72,7 +77,9 @@ class Desk:
 
     def put_later(self, note: Note, seconds: float) -> None:
         """Hand over a note that is worked off after some seconds."""
-        if self._stores.database.threads:
+        if note.token.startswith(PERSON):
+            threading.Thread(target=self._ended, args=(note.token,), name="neolith-cut", daemon=True).start()
+        elif self._stores.database.threads:
             self._box.put(note, seconds)
         else:
             self._warn_once("memory", UnsupportedDatabase.__doc__ or "")
@@ -86,6 +93,8 @@ class Desk:
 
     def is_live(self, token: str) -> bool:
         """Whether a login goes on. A token that has not been recorded yet does."""
+        if token.startswith(PERSON):
+            return self._known.get(token, (0.0, True))[1]
         if not self._stores.database.threads:
             return True
         now = self._clock.monotonic()

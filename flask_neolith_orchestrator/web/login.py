@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, Response, current_app, g, has_request_context, request, request_finished, session
 from flask_login import current_user, user_accessed, user_loaded_from_cookie, user_logged_in, user_logged_out
 
-from ..runtime.desk import REMEMBERED, SOCKET
+from ..runtime.desk import PERSON, REMEMBERED, SOCKET
 from ..runtime.notes import Note
 from ..runtime.state import State
 
@@ -98,7 +98,7 @@ class Hooks:
 
     def _note_login(self, user: Any, *, fresh: bool) -> None:
         if not getattr(user, "is_orchestrator", False):
-            self._note_logout()
+            self._note_person(self.user_id(user))
             return
         user_id = self.user_id(user)
         before = self._present()
@@ -107,6 +107,16 @@ class Hooks:
             session[USER] = user_id
         self._add(Note("login", user_id, session[TOKEN], fresh=fresh))
         # after the new one, so that the daemon does not stop in between
+        if before is not None and before[0] != session[TOKEN]:
+            self._add(Note("logout", before[1], before[0]))
+
+    def _note_person(self, user_id: str) -> None:
+        """A person's login has a token too, by which its sockets are cut; no note is taken of it."""
+        before = self._present()
+        token = session.get(TOKEN, "")
+        if session.get(USER) != user_id or not token.startswith(PERSON) or not self._state.house.desk.is_live(token):
+            session[TOKEN] = PERSON + secrets.token_urlsafe(32)
+            session[USER] = user_id
         if before is not None and before[0] != session[TOKEN]:
             self._add(Note("logout", before[1], before[0]))
 
@@ -164,17 +174,17 @@ class Hooks:
 
     def _seen(self) -> None:
         token, user_id = session.get(TOKEN), session.get(USER)
-        if token and user_id and session.get("_user_id"):
+        if token and user_id and session.get("_user_id") and not token.startswith(PERSON):
             self._state.house.desk.seen(token, user_id)
 
     def on_response(self, response: Response) -> Response:
-        """An orchestrator that was logged in before we were installed gets its token with this answer."""
+        """Who was logged in before we were installed gets a token with this answer."""
         self._contained(self._adopt)
         return response
 
     def _adopt(self) -> None:
         user = g.get("_login_user")
-        if not self._state.models.says_orchestrator(user) or not session.get("_user_id"):
+        if not getattr(user, "is_authenticated", False) or not session.get("_user_id"):
             return
         token = session.get(TOKEN)
         if token is None:

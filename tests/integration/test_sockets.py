@@ -147,7 +147,8 @@ def test_a_payload_of_any_other_form_is_answered_with_what_is_wrong(scene: Scene
     server = scene.site.socketio.server
     (sid,) = [sid for sid, _ in server.manager.get_participants(NS, None)]
     ids = scene.site.ids
-    assert set(server.rooms(sid, NS)) == {sid, f"user:{ids['ann']}", f"org:{ids['acme']}"}
+    rooms = {room for room in server.rooms(sid, NS) if not room.startswith("login:p-")}
+    assert rooms == {sid, f"user:{ids['ann']}", f"org:{ids['acme']}"}
     assert ear.ask("channel:join", {"channelId": ids["general"]})["ok"]
 
 
@@ -309,3 +310,13 @@ def test_the_api_tells_the_sockets(scene: Scene) -> None:
     assert bob.next("reaction")["messageId"] == posted["id"]
     visitor.call("DELETE", f"messages/{posted['id']}")
     assert bob.next("message:deleted") == {"messageId": posted["id"], "channelId": general}
+
+
+def test_a_person_who_logs_out_hears_and_says_no_more(scene: Scene) -> None:
+    """A person's sockets are gone after the logout too, and the old cookie opens none; another browser's stay."""
+    here, there = scene.cookie("bob"), scene.cookie("bob")
+    first, second = scene.connect(here), scene.connect(there)
+    requests.post(f"{scene.server.url}/logout", headers={"Cookie": here}, timeout=SOON)
+    first.next("disconnect")
+    assert second.ask("channel:join", {"channelId": scene.site.ids["general"]})["ok"]
+    scene.refused(here)

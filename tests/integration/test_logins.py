@@ -66,11 +66,15 @@ def test_a_login_is_not_undone_by_the_start_of_the_process(logins: LoginWorld) -
 
 
 def test_people_who_log_in_are_none_of_our_business(logins: LoginWorld) -> None:
-    """A plain user's login leaves no token, no row and no daemon."""
+    """A person's login leaves no row and no daemon: only a token, by which its sockets are cut when it ends."""
     browser = logins.browser()
     browser.post("/login/ann")
     assert browser.me() == "ann"
-    assert browser.token() is None
+    token = browser.token()
+    assert token is not None and token.startswith("p-")
+    assert logins.world.rows("Login") == []
+    browser.post("/logout")
+    until(lambda: logins.world.channel.cuts == [f"login:{token}"], "a cut room")
     assert logins.world.rows("Login") == []
 
 

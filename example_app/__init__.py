@@ -2,7 +2,7 @@
 
 python -m example_app
 flask --app example_app run
-gunicorn --worker-class gthread --workers 1 --threads 100 'example_app:create_app()'
+gunicorn --config python:example_app.gunicorn_conf 'example_app:create_app()'
 """
 
 from __future__ import annotations

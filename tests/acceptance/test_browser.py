@@ -288,7 +288,7 @@ def test_an_ended_login_leads_to_the_login_page(office: Office) -> None:
 
 def test_a_killed_server_loses_nothing(tmp_path: Path, browser: Browser) -> None:
     """The server dies in the middle of an answer and comes back: the page mends itself, each message is there once."""
-    with ExampleServer(tmp_path, NEOLITH_SCRIPTED_DELAY="40") as server, ExitStack() as stack:
+    with ExampleServer(tmp_path, NEOLITH_SCRIPTED_DELAY="20") as server, ExitStack() as stack:
         office = Office(server, browser, stack)
         office.open("ada")
         maya = office.open("maya")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ SERVERS = {
     "python": PYTHON,
     "flask": (sys.executable, "-m", "flask", "--app", "example_app", "run", "--port", "{port}"),
     "gunicorn": (
-        *(sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "30"),
+        *(sys.executable, "-m", "gunicorn", "--config", "python:example_app.gunicorn_conf"),
         *("--bind", "127.0.0.1:{port}", "example_app:create_app()"),
     ),
 }
@@ -239,6 +241,12 @@ class Watcher:
             assert self._changed.wait_for(found, 10), f"No {event} among {[name for name, _ in self.events]}"
             return found()[0]
 
+    def wait_until_there(self, handle: str) -> None:
+        """Online, in the first list or by news."""
+        there = self.wait("presence:snapshot")
+        if not any(is_presence(handle, "ONLINE")(one) for one in there):
+            self.wait("presence", is_presence(handle, "ONLINE"))
+
     def close(self) -> None:
         """Go away."""
         self._client.disconnect()
@@ -254,7 +262,10 @@ def is_presence(handle: str, status: str) -> Callable[[Any], bool]:
 
 
 def ask_ada(server: ExampleServer) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Maya watches, Ada logs in, Maya asks her, Ada logs out; returns the answer and its deltas."""
+    """Maya watches, Ada logs in, Maya asks her, Ada logs out; returns the answer and its deltas.
+
+    The server is stopped in the end, while Maya is still connected: her client's own goodbye would take 3 s.
+    """
     maya = server.log_in("maya")
     watcher = Watcher(server, maya)
     try:
@@ -272,6 +283,7 @@ def ask_ada(server: ExampleServer) -> tuple[dict[str, Any], list[dict[str, Any]]
         shown = maya.get(f"{server.url}/neolith/api/v1/channels/1/messages", params={"threadId": question}).json()
         assert [one["id"] for one in shown["items"]] == [question, answer["id"]]
     finally:
+        server.stop()
         watcher.close()
         maya.close()
     deltas = [news for name, news in watcher.events if name == "message:delta" and news["messageId"] == answer["id"]]
@@ -290,7 +302,6 @@ def test_the_main_job_offline(tmp_path: Path, command: Sequence[str]) -> None:
         assert [one["seq"] for one in deltas] == list(range(1, len(deltas) + 1))
         assert {one["epoch"] for one in deltas} == {answer["epoch"]}
         assert "".join(one["text"] for one in deltas) == answer["content"]
-        server.stop()
         assert "Traceback" not in server.log.read_text()
 
 
@@ -306,6 +317,28 @@ def test_the_main_job_with_claude(tmp_path: Path) -> None:
         request = claude.requests[0].body
     assert "Ada (@ada), research" in str(request["system"])
     assert "@ada hello" in str(request["messages"])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["python", "gunicorn"])
+def test_a_server_stops_with_browsers_connected(tmp_path: Path, name: str) -> None:
+    """SIGTERM: it ends by itself, nobody is left as running, and who was logged in is back with the server."""
+    with ExampleServer(tmp_path, SERVERS[name]) as server:
+        maya, ada = server.log_in("maya"), server.log_in("ada")
+        watcher = Watcher(server, maya)
+        watcher.wait_until_there("ada")
+        assert server.stop() == 0
+        watcher.close()
+        with closing(sqlite3.connect(tmp_path / "instance" / "neolith.db")) as database:
+            assert set(database.execute("SELECT status FROM neolith_orchestrator")) == {("OFFLINE",)}
+            assert set(database.execute("SELECT state FROM neolith_daemon")) == {("stopped",)}
+        server.start()
+        again = Watcher(server, maya)
+        again.wait_until_there("ada")
+        server.stop()
+        for one in (again, maya, ada):
+            one.close()
+        assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.process

@@ -16,7 +16,7 @@ class OrganizationColumns:
     __tablename__ = "neolith_organization"
     id: Mapped[int] = own_key()
     name: Mapped[str] = mapped_column(String(200))
-    slug: Mapped[str] = mapped_column(String(100), unique=True)
+    slug: Mapped[str] = mapped_column(String(100), unique=True, index=True)
 
 
 class OrganizationMemberColumns:
@@ -59,7 +59,7 @@ class OrchestratorColumns:
     @declared_attr
     def user_id(cls: type[Tables]) -> Mapped[Any]:  # noqa: N805 -- declared_attr gives the class
         """The user that this orchestrator is."""
-        return user_reference(cls, "orchestrator_user", unique=True)
+        return user_reference(cls, "orchestrator_user", unique=True, index=True)
 
 
 class ChannelColumns:

@@ -174,7 +174,7 @@ class OutboxColumns:
     __tablename__ = "neolith_outbox"
     id: Mapped[int] = own_key()
     orchestrator_id: Mapped[int] = mapped_column(Key)
-    reply_id: Mapped[str] = mapped_column(String(255), unique=True)
+    reply_id: Mapped[str] = mapped_column(String(255), unique=True, index=True)
     channel_id: Mapped[str] = mapped_column(String(255))
     reply_to_id: Mapped[str | None] = mapped_column(String(255), default=None)
     content: Mapped[str] = mapped_column(Text)
@@ -189,7 +189,7 @@ class ApiKeyColumns:
 
     __tablename__ = "neolith_api_key"
     id: Mapped[int] = own_key()
-    prefix: Mapped[str] = mapped_column(String(20), unique=True)
+    prefix: Mapped[str] = mapped_column(String(20), unique=True, index=True)
     digest: Mapped[str] = mapped_column(String(64))
     label: Mapped[str] = mapped_column(String(100), default="")
     scopes: Mapped[list[str]] = mapped_column(JSON, default=list)

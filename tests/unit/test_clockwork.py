@@ -1,0 +1,184 @@
+"""The jobs of one process: they run, they fail visibly, they end, and the host's own scheduler is not touched."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from flask_neolith_orchestrator.runtime.clockwork import Clockwork
+from flask_neolith_orchestrator.runtime.wiring import SystemClock
+from flask_neolith_orchestrator.testing import ManualClock
+
+
+def eventually(event: threading.Event) -> None:
+    """Wait for it."""
+    assert event.wait(10)
+
+
+def our_threads() -> set[threading.Thread]:
+    """Threads of the executors."""
+    return {one for one in threading.enumerate() if one.name.startswith(("neolith-job", "neolith-renew"))}
+
+
+@pytest.fixture
+def clockwork() -> Iterator[Clockwork]:
+    """One that is closed at the end, with no thread left."""
+    before = our_threads()
+    made = Clockwork(SystemClock())
+    yield made
+    made.close()
+    made.close()
+    for thread in our_threads() - before:
+        thread.join(5)
+    assert our_threads() <= before
+
+
+def test_every_job_runs(clockwork: Clockwork) -> None:
+    """All jobs run, each again and again, and health says so."""
+    counts = {name: threading.Semaphore(0) for name in ("sweep", "renew", "logins")}
+    clockwork.start({name: (count.release, 0.02) for name, count in counts.items()})
+    for count in counts.values():
+        for _ in range(3):
+            assert count.acquire(timeout=10)
+    assert clockwork.health() == {"ok": True, "running": True, "problems": {}}
+    clockwork.close()
+    assert clockwork.health()["ok"] is False
+
+
+def test_a_job_that_fails_is_shown_until_it_works_again(clockwork: Clockwork, caplog: pytest.LogCaptureFixture) -> None:
+    """A failure is logged and named in health; the job goes on, and the next success clears it."""
+    broken, mended, worked = threading.Event(), threading.Event(), threading.Event()
+
+    def job() -> None:
+        if not mended.is_set():
+            broken.set()
+            raise ValueError("broken")
+        worked.set()
+
+    pause = threading.Event()
+    clockwork.start({"sweep": (job, 0.02)})
+    eventually(broken)
+    while not clockwork.health()["problems"]:
+        pause.wait(0.01)
+    assert clockwork.health()["problems"] == {"sweep": "failed: ValueError"}
+    assert "The job sweep failed" in caplog.text
+    mended.set()
+    eventually(worked)
+    while clockwork.health()["problems"]:
+        pause.wait(0.01)
+    assert clockwork.health()["ok"] is True
+
+
+def test_renewals_have_a_thread_of_their_own(clockwork: Clockwork) -> None:
+    """However many other jobs hang, leases are renewed."""
+    release, renewed = threading.Event(), threading.Semaphore(0)
+    hanging = [threading.Event() for _ in range(5)]
+
+    def hang(entered: threading.Event) -> None:
+        entered.set()
+        release.wait(20)
+
+    jobs = {f"job{number}": (partial(hang, entered), 0.01) for number, entered in enumerate(hanging)}
+    clockwork.start({**jobs, "renew": (renewed.release, 0.02)})
+    for event in hanging[:3]:
+        eventually(event)
+    for _ in range(3):
+        assert renewed.acquire(timeout=10)
+    release.set()
+
+
+def test_a_job_never_overlaps_itself(clockwork: Clockwork) -> None:
+    """A slow job is not started again while it runs, and health says that it still does."""
+    running, release, overlapped, entered = threading.Lock(), threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        if not running.acquire(blocking=False):
+            overlapped.set()
+            return
+        entered.set()
+        release.wait(20)
+        running.release()
+
+    pause = threading.Event()
+    clockwork.start({"sweep": (slow, 0.01)})
+    eventually(entered)
+    while clockwork.health()["problems"] != {"sweep": "still running"}:
+        pause.wait(0.01)
+    release.set()
+    assert not overlapped.is_set()
+
+
+def test_few_jobs_need_few_threads(clockwork: Clockwork) -> None:
+    """An idle thread takes the next job; no new one is made for it."""
+    before, ran = our_threads(), threading.Semaphore(0)
+    clockwork.start({"sweep": (ran.release, 0.01)})
+    for _ in range(20):
+        assert ran.acquire(timeout=10)
+    assert len(our_threads() - before) <= 2
+
+
+def test_closing_waits_for_a_running_job(clockwork: Clockwork) -> None:
+    """After close nothing of ours runs any more, so that nobody writes behind the back of the end."""
+    entered, release, done = threading.Event(), threading.Event(), threading.Event()
+
+    def job() -> None:
+        entered.set()
+        release.wait(20)
+        done.set()
+
+    clockwork.start({"sweep": (job, 0.01)})
+    eventually(entered)
+    closing = threading.Thread(target=clockwork.close)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    release.set()
+    closing.join(10)
+    assert done.is_set()
+
+
+def test_a_job_that_hangs_does_not_keep_the_end_waiting(clockwork: Clockwork) -> None:
+    """Closing has a bound."""
+    entered, release = threading.Event(), threading.Event()
+
+    def job() -> None:
+        entered.set()
+        release.wait(20)
+
+    clockwork.start({"sweep": (job, 0.01)})
+    eventually(entered)
+    closing = threading.Thread(target=clockwork.close, args=(0.1,))
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
+    release.set()
+
+
+def test_a_job_that_is_late_is_named() -> None:
+    """A job that has not run for three periods is a problem, whatever the scheduler thinks."""
+    clock = ManualClock()
+    made = Clockwork(clock)
+    made.start({"heartbeat": (lambda: None, 3_600.0)})
+    assert made.health()["ok"] is True
+    clock.advance(3 * 3_600 + 6)
+    assert made.health()["problems"] == {"heartbeat": "late"}
+    made.close()
+
+
+def test_the_hosts_own_scheduler_keeps_its_voice(clockwork: Clockwork, caplog: pytest.LogCaptureFixture) -> None:
+    """Ours is silent, and the loggers of a host that uses APScheduler itself are not."""
+    caplog.set_level(logging.INFO)
+    ran = threading.Event()
+    clockwork.start({"sweep": (ran.set, 0.01)})
+    eventually(ran)
+    assert "apscheduler" not in {record.name.partition(".")[0] for record in caplog.records}
+    assert "sweep" not in caplog.text
+    host = BackgroundScheduler(timezone="UTC")
+    host.start()
+    host.shutdown()
+    assert "Scheduler started" in caplog.text

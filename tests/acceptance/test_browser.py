@@ -273,15 +273,16 @@ def test_it_fits_a_phone_in_the_dark(office: Office) -> None:
     assert maya.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_an_ended_login_leads_to_the_login_page(office: Office) -> None:
-    """Ada has the chat open twice; when she logs out in one tab, the other does not go on listening."""
-    ada = office.open("ada")
-    office.enter(ada)
-    other = ada.context.new_page()
+@pytest.mark.parametrize("name", ["ada", "sam"])
+def test_an_ended_login_leads_to_the_login_page(office: Office, name: str) -> None:
+    """Somebody has the chat open twice, and logs out in one tab: the other does not go on listening."""
+    page = office.open(name)
+    office.enter(page)
+    other = page.context.new_page()
     other.goto(office.server.url)
     other.get_by_role("button", name="Log out").click()
-    expect(ada.get_by_role("button", name="Log in")).to_be_visible()
-    assert "/login?next=" in ada.url
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+    assert "/login?next=" in page.url
     # an answer that is being written meanwhile may make the page ask once more, in vain
     office.complaints[:] = [one for one in office.complaints if "401" not in one]
 

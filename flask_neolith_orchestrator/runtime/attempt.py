@@ -96,6 +96,7 @@ class Attempt:
         request = self._request()
         self._model = request.model
         answer = self._brains.responder(request.model).respond(request, self.cancel, self.live.add)
+        self.live.flush()  # before its seq goes into the row
         return Outcome(
             Fate.ANSWERED,
             text=answer.text,
@@ -169,6 +170,7 @@ class Attempt:
         return 0 if self._model is None else 1
 
     def _partial(self, fate: Fate, stop_reason: str | None = None) -> Outcome:
+        self.live.flush()
         return Outcome(
             fate,
             text=self.live.text,

@@ -23,6 +23,7 @@ from ..store.people import People
 from ..store.rooms import Rooms
 from ..store.stores import Stores, make_stores
 from .actions import BundledActions
+from .alarm import Alarm
 from .attempt import Brains
 from .chat_rights import ChatParts
 from .chatting import Chat
@@ -62,10 +63,8 @@ class House:
         self.socket_seen = socket_seen
         self.wiring = wiring
         self.settings = settings = wiring.settings
-        self.models = wiring.models
-        self.clock = wiring.clock
-        self.session = wiring.session
-        self.channel = wiring.channel
+        self.models, self.clock = wiring.models, wiring.clock
+        self.session, self.channel = wiring.session, wiring.channel
         self.database = wiring.open_database()
         self.people = People(wiring.models, wiring.display_name)
         self.stores: Stores = make_stores(
@@ -87,6 +86,7 @@ class House:
         self.dispatcher = wiring.make_dispatcher()
         self.news = News(self.stores, wiring.channel, wiring.clock)
         self.clockwork = Clockwork(wiring.clock)
+        self._alarm = Alarm(self.dispatcher.ring, settings.debounce / 1000)
         self._wire_runtime()
         self._wire_chat(on_membership)
         self._started = Once(self._start)
@@ -162,7 +162,7 @@ class House:
     def _ring(self, orchestrator_id: str) -> None:
         self.ensure_started(wait=False)
         if self.manager.is_daemon_running(orchestrator_id):
-            self.dispatcher.ring(orchestrator_id)
+            self._alarm.ring(orchestrator_id)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -271,6 +271,7 @@ class House:
         for step in (
             lambda: self._started.end(budget),
             self.supervisor.close,
+            self._alarm.close,
             self.clockwork.close,
             self.desk.close,
             lambda: self._wind_down(budget),

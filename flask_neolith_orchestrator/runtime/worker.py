@@ -130,7 +130,6 @@ class Worker:
                 self._pacer.remove(attempt.live)
             if outcome is None:
                 return None, False
-            attempt.live.flush()
             return self._finish(attempt, outcome, chain=chain)
         finally:
             self._forget(attempt)

@@ -33,7 +33,9 @@ class NoSlot(Exception):
 class Claims:
     """Claims of one node. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, models: Models, database: Database, chat: ChatStore, *, node_id: str, lease: float) -> None:
+    def __init__(
+        self, models: Models, database: Database, chat: ChatStore, *, node_id: str, lease: float, max_age: float = 1e9
+    ) -> None:
         self._database = database
         self._chat = chat
         self._node = node_id
@@ -44,6 +46,7 @@ class Claims:
         self._w = models.table("Daemon")
         self._o = models.table("Orchestrator")
         self._lease = lease
+        self._max_age = max_age
         # driver text gives the column as it is stored: a UUID without its hyphens, say
         self._key_type: Any = models.user_key.type.python_type
         self._prepare_slots(database)
@@ -158,6 +161,7 @@ class Claims:
                 d.c.orchestrator_id == bindparam("b_orchestrator"),
                 d.c.state == "waiting",
                 d.c.ready_at <= now,
+                d.c.accepted_at > now - self._max_age,  # what is too old is the sweep's, even at a start after long
                 c.c.turn_id.is_(None),
                 ~exists().where(
                     earlier.c.conversation_id == d.c.conversation_id,

@@ -70,7 +70,7 @@ def make_stores(
         views=views,
         chat=chat,
         inbox=Inbox(models, database, max_queue=settings.max_queue),
-        claims=Claims(models, database, chat, node_id=nodes.id, lease=lease),
+        claims=Claims(models, database, chat, node_id=nodes.id, lease=lease, max_age=settings.max_age / 1000),
         leases=leases,
         settle=Settle(models, database, chat, max_attempts=settings.max_attempts),
         recovery=Recovery(models, database, chat, leases, max_attempts=settings.max_attempts),

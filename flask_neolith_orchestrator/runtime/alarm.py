@@ -1,0 +1,61 @@
+"""Rings when the debounce is over: work that is ready only then need not wait for the sweep."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+class Alarm:
+    """Passes each ring on after `delay` seconds. Lifetime: app, in one process. No thread while nothing waits."""
+
+    def __init__(self, ring: Callable[[str], None], delay: float) -> None:
+        self._ring = ring
+        self._delay = delay
+        self._changed = threading.Condition()
+        self._due: deque[tuple[float, str]] = deque()
+        self._running = False
+        self._closed = False
+
+    def ring(self, orchestrator_id: str) -> None:
+        """Ring for an orchestrator after the delay, at once if there is none. Never blocks; nothing after `close`."""
+        if not self._delay:
+            self._ring(orchestrator_id)
+            return
+        with self._changed:
+            if self._closed:
+                return
+            self._due.append((time.monotonic() + self._delay, orchestrator_id))
+            if self._running:
+                return
+            self._running = True
+        threading.Thread(target=self._run, name="neolith-alarm", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._due or self._closed:
+                    self._running = False
+                    return
+                wait = self._due[0][0] - time.monotonic()
+                if wait > 0:
+                    self._changed.wait(wait)
+                    continue
+                _at, orchestrator_id = self._due.popleft()
+            try:
+                self._ring(orchestrator_id)
+            except Exception:
+                # the loop's border: the sweep rings for what was missed
+                log.exception("An alarm could not ring", extra={"action": "alarm-failed"})
+
+    def close(self) -> None:
+        """Forget what waits and end the thread. Safe twice."""
+        with self._changed:
+            self._closed = True
+            self._due.clear()
+            self._changed.notify_all()

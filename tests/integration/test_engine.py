@@ -1,0 +1,810 @@
+"""The whole runtime: who runs when, in which order, and what is left of it when something breaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from flask_neolith_orchestrator.core.errors import (
+    Forbidden,
+    ModelInterrupted,
+    ModelUnavailable,
+    OpenTransaction,
+    UnsupportedDatabase,
+)
+from flask_neolith_orchestrator.core.types import DeliveryState, IncomingMessage, OutgoingMessage
+from flask_neolith_orchestrator.runtime.intake import Accepted
+from flask_neolith_orchestrator.testing import ManualClock
+
+from .conftest import MakeWorld
+from .stage import PATIENCE, Door, Scene, Stage, echo
+from .world import World, build, settle_down, until
+
+SLOW_SWEEP: dict[str, Any] = {"DAEMON_SWEEP_INTERVAL": 60_000}
+"""For tests in which a sweep would hide that nobody was rung."""
+
+PEOPLE = tuple(f"p{number}" for number in range(12))
+
+
+def contents(world: World) -> list[str]:
+    """What ada's answers say, in order."""
+    return [row["content"] for row in world.answers()]
+
+
+def post_at_once(world: World, posts: list[tuple[str, str, str | None]]) -> None:
+    """Each (author, text, thread) from a thread of its own, all at the same instant."""
+    barrier = threading.Barrier(len(posts))
+
+    def post(one: tuple[str, str, str | None]) -> None:
+        barrier.wait(PATIENCE)
+        world.post(one[0], one[1], thread=one[2])
+
+    with ThreadPoolExecutor(len(posts)) as pool:
+        list(pool.map(post, posts))
+
+
+# -- C1: many at once ----------------------------------------------------------------------------------------
+
+
+def test_twelve_mentions_at_once_in_twelve_threads(any_world: World) -> None:
+    """With a limit of ten, twelve are answered, each its own question, without a sweep's help."""
+    any_world.start()
+    post_at_once(any_world, [("ann", f"@ada number {number}", None) for number in range(12)])
+    any_world.channel.wait_for("message:done", 12)
+    assert sorted(contents(any_world)) == sorted(f"You said: [ann]: @ada number {number}" for number in range(12))
+    assert set(any_world.deliveries()) == {"answered"}
+    assert any_world.model.most <= 10
+
+
+def test_twelve_people_in_one_conversation(make_world: MakeWorld) -> None:
+    """Twelve people ask in one thread at the same instant: twelve turns, one at a time, each its own requester."""
+    world = make_world(people=PEOPLE, **SLOW_SWEEP)
+    thread = world.thread("p0")
+    world.start()
+    post_at_once(world, [(name, f"@ada I am {name}", thread) for name in PEOPLE])
+    world.channel.wait_for("message:done", 12)
+    assert world.model.most == 1
+    turns = world.rows("Turn")
+    assert sorted(row["requester_id"] for row in turns) == sorted(world.ids[name] for name in PEOPLE)
+    assert len(world.answers()) == 12
+
+
+def test_never_more_turns_than_the_limit(make_world: MakeWorld) -> None:
+    """Limit 2 and 50 conversations, two processes: never more than two turns at once, and all 50 are answered."""
+    first = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
+    second = make_world(like=first, DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
+    for number in range(50):
+        first.post("ann", f"@ada {number}")
+    for world in (first, second):
+        world.start()
+    first.rest()
+    assert first.deliveries() == ["answered"] * 50
+    assert first.model.most == 2
+    assert len(first.model.scenes) == 50
+    assert first.stores.leases.slots_of(first.ada) == 0
+
+
+def test_an_outage_kills_no_delivery(make_world: MakeWorld) -> None:
+    """Ten failures over half an hour, then recovery: answered, no attempt used up, no slot leaked, people are told."""
+    clock = ManualClock()
+    world = make_world(clock=clock)
+
+    def away(scene: Scene) -> Iterable[str]:
+        if scene.number <= 10:
+            raise ModelUnavailable(retry_after=180.0)
+        yield "Back again."
+
+    world.model.script = away
+    world.start()
+    world.post("ann", "@ada hello")
+    for call in range(1, 11):
+        world.model.wait_for(call)
+        until(lambda: world.deliveries() == ["waiting"], "the delivery waits again")
+        assert world.answers()[0]["notice"].startswith("Waiting for the model")
+        clock.advance(181.0)
+    world.channel.wait_for("message:done", 11)
+    assert (contents(world), world.deliveries()) == (["Back again."], ["answered"])
+    assert world.rows("Delivery")[0]["attempts"] == 1
+    assert world.stores.leases.slots_of(world.ada) == 0
+    resets = world.channel.of("message:reset")
+    assert {one["messageId"] for one in resets} == {str(world.answers()[0]["id"])}
+    assert [one["epoch"] for one in resets] == list(range(2, 12))
+
+
+def test_crashes_end_as_a_dead_letter_and_others_go_on(make_world: MakeWorld) -> None:
+    """Five crashes: a visible failure, an event, and the next message is answered in the same slot."""
+    clock = ManualClock()
+    world = make_world(clock=clock, DAEMON_MAX_CONCURRENT_CONVERSATIONS=1)
+    ended: list[tuple[str, str]] = []
+
+    def crash(scene: Scene) -> Iterable[str]:
+        if "poison" in scene.asked:
+            raise ValueError("a bug in somebody's model")
+        return echo(scene)
+
+    world.model.script = crash
+    with world.context():
+        world.neolith.manager.on("delivery:ended", lambda state, reason, **_: ended.append((state, reason)))
+    world.start()
+    world.post("ann", "@ada poison")
+    for call in range(1, 6):
+        world.model.wait_for(call)
+        until(lambda: world.model.running == 0 and world.deliveries() != ["running"], "the attempt has ended")
+        clock.advance(100.0)
+    until(lambda: ended, "the end is told")
+    assert ended == [(DeliveryState.FAILED, "crash")]
+    assert world.answers()[0]["state"] == "failed"
+    world.post("ann", "@ada hello")
+    until(lambda: world.deliveries() == ["failed", "answered"], "the next is answered")
+    assert world.stores.leases.slots_of(world.ada) == 0
+
+
+def test_a_limit_of_its_own_wins_over_the_apps(make_world: MakeWorld) -> None:
+    """An orchestrator that may run three turns runs three where the app's setting is one."""
+    world = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=1)
+    door = Door()
+    world.model.script = lambda scene: held(scene, door)
+    with world.context():
+        user = world.db.session.get(world.user, int(world.ids["ada"]))
+        assert user is not None
+        user.orchestrator_config = {"daemon": {"max_concurrent_conversations": 3}}
+        world.db.session.commit()
+    world.start()
+    for number in range(5):
+        world.post("ann", f"@ada {number}")
+    world.model.wait_running(3)
+    door.open()
+    world.rest()
+    assert world.model.most == 3
+
+
+def held(scene: Scene, door: Door) -> Iterable[str]:
+    """Say something, wait at the door, and say the rest."""
+    yield "One "
+    door.wait(scene.cancel)
+    yield "two."
+
+
+# -- C2: once -----------------------------------------------------------------------------------------------
+
+
+def host_message(world: World, number: int = 1, **more: Any) -> IncomingMessage:
+    """A message of a host's own chat."""
+    values = {"content": "@ada hello", "channel_id": "room-9", "author_id": world.ids["ann"], **more}
+    return IncomingMessage(id=f"host-{number}", timestamp=time.time(), **values)
+
+
+def test_the_same_message_from_two_processes_is_answered_once(make_world: MakeWorld) -> None:
+    """Twice from each of two processes at the same instant, and once more later: one call, one answer."""
+    first = make_world()
+    second = make_world(like=first)
+    first.start()
+    barrier = threading.Barrier(4)
+
+    def accept(world: World) -> list[Accepted]:
+        barrier.wait(PATIENCE)
+        with world.context():
+            made = world.neolith.accept(host_message(world))
+            world.db.session.commit()
+            return made
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [one for some in pool.map(accept, [first, second, first, second]) for one in some]
+    assert sorted(one.reason for one in done) == ["accepted", "duplicate", "duplicate", "duplicate"]
+    first.rest()
+    with first.context():
+        assert [one.reason for one in first.neolith.accept(host_message(first))] == ["duplicate"]
+    assert len(first.model.scenes) == len(first.answers()) == 1
+
+
+# -- C3: order ----------------------------------------------------------------------------------------------
+
+
+def test_slow_then_fast_in_one_conversation_stays_in_order(make_world: MakeWorld) -> None:
+    """The second question waits for the first one's answer, which it then sees."""
+    world = make_world(**SLOW_SWEEP)
+    door = Door()
+    world.model.script = lambda scene: held(scene, door) if "slow" in scene.asked else echo(scene)
+    thread = world.thread()
+    world.start()
+    world.post("ann", "@ada slow", thread=thread)
+    world.model.wait_for(1)
+    world.post("bob", "@ada fast", thread=thread)
+    assert world.deliveries() == ["running", "waiting"]
+    door.open()
+    world.channel.wait_for("message:done", 2)
+    assert contents(world) == ["One two.", "You said: [bob]: @ada fast"]
+    prompt = [message.content for message in world.model.scenes[1].request.messages]
+    assert prompt[-2] == "One two."
+
+
+def test_two_threads_of_a_channel_run_in_parallel(make_world: MakeWorld) -> None:
+    """A slow conversation keeps no other waiting, and neither sees the other's text."""
+    world = make_world(**SLOW_SWEEP)
+    door = Door()
+    world.model.script = lambda scene: held(scene, door) if "slow" in scene.asked else echo(scene)
+    world.start()
+    slow = world.post("ann", "@ada slow secret")
+    world.model.wait_for(1)
+    world.post("bob", "@ada fast")
+    done = world.channel.wait_for("message:done", 1)
+    assert done[0]["message"]["content"] == "You said: [bob]: @ada fast"
+    assert "secret" not in str(world.model.scenes[1].request)
+    door.open()
+    world.channel.wait_for("message:done", 2)
+    answer = next(row for row in world.answers() if row["content"] == "One two.")
+    assert str(answer["parent_id"]) == slow["id"]
+
+
+# -- C4: the last moment ------------------------------------------------------------------------------------
+
+
+def test_a_message_in_the_last_moment_of_a_drain_is_answered(make_world: MakeWorld) -> None:
+    """It comes when the worker has found nothing more and has not yet said so: answered, without another one."""
+    world = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=1, **SLOW_SWEEP)
+    drain, at_its_end, go_on = world.house.worker.drain, Door(), Door()
+
+    def drain_and_wait(orchestrator_id: str) -> bool:
+        more = drain(orchestrator_id)
+        if world.model.scenes:  # not the ring of the start, before there was work
+            at_its_end.open()
+            go_on.wait()
+        return more
+
+    world.house.worker.drain = drain_and_wait  # type: ignore[method-assign]  # the hook of this test
+    world.start()
+    world.post("ann", "@ada first")
+    at_its_end.wait()
+    world.post("ann", "@ada second")
+    assert len(world.model.scenes) == 1
+    go_on.open()
+    world.channel.wait_for("message:done", 2)
+    assert world.deliveries() == ["answered", "answered"]
+
+
+def test_telling_that_fails_strands_nobody(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn's end that cannot be told of: the next turn, claimed in the same commit, is run all the same."""
+    world = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=1, **SLOW_SWEEP)
+    for number in range(3):
+        world.post("ann", f"@ada {number}")
+
+    def fail(*_: object) -> None:
+        raise ValueError("the database is away")
+
+    monkeypatch.setattr(world.house.duty, "turn_ended", fail)
+    world.start()
+    world.channel.wait_for("message:done", 3)
+    assert world.deliveries() == ["answered"] * 3
+    until(lambda: not world.house.worker.running(), "nothing runs any more")
+
+
+# -- C5: leases ---------------------------------------------------------------------------------------------
+
+
+def test_a_turn_longer_than_the_lease_keeps_it(make_world: MakeWorld) -> None:
+    """Renewed while it runs: a second process that sweeps all the time takes nothing."""
+    world = make_world(DAEMON_LEASE=500, DAEMON_RENEW_INTERVAL=100)
+    other = make_world(like=world, DAEMON_LEASE=500, DAEMON_RENEW_INTERVAL=100)
+    door = Door()
+    world.model.script = lambda scene: held(scene, door)
+    world.start()
+    other.start()
+    world.post("ann", "@ada hello")
+    world.model.wait_for(1)
+    slot = world.rows("Slot", n=0)[0]
+    until(lambda: world.rows("Slot", n=0)[0]["lease_until"] > slot["lease_until"] + 0.8, "renewed past its first lease")
+    door.open()
+    world.rest()
+    assert len(world.model.scenes) == 1
+    assert (contents(world), world.rows("Turn")[0]["attempt"]) == (["One two."], 1)
+
+
+@pytest.mark.parametrize("finds_out", [False, True], ids=["asleep", "finds out"])
+def test_a_lost_lease_silences_its_process(make_world: MakeWorld, finds_out: bool) -> None:
+    """A process that slept past its lease: another answers, and its own late work reaches neither rows nor screens."""
+    world = make_world()
+    door, renew = Door(), world.house.worker.renew
+    world.model.script = lambda scene: held_deaf(door) if scene.number == 1 else echo(scene)
+    world.house.worker.renew = lambda: None  # type: ignore[method-assign]  # it sleeps
+    world.start()
+    world.post("ann", "@ada hello")
+    world.channel.wait_for("message:delta")
+    other = make_world(like=world)
+    other.start()
+    other.channel.wait_for("message:done")
+    told = len(world.channel.emitted)
+    if finds_out:
+        renew()
+        assert world.model.scenes[0].cancel.is_set()
+    door.open()
+    until(lambda: not world.house.worker.running(), "the late attempt has ended")
+    assert world.channel.emitted[told:] == []
+    assert contents(world) == ["You said: [ann]: @ada hello"]
+    assert world.house.worker.late_finishes == (0 if finds_out else 1)
+    assert world.deliveries() == ["answered"]
+
+
+def held_deaf(door: Door) -> Iterable[str]:
+    """As `held`, but deaf: no stop flag wakes it."""
+    yield "Late "
+    door.wait()
+    yield "words."
+
+
+# -- C6: waiting --------------------------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_stopped_daemon_is_answered_at_its_start(world: World) -> None:
+    """Messages for one who is not running are kept, whoever started what before."""
+    world.start()
+    with world.context():
+        world.neolith.manager.stop_daemon(world.ada)
+    world.post("ann", "@ada are you there?")
+    assert (world.deliveries(), world.answers()) == (["waiting"], [])
+    world.start()
+    world.channel.wait_for("message:done")
+    assert world.deliveries() == ["answered"]
+
+
+def test_what_waited_too_long_expires_with_an_event(make_world: MakeWorld) -> None:
+    """Older than DAEMON_MAX_AGE: not answered after all, but said so, to people and to listeners."""
+    clock = ManualClock()
+    world = make_world(clock=clock, DAEMON_MAX_AGE=60_000)
+    ended: list[dict[str, Any]] = []
+    with world.context():
+        world.neolith.manager.on("delivery:ended", lambda **arguments: ended.append(arguments))
+    world.post("ann", "@ada hello")
+    clock.advance(61.0)
+    world.start()
+    until(lambda: ended, "the end is told")
+    assert (ended[0]["state"], ended[0]["orchestrator_id"]) == ("expired", world.ada)
+    assert world.answers()[0]["state"] == "failed"
+    assert (
+        "waited too long" in world.channel.wait_for("message:updated", 1)[-1]["message"]["content"] + contents(world)[0]
+    )
+    assert world.model.scenes == []
+
+
+def test_a_full_inbox_refuses_visibly(make_world: MakeWorld) -> None:
+    """What cannot be taken is refused at once, with an answer that says so and an event."""
+    world = make_world(DAEMON_MAX_QUEUE=1)
+    ended: list[dict[str, Any]] = []
+    with world.context():
+        world.neolith.manager.on("delivery:ended", lambda **arguments: ended.append(arguments))
+    world.post("ann", "@ada one")
+    world.post("ann", "@ada two")
+    until(lambda: ended, "the end is told")
+    assert (ended[0]["state"], ended[0]["reason"]) == ("refused", "queue-full")
+    assert [(row["state"], "too many messages" in row["content"]) for row in world.answers()] == [("failed", True)]
+    world.start()
+    world.rest()
+    assert world.deliveries() == ["answered", "refused"]
+
+
+# -- C8: together -------------------------------------------------------------------------------------------
+
+
+def test_lines_that_wait_together_are_one_turn(world: World) -> None:
+    """Three lines of one person: one answer that has all of them before it; the next person's is another."""
+    thread = world.thread()
+    for who, line in (("ann", "first"), ("ann", "second"), ("ann", "third"), ("bob", "mine")):
+        world.post(who, f"@ada {line}", thread=thread)
+    world.start()
+    world.channel.wait_for("message:done", 2)
+    first, second = (str(scene.request.messages) for scene in world.model.scenes)
+    assert all(line in first for line in ("first", "second", "third"))
+    assert "mine" not in first
+    assert "mine" in second
+    assert [row["requester_id"] for row in world.rows("Turn")] == [world.ids["ann"], world.ids["bob"]]
+    assert world.rows("Daemon")[0]["processed"] == 4
+
+
+def test_lines_within_the_debounce_are_one_turn(make_world: MakeWorld) -> None:
+    """The debounce waits for further lines, and its own timer ends it, not the sweep."""
+    world = make_world(DAEMON_DEBOUNCE=300, **SLOW_SWEEP)
+    thread = world.thread()
+    world.start()
+    world.post("ann", "@ada one", thread=thread)
+    world.post("ann", "@ada two", thread=thread)
+    world.channel.wait_for("message:done")
+    assert len(world.model.scenes) == 1
+    assert world.deliveries() == ["answered", "answered"]
+    assert world.rows("Turn")[0]["started_at"] >= world.rows("Delivery")[0]["ready_at"]
+
+
+def test_an_ignored_message_moves_nothing(world: World) -> None:
+    """Nobody is meant: no delivery, no counter, no event."""
+    told: list[str] = []
+    with world.context():
+        for event in ("daemon:message-processed", "daemon:message-error", "delivery:ended"):
+            world.neolith.manager.on(event, lambda event=event, **_: told.append(event))
+    world.start()
+    world.post("ann", "I like the name Ada.")
+    world.rest()
+    with world.context():
+        health = world.neolith.manager.get_daemon(world.ada).get_health_status()  # type: ignore[union-attr]  # it runs
+    assert (health.total_messages_processed, health.queued, told, world.deliveries()) == (0, 0, [], [])
+
+
+# -- B2: stops ----------------------------------------------------------------------------------------------
+
+
+def stop_daemon(world: World) -> float:
+    """Stop ada; how many seconds it took."""
+    began = time.monotonic()
+    with world.context():
+        world.neolith.manager.stop_daemon(world.ada)
+    return time.monotonic() - began
+
+
+def test_a_stop_hands_running_work_back_unpunished(make_world: MakeWorld) -> None:
+    """Running and waiting work at a stop: within its deadline, nothing lost, each answered once after the start."""
+    world = make_world(DAEMON_STOP_TIMEOUT=100, DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
+    door = Door()
+    world.model.script = lambda scene: held(scene, door) if scene.number <= 2 else echo(scene)
+    world.start()
+    for number in range(4):
+        world.post("ann", f"@ada {number}")
+    world.model.wait_running(2)
+    assert stop_daemon(world) < 1.5
+    assert world.deliveries() == ["waiting"] * 4
+    assert {row["attempts"] for row in world.rows("Delivery")} == {0}
+    assert [row["state"] for row in world.answers()] == ["interrupted", "interrupted"]
+    world.start()
+    world.rest()
+    assert world.deliveries() == ["answered"] * 4
+    assert sorted(contents(world)) == [f"You said: [ann]: @ada {number}" for number in range(4)]
+    assert [row["attempt"] for row in world.rows("Turn")] == [2, 2, 1, 1]
+
+
+def test_a_stop_lets_running_work_end_in_its_time(world: World) -> None:
+    """A turn that ends within DAEMON_STOP_TIMEOUT is finished; nothing new is begun meanwhile."""
+    door = Door()
+    world.model.script = lambda scene: held(scene, door)
+    world.start()
+    world.post("ann", "@ada one")
+    world.model.wait_for(1)
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(stop_daemon, world)
+        until(lambda: not world.house.manager.is_daemon_running(world.ada), "it is stopping")
+        world.post("ann", "@ada two")
+        door.open()
+        assert stopping.result(PATIENCE) < 1.5
+    assert world.deliveries() == ["answered", "waiting"]
+    assert contents(world) == ["One two."]
+
+
+def test_a_reply_of_the_old_generation_never_appears(make_world: MakeWorld) -> None:
+    """A turn that will not end at a stop is given up; after the restart its late text changes nothing."""
+    world = make_world(DAEMON_STOP_TIMEOUT=100)
+    door = Door()
+    world.model.script = lambda scene: held_deaf(door) if scene.number == 1 else echo(scene)
+    world.start()
+    world.post("ann", "@ada hello")
+    world.channel.wait_for("message:delta")
+    assert stop_daemon(world) < 2.5
+    assert world.deliveries() == ["waiting"]
+    world.start()
+    world.channel.wait_for("message:done")
+    told = len(world.channel.emitted)
+    door.open()
+    world.model.wait_running(0)
+    until(lambda: world.house.dispatcher.health()["active"] == 0, "the old thread has ended")
+    assert contents(world) == ["You said: [ann]: @ada hello"]
+    assert world.channel.emitted[told:] == []
+    assert world.deliveries() == ["answered"]
+
+
+def test_one_stop_does_not_wait_for_the_others_work(make_world: MakeWorld) -> None:
+    """ada's turn goes on while bee stops at once."""
+    world = make_world(orchestrators=("ada", "bee"), DAEMON_STOP_TIMEOUT=5_000)
+    door = Door()
+    world.model.script = lambda scene: held(scene, door)
+    world.start()
+    world.post("ann", "@ada hello")
+    world.model.wait_for(1)
+    began = time.monotonic()
+    with world.context():
+        world.neolith.manager.stop_daemon(world.orchestrators["bee"])
+    assert time.monotonic() - began < 1.0
+    door.open()
+    world.channel.wait_for("message:done")
+
+
+def test_the_next_process_goes_on_where_one_was_shut_down(make_world: MakeWorld) -> None:
+    """An app that ends in the middle of a turn: whoever comes next answers it, once."""
+    world = make_world(DAEMON_STOP_TIMEOUT=100)
+    world.model.script = lambda scene: held(scene, Door()) if scene.number == 1 else echo(scene)
+    world.start()
+    world.post("ann", "@ada hello")
+    world.model.wait_for(1)
+    began = time.monotonic()
+    world.neolith.shutdown(world.app, 0.1)
+    assert time.monotonic() - began < 3.0
+    assert world.deliveries() == ["waiting"]
+    other = make_world(like=world)
+    other.house.ensure_started()  # nobody logs in: it is still wanted
+    other.channel.wait_for("message:done")
+    assert contents(other) == ["You said: [ann]: @ada hello"]
+    assert other.rows("Delivery")[0]["attempts"] == 1
+
+
+# -- deletion and Stop --------------------------------------------------------------------------------------
+
+
+def test_a_question_deleted_before_its_turn_is_never_asked(world: World) -> None:
+    """Deleted while it waits: no call, no reply, and its text is in no later prompt."""
+    thread = world.thread()
+    asked = world.post("ann", "@ada forget this secret", thread=thread)
+    world.delete("ann", asked["id"])
+    world.post("ann", "@ada hello", thread=thread)
+    world.start()
+    world.channel.wait_for("message:done")
+    assert world.deliveries() == ["cancelled", "answered"]
+    assert len(world.model.scenes) == len(world.answers()) == 1
+    assert "secret" not in str(world.model.scenes[0].request)
+
+
+def test_a_question_deleted_during_its_turn_gets_no_reply(world: World) -> None:
+    """Deleted while it is answered: the call is cut, the answer goes, and neither is in a later prompt."""
+    thread = world.thread()
+    world.model.script = lambda scene: held(scene, Door()) if scene.number == 1 else echo(scene)
+    world.start()
+    asked = world.post("ann", "@ada forget this secret", thread=thread)
+    world.channel.wait_for("message:delta")
+    began = time.monotonic()
+    world.delete("ann", asked["id"])
+    world.model.wait_running(0)
+    assert time.monotonic() - began < 1.0
+    until(lambda: world.deliveries() == ["cancelled"], "the delivery is cancelled")
+    assert world.answers()[0]["deleted_at"] is not None
+    until(lambda: len(world.channel.of("message:deleted")) == 2, "question and answer are gone from the screen")
+    world.post("ann", "@ada hello", thread=thread)
+    world.channel.wait_for("message:done")
+    later = str(world.model.scenes[1].request)
+    assert "secret" not in later
+    assert "One" not in later
+
+
+def test_stop_by_the_person_who_asked(world: World) -> None:
+    """The call is cut within a second, the text so far stays; again is harmless; others may not; the next works."""
+    world.model.script = lambda scene: held(scene, Door()) if scene.number == 1 else echo(scene)
+    world.start()
+    thread = world.thread()
+    asked = world.post("ann", "@ada hello", thread=thread)
+    world.channel.wait_for("message:delta")
+    with pytest.raises(Forbidden):
+        world.stop("bob", asked["id"])
+    began = time.monotonic()
+    assert world.stop("ann", asked["id"])["state"] == "stopping"
+    done = world.channel.wait_for("message:done")
+    assert time.monotonic() - began < 1.0
+    assert (done[0]["message"]["state"], done[0]["message"]["content"]) == ("interrupted", "One ")
+    assert world.stop("ann", done[0]["message"]["id"])["state"] == "over"
+    assert world.deliveries() == ["cancelled"]
+    world.post("ann", "@ada again", thread=thread)
+    world.channel.wait_for("message:done", 2)
+    assert world.deliveries() == ["cancelled", "answered"]
+
+
+def test_stop_in_another_process_is_seen_at_the_next_renewal(make_world: MakeWorld) -> None:
+    """Whoever takes the request need not be who runs the turn."""
+    world = make_world()
+    world.model.script = lambda scene: held(scene, Door())
+    world.start()
+    asked = world.post("ann", "@ada hello")
+    world.model.wait_for(1)
+    other = make_world(like=world)
+    assert other.stop("ann", asked["id"])["state"] == "stopping"
+    done = world.channel.wait_for("message:done")
+    assert done[0]["message"]["state"] == "interrupted"
+
+
+def test_stop_of_what_waits(world: World) -> None:
+    """Not begun yet: cancelled, never asked."""
+    asked = world.post("ann", "@ada hello")
+    assert world.stop("ann", asked["id"])["state"] == "stopped"
+    world.start()
+    world.rest()
+    assert (world.deliveries(), world.model.scenes) == (["cancelled"], [])
+
+
+# -- E1: what is seen ---------------------------------------------------------------------------------------
+
+
+def test_deltas_make_up_the_answer(make_world: MakeWorld) -> None:
+    """Announced at once, coalesced deltas with one epoch and seq 1, 2, 3, and the whole at the end."""
+    world = make_world(NEOLITH_DELTA_INTERVAL=30)
+    words = [f"word{number} " for number in range(200)]
+    world.model.script = lambda _scene: words
+    world.start()
+    world.post("ann", "@ada hello")
+    done = world.channel.wait_for("message:done")
+    deltas = world.channel.of("message:delta")
+    assert "".join(one["text"] for one in deltas) == "".join(words) == done[0]["message"]["content"]
+    assert [one["seq"] for one in deltas] == list(range(1, len(deltas) + 1))
+    assert {one["epoch"] for one in deltas} == {1}
+    assert len(deltas) < 20
+    reply = done[0]["message"]["id"]
+    mine = [one.event for one in world.channel.emitted if str(one.payload.get("message", one.payload)).find(reply) >= 0]
+    assert mine.index("message") < mine.index("message:delta") < mine.index("message:done")
+    assert done[0]["message"]["seq"] == len(deltas)
+
+
+def test_a_silent_provider_holds_back_no_text(world: World) -> None:
+    """What was said before the pause is on the screen and in the row during the pause."""
+    door = Door()
+
+    def pause(scene: Scene) -> Iterable[str]:
+        yield "One "
+        yield "two "
+        door.wait(scene.cancel)
+        yield "three."
+
+    world.model.script = pause
+    world.start()
+    world.post("ann", "@ada hello")
+    until(lambda: "".join(one["text"] for one in world.channel.of("message:delta")) == "One two ", "both are seen")
+    until(lambda: contents(world) == ["One two "], "both are kept")
+    assert world.answers()[0]["state"] == "streaming"
+    door.open()
+    world.channel.wait_for("message:done")
+    assert contents(world) == ["One two three."]
+
+
+def test_a_cut_stream_is_tried_again_in_the_same_row(make_world: MakeWorld) -> None:
+    """The partial text stays as interrupted, then the row begins again with a newer epoch."""
+    clock = ManualClock()
+    world = make_world(clock=clock)
+
+    def cut(scene: Scene) -> Iterable[str]:
+        yield "Half "
+        if scene.number == 1:
+            raise ModelInterrupted
+        yield "and whole."
+
+    world.model.script = cut
+    world.start()
+    world.post("ann", "@ada hello")
+    first = world.channel.wait_for("message:done")[0]["message"]
+    assert (first["state"], first["content"]) == ("interrupted", "Half ")
+    clock.advance(5.0)
+    second = world.channel.wait_for("message:done", 2)[1]["message"]
+    assert (second["id"], second["state"], second["content"]) == (first["id"], "final", "Half and whole.")
+    assert world.channel.of("message:reset") == [{"messageId": first["id"], "epoch": 2}]
+    assert [(one["epoch"], one["seq"]) for one in world.channel.of("message:delta")][-1][0] == 2
+    assert world.rows("Delivery")[0]["attempts"] == 1
+
+
+# -- the host's own chat ------------------------------------------------------------------------------------
+
+
+def test_an_answer_for_the_hosts_own_chat_is_told_at_least_once(world: World) -> None:
+    """message:send with the host's ids and the reply's id as key; a listener that fails hears it again."""
+    heard: list[OutgoingMessage] = []
+
+    def listen(response: OutgoingMessage, **_: object) -> None:
+        heard.append(response)
+        if len(heard) == 1:
+            raise ConnectionError("the host's chat is away")
+
+    with world.context():
+        world.neolith.manager.on("daemon:message-send", listen)
+        made = world.neolith.accept(host_message(world), to=[world.ada])
+        world.db.session.commit()
+    world.start()
+    delivery = made[0].delivery
+    assert delivery is not None
+    with world.context():
+        assert delivery.wait(PATIENCE) == "answered"
+    until(lambda: len(heard) == 2 and world.rows("Outbox")[0]["sent_at"], "told again, and noted")
+    assert heard[0] == heard[1]
+    assert (heard[0].channel_id, heard[0].reply_to_id, heard[0].content) == (
+        "room-9",
+        "host-1",
+        "You said: [ann]: @ada hello",
+    )
+    assert heard[0].metadata is not None
+    assert heard[0].metadata["idempotencyKey"] == str(world.answers()[0]["id"])
+
+
+def test_an_answer_that_failed_and_came_later_is_told_again(world: World) -> None:
+    """A dead letter that is tried again: the host hears the good answer too, under the same key."""
+    heard: list[OutgoingMessage] = []
+    good = threading.Event()
+
+    def flaky(scene: Scene) -> Iterable[str]:
+        if not good.is_set():
+            raise ValueError("a bug")
+        return echo(scene)
+
+    world.model.script = flaky
+    with world.context():
+        world.app.extensions["neolith"].house.stores.settle._max_attempts = 1
+        world.neolith.manager.on("daemon:message-send", lambda response, **_: heard.append(response))
+        world.neolith.accept(host_message(world), to=[world.ada])
+        world.db.session.commit()
+    world.start()
+    until(lambda: len(heard) == 1 and world.rows("Outbox")[0]["sent_at"], "the failure is told")
+    good.set()
+    with world.stores.database.write() as tx:
+        assert world.stores.turns.retry(tx, "1")
+    until(lambda: len(heard) == 2, "the answer is told")
+    assert heard[1].content == "You said: [ann]: @ada hello"
+    assert heard[0].metadata is not None
+    assert heard[1].metadata is not None
+    assert heard[0].metadata["idempotencyKey"] == heard[1].metadata["idempotencyKey"]
+
+
+def test_handle_message_accepts_by_itself(world: World) -> None:
+    """Durably, in its own transaction, with the reason; the delivery can be waited for."""
+    world.start()
+    with world.context():
+        daemon = world.neolith.get_orchestrator(world.ids["ada"])
+        assert daemon is not None
+        accepted = daemon.handle_message(host_message(world))
+        assert accepted
+        assert accepted.delivery is not None
+        assert accepted.delivery.wait(PATIENCE) == "answered"
+        assert daemon.handle_message(host_message(world)).reason == "duplicate"
+        ignored = daemon.handle_message(host_message(world, 2, content="nobody is meant"))
+        assert (bool(ignored), ignored.delivery) == (False, None)
+        assert ignored.reason
+
+
+def test_a_session_that_writes_is_not_waited_for(world: World) -> None:
+    """Whoever holds the database by his own session is told so at once, with the remedy, instead of waiting."""
+    world.start()
+    with world.context():
+        daemon = world.neolith.get_orchestrator(world.ids["ada"])
+        assert daemon is not None
+        world.db.session.execute(text("UPDATE user SET visits = visits + 1"))
+        began = time.monotonic()
+        with pytest.raises(OpenTransaction, match=r"neolith\.accept"):
+            daemon.handle_message(host_message(world))
+        with pytest.raises(OpenTransaction):
+            world.neolith.manager.stop_daemon(world.ada)
+        assert time.monotonic() - began < 2.0
+        assert world.neolith.accept(host_message(world), to=[world.ada])[0]
+        world.db.session.commit()
+    world.rest()
+    assert world.deliveries() == ["answered"]
+
+
+# -- a database in memory -----------------------------------------------------------------------------------
+
+
+def test_a_database_in_memory_works_in_the_callers_session(tmp_path: Any) -> None:
+    """Starting is refused with the remedy; run_until_idle answers inside the caller's transaction."""
+    world = build("sqlite://", tmp_path, model=Stage())
+    settle_down(world, ("ann", "bob"), ("ada",))
+    app: Flask = world.app
+    with app.app_context():
+        with pytest.raises(UnsupportedDatabase):
+            world.neolith.manager.start_daemon(world.ada)
+        for answer in ("kept", "undone"):
+            world.neolith.chat.post(world.ids["ann"], world.general, f"@ada {answer}")
+            world.neolith.run_until_idle()
+            messages = world.neolith.models.table("Message")
+            found = world.db.session.execute(messages.select().where(messages.c.state == "final")).all()
+            assert f"You said: [ann]: @ada {answer}" in [row.content for row in found]
+            if answer == "kept":
+                world.db.session.commit()
+        world.db.session.rollback()
+    assert contents_in(world) == ["You said: [ann]: @ada kept"]
+    world.close()
+
+
+def contents_in(world: World) -> list[str]:
+    """What ada said, as a session of the host sees it."""
+    with world.context():
+        messages = world.neolith.models.table("Message")
+        rows = world.db.session.execute(messages.select().order_by(messages.c.id)).all()
+        return [row.content for row in rows if str(row.author_id) == world.ids["ada"]]

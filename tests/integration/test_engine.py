@@ -19,7 +19,7 @@ from flask_neolith_orchestrator.core.errors import (
     OpenTransaction,
     UnsupportedDatabase,
 )
-from flask_neolith_orchestrator.core.types import DeliveryState, IncomingMessage, OutgoingMessage
+from flask_neolith_orchestrator.core.types import Cause, Claim, DeliveryState, IncomingMessage, OutgoingMessage, Wanted
 from flask_neolith_orchestrator.runtime.intake import Accepted
 from flask_neolith_orchestrator.testing import ManualClock
 
@@ -338,6 +338,40 @@ def held_deaf(door: Door) -> Iterable[str]:
     yield "words."
 
 
+@pytest.mark.parametrize("part", ["take over", "expire"])
+def test_one_row_that_cannot_be_swept_harms_no_other(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Whatever is wrong with one, those behind it in the sweep are taken over, or expire, all the same."""
+    clock = ManualClock()
+    world = make_world(clock=clock, DAEMON_MAX_AGE=60_000)
+    for number in range(3):
+        world.post("ann", f"@ada {number}")
+    recovery, swept = world.stores.recovery, []
+
+    def fail_first(one: Any) -> None:
+        swept.append(one)
+        if len(swept) == 1:
+            raise ValueError("a broken row")
+
+    if part == "expire":
+        monkeypatch.setattr(recovery, "expire", fail_first)
+        clock.advance(61.0)
+    else:
+        monkeypatch.setattr(recovery, "take_over", fail_first)
+        dead = make_world(like=world, clock=clock)
+        with dead.stores.database.write() as tx:
+            dead.stores.daemons.want(tx, world.ada, Wanted.RUNNING, Cause.PERSON)
+            dead.stores.leases.make_slots(tx, world.ada, 3)
+        for _ in range(3):
+            with dead.stores.database.write() as tx:
+                assert dead.stores.claims.claim(tx, world.ada, limit=3) is not None
+        clock.advance(10.0)
+    with pytest.raises(ValueError, match="a broken row"):
+        (world.house.sweeper.expire if part == "expire" else world.house.sweeper.recover)()
+    assert len(swept) == 3
+
+
 # -- C6: waiting --------------------------------------------------------------------------------------------
 
 
@@ -550,6 +584,26 @@ def test_a_question_deleted_before_its_turn_is_never_asked(world: World) -> None
     assert world.deliveries() == ["cancelled", "answered"]
     assert len(world.model.scenes) == len(world.answers()) == 1
     assert "secret" not in str(world.model.scenes[0].request)
+
+
+def test_a_question_that_is_gone_when_its_turn_begins_is_never_asked(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted by another process between the claim and the call: the model is not called at all."""
+    world = make_world(DAEMON_LEASE=60_000, DAEMON_RENEW_INTERVAL=30_000)
+    other = make_world(like=world)
+    asked = world.post("ann", "@ada forget this secret")
+    began = world.house.worker._began
+
+    def delete_first(claim: Claim) -> None:
+        other.delete("ann", asked["id"])
+        began(claim)
+
+    monkeypatch.setattr(world.house.worker, "_began", delete_first)
+    world.start()
+    until(lambda: world.deliveries() == ["cancelled"], "the delivery is cancelled")
+    assert world.model.scenes == []
+    assert world.rows("Turn")[0]["calls"] == 0
 
 
 def test_a_question_deleted_during_its_turn_gets_no_reply(world: World) -> None:

@@ -1,0 +1,578 @@
+"""Every setting changes something that can be seen: one table, walked from the settings' own list of keys."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import render_template_string
+
+from flask_neolith_orchestrator.backends.choice import ModelChoice
+from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
+from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, NeolithError
+from flask_neolith_orchestrator.core.ports import ModelMessage, ModelRequest
+from flask_neolith_orchestrator.runtime.notes import Note
+from flask_neolith_orchestrator.settings import KEYS, load_settings
+from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, silence, text
+
+from .conftest import MakeWorld
+from .stage import Door, Scene
+from .test_life import ada, in_context
+from .world import World, until
+
+SOON = 0.6
+"""Seconds in which something that is set to happen at once has happened."""
+
+
+class Sight:
+    """What observers look with. Lifetime: one setting's test."""
+
+    def __init__(self, make_world: MakeWorld, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+        self.make = make_world
+        self.folder = folder
+        self.caplog = caplog
+
+
+Observe = Callable[[Sight, Mapping[str, Any]], Any]
+
+
+def within(happened: Callable[[], Any], seconds: float = SOON) -> bool:
+    """Whether it happens soon."""
+    try:
+        until(happened, "soon", seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def outcome(act: Callable[[], Any]) -> str:
+    """The name of what is raised, or "fine"."""
+    try:
+        act()
+    except (NeolithError, Cancelled) as error:
+        return type(error).__name__
+    return "fine"
+
+
+# -- life --------------------------------------------------------------------------------------------------
+
+
+def start(see: Sight, config: Mapping[str, Any]) -> str:
+    """Whether a daemon can be started."""
+    world = see.make(**config)
+    return outcome(lambda: world.start("ada"))
+
+
+def shown_mode(see: Sight, config: Mapping[str, Any]) -> str:
+    """What templates are told of the mode."""
+    world = see.make(**config)
+    return str(in_context(world, lambda: render_template_string("{{ neolith_orchestrator_mode }}")))
+
+
+def login(see: Sight, config: Mapping[str, Any]) -> str:
+    """What a login makes of the wish."""
+    world = see.make(**config)
+    world.house.desk.put(Note("login", world.ids["ada"], "token", fresh=True))
+    assert world.house.desk.wait_idle(10)
+    return str(world.rows("Daemon")[0]["wanted"])
+
+
+def logout(see: Sight, config: Mapping[str, Any]) -> str:
+    """What a logout makes of the wish."""
+    world = see.make(**config)
+    world.house.desk.put(Note("login", world.ids["ada"], "token", fresh=True))
+    world.house.desk.put(Note("logout", world.ids["ada"], "token"))
+    assert world.house.desk.wait_idle(10)
+    return str(world.rows("Daemon")[0]["wanted"])
+
+
+def login_after_ten_seconds(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a login that is not seen for ten seconds has ended."""
+    clock = ManualClock()
+    world = see.make(clock=clock, **config)
+    world.house.desk.put(Note("login", world.ids["ada"], "token", fresh=True))
+    assert world.house.desk.wait_idle(10)
+    clock.advance(10)
+    world.house.desk.sweep()
+    return bool(world.rows("Login")[0]["ended_at"])
+
+
+def beats_after_six_seconds(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a daemon that has just beaten beats again six seconds later."""
+    clock = ManualClock()
+    world = see.make(clock=clock, **config)
+    world.start("ada")
+    for seconds in (31, 6):
+        clock.advance(seconds)
+        world.house.supervisor.heartbeat()
+    return bool(world.rows("Daemon")[0]["beat_at"] == clock.wall())
+
+
+def checks_soon(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether health is checked soon after a start."""
+    world, heard = see.make(**config), threading.Event()
+    world.house.manager.on("daemon:health", lambda **_: heard.set())
+    world.start("ada")
+    return heard.wait(SOON)
+
+
+def die(world: World) -> str:
+    """What becomes of a daemon that dies: running again, or error."""
+    before = world.rows("Daemon")[0]["restarts"]
+    world.house.supervisor.died(ada(world), DaemonError("dead"))
+
+    def over() -> bool:
+        row = world.rows("Daemon")[0]
+        return row["state"] == "error" or (row["restarts"] > before and not world.house.supervisor._pending)
+
+    until(over, "the end of the death")
+    return str(world.rows("Daemon")[0]["state"])
+
+
+def death(see: Sight, config: Mapping[str, Any]) -> str:
+    """What one death comes to."""
+    world = see.make(**{"DAEMON_RESTART_DELAY": 1, **config})
+    world.start("ada")
+    return die(world)
+
+
+def many_deaths(see: Sight, config: Mapping[str, Any]) -> str:
+    """What four deaths one after another come to."""
+    world = see.make(**{"DAEMON_RESTART_DELAY": 5, **config})
+    world.start("ada")
+    return [die(world) for _ in range(4)][-1]
+
+
+def restarts_soon(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a dead daemon is started again soon."""
+    world, heard = see.make(**config), threading.Event()
+    world.house.manager.on("daemon:restarted", lambda **_: heard.set())
+    world.start("ada")
+    world.house.supervisor.died(ada(world), DaemonError("dead"))
+    return heard.wait(SOON)
+
+
+def slots(see: Sight, config: Mapping[str, Any]) -> int:
+    """How many slots a daemon has."""
+    world = see.make(**config)
+    world.start("ada")
+    return len(world.rows("Slot"))
+
+
+def long_stop(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a stop waits long for a turn that does not end."""
+    world, door = see.make(**config), Door()
+
+    def slow(scene: Scene) -> Iterable[str]:
+        door.wait(scene.cancel)
+        yield "done"
+
+    world.model.script = slow
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    world.model.wait_running(1)
+    began = time.monotonic()
+    ada(world).stop()
+    return time.monotonic() - began > 0.5
+
+
+# -- work --------------------------------------------------------------------------------------------------
+
+
+def posts(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """What becomes of two questions to somebody who does not run."""
+    world = see.make(**config)
+    for _ in range(2):
+        world.post("ann", "@ada hello")
+    return world.deliveries()
+
+
+def long_message(see: Sight, config: Mapping[str, Any]) -> str:
+    """Whether a sentence can be posted."""
+    world = see.make(**config)
+    return outcome(lambda: world.post("ann", "@ada this is a sentence"))
+
+
+def debounced(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a question is answered soon."""
+    world = see.make(**config)
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    return within(lambda: world.deliveries() == ["answered"], 2.0 if "DAEMON_DEBOUNCE" not in config else SOON)
+
+
+def after_two_seconds(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """What becomes of a question that waits for two seconds."""
+    clock = ManualClock()
+    world = see.make(clock=clock, **config)
+    world.post("ann", "@ada hello")
+    clock.advance(2)
+    world.house.sweeper.expire()
+    return world.deliveries()
+
+
+def crash(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """What becomes of a question after one crash."""
+
+    def broken(_scene: Scene) -> Iterable[str]:
+        raise ValueError("broken")
+
+    world = see.make(**config)
+    world.model.script = broken
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    until(lambda: [one for one in world.rows("Turn") if one["state"] != "running"], "the end of the attempt")
+    return world.deliveries()
+
+
+def turn_is_cut(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a turn that takes long is told to end."""
+    world, door, cut = see.make(**config), Door(), threading.Event()
+
+    def slow(scene: Scene) -> Iterable[str]:
+        scene.cancel.on_set(cut.set)
+        door.wait(scene.cancel)
+        yield "done"
+
+    world.model.script = slow
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    world.model.wait_running(1)
+    found = cut.wait(SOON)
+    door.open()
+    return found
+
+
+def reply_is_in_thread(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Where a question on the main line is answered."""
+    world = see.make(**config)
+    answer(world)
+    return world.answers()[0]["parent_id"] is not None
+
+
+def answer(world: World, question: str = "@ada hello") -> Scene:
+    """What the model was asked."""
+    world.start("ada")
+    world.post("ann", question)
+    world.rest()
+    return world.model.scenes[-1]
+
+
+def logs(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether the end of a turn is in the log."""
+    see.caplog.clear()
+    see.caplog.set_level(logging.INFO)
+    answer(see.make(**config))
+    return within(lambda: "a turn ended as" in see.caplog.text)
+
+
+def lease(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a turn is held for long."""
+    world, door = see.make(**config), Door()
+
+    def slow(scene: Scene) -> Iterable[str]:
+        door.wait(scene.cancel)
+        yield "done"
+
+    world.model.script = slow
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    world.model.wait_running(1)
+    held = [row["lease_until"] for row in world.rows("Slot") if row["lease_until"] is not None]
+    door.open()
+    return bool(held[0] > time.time() + 10)
+
+
+def runs_soon(part: str, method: str) -> Observe:
+    """Whether a job of the process runs soon."""
+
+    def observe(see: Sight, config: Mapping[str, Any]) -> bool:
+        world, ran = see.make(**{"DAEMON_LEASE": 200_000, **config}), threading.Event()
+        setattr(getattr(world.house, part), method, ran.set)
+        world.house.ensure_started()
+        return ran.wait(SOON)
+
+    return observe
+
+
+def drains_end_early(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a thread with three conversations before it lets others go before it has done them."""
+    world = see.make(**{"DAEMON_MAX_CONCURRENT_CONVERSATIONS": 1, **config})
+    drain, left = world.house.worker.drain, []
+
+    def counted(orchestrator_id: str) -> bool:
+        left.append(drain(orchestrator_id))
+        return left[-1]
+
+    world.house.worker.drain = counted  # type: ignore[method-assign]  # one that can be counted
+    for _ in range(3):
+        world.post("ann", "@ada hello")
+    world.start("ada")
+    world.rest()
+    return any(left)
+
+
+def at_once(see: Sight, config: Mapping[str, Any]) -> int:
+    """How many of two conversations are thought about at once."""
+    world = see.make(**config)
+    both = threading.Event()
+
+    def meet(_scene: Scene) -> Iterable[str]:
+        if world.model.running == 2:
+            both.set()
+        both.wait(SOON)
+        yield "done"
+
+    world.model.script = meet
+    world.start("ada")
+    for _ in range(2):
+        world.post("ann", "@ada hello")
+    world.rest()
+    return world.model.most
+
+
+def deltas(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether text that comes bit by bit is shown bit by bit."""
+    world = see.make(**config)
+
+    def bits(scene: Scene) -> Iterable[str]:
+        for number in range(6):
+            yield f"{number} "
+            scene.cancel.wait(0.05)
+
+    world.model.script = bits
+    answer(world)
+    return len(world.channel.of("message:delta")) > 2
+
+
+def kept_early(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether half an answer is stored while the other half is still to come."""
+    world, door = see.make(**config), Door()
+
+    def halves(scene: Scene) -> Iterable[str]:
+        yield "half"
+        door.wait(scene.cancel)
+
+    world.model.script = halves
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    found = within(lambda: [one for one in world.answers() if one["content"] == "half"], 1.5)
+    door.open()
+    return found
+
+
+# -- model -------------------------------------------------------------------------------------------------
+
+
+def asked(name: str) -> Observe:
+    """An attribute of the model's request."""
+    return lambda see, config: getattr(answer(see.make(**config)).request, name)
+
+
+def remembered(see: Sight, config: Mapping[str, Any]) -> int:
+    """How many characters of a long thread the model reads."""
+    world = see.make(**config)
+    thread = world.thread()
+    for number in range(12):
+        world.post("bob" if number % 2 else "ann", "word " * 400, thread=thread)
+    world.start("ada")
+    world.post("ann", "@ada and now?", thread=thread)
+    world.rest()
+    return sum(len(message.content) for message in world.model.scenes[-1].request.messages)
+
+
+REQUEST = ModelRequest("any", "Be brief.", (ModelMessage("user", "one two three four five six seven eight"),))
+
+
+def call(config: Mapping[str, Any], *, cancel_after: float = 10.0) -> str:
+    """What a call of the model that the settings choose comes to."""
+    choice, cancel = ModelChoice(load_settings(config, {}), None), Cancel()
+    timer = threading.Timer(cancel_after, cancel.set, (StopReason.PERSON,))
+    timer.start()
+    try:
+        return outcome(lambda: list(choice("claude-any").stream(REQUEST, cancel)))
+    finally:
+        timer.cancel()
+        timer.join()
+        choice.close()
+
+
+def provider(_see: Sight, config: Mapping[str, Any]) -> str:
+    """Who answers."""
+    choice = ModelChoice(load_settings(config, {}), None)
+    found = choice("claude-any").name
+    choice.close()
+    return found
+
+
+def reached(_see: Sight, config: Mapping[str, Any]) -> list[int]:
+    """Which of two servers is called."""
+    with FakeClaude() as one, FakeClaude() as two:
+        for server in (one, two):
+            server.script(text("hello"))
+        named = {"first": one.url, "second": two.url}
+        call({"ANTHROPIC_API_KEY": "sk", "ANTHROPIC_BASE_URL": named[config.get("ANTHROPIC_BASE_URL", "first")]})
+        return [len(one.requests), len(two.requests)]
+
+
+def deaf_server(_see: Sight, config: Mapping[str, Any]) -> str:
+    """What becomes of a call to a server that takes no connection."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    waiting = [socket.socket() for _ in range(3)]
+    for one in waiting:
+        one.setblocking(False)
+        one.connect_ex(full.getsockname())
+    url = f"http://127.0.0.1:{full.getsockname()[1]}"
+    try:
+        return call({"ANTHROPIC_API_KEY": "sk", "ANTHROPIC_BASE_URL": url, **config}, cancel_after=SOON)
+    finally:
+        for one in (full, *waiting):
+            one.close()
+
+
+def silent_server(_see: Sight, config: Mapping[str, Any]) -> str:
+    """What becomes of a call to a server that says nothing."""
+    with FakeClaude() as server:
+        server.script(silence(before_headers=True))
+        return call({"ANTHROPIC_API_KEY": "sk", "ANTHROPIC_BASE_URL": server.url, **config}, cancel_after=SOON)
+
+
+def slow_words(_see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether the offline model takes its time."""
+    began = time.monotonic()
+    call(config)
+    return time.monotonic() - began > 0.3
+
+
+# -- place -------------------------------------------------------------------------------------------------
+
+
+def engine(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether the app can be made."""
+    try:
+        see.make(**config)
+    except ConfigurationError as error:
+        return "NEOLITH_ENGINE" not in str(error)
+    return True
+
+
+def mounted(see: Sight, config: Mapping[str, Any]) -> int:
+    """Where the blueprint answers."""
+    return see.make(**config).app.test_client().get("/ai/api/v1/health/live").status_code
+
+
+def lock_file(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Where the lock file of the process is."""
+    folders: dict[str, Any] = {key: str(see.folder / value) for key, value in config.items()}
+    world = see.make(**folders)
+    world.house.ensure_started()
+    return bool(list((see.folder / "elsewhere").glob("*.lock")))
+
+
+def synchronous(see: Sight, config: Mapping[str, Any]) -> int:
+    """How careful SQLite is."""
+    with see.make(**config).house.database.read() as tx:
+        return int(tx.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+
+@dataclass(frozen=True)
+class Case:
+    """A value, what it changes, and a value to compare with where the default will not do."""
+
+    value: Any
+    observe: Observe
+    other: Any = None
+
+
+TABLE: dict[str, Case] = {
+    "ORCHESTRATOR_MODE": Case(False, start),
+    "NEXT_PUBLIC_ORCHESTRATOR_MODE": Case(False, shown_mode),
+    "DAEMON_AUTO_START": Case(False, login),
+    "DAEMON_AUTO_RESPOND": Case(False, posts),
+    "DAEMON_HEARTBEAT_INTERVAL": Case(5_000, beats_after_six_seconds),
+    "DAEMON_HEALTH_CHECK_INTERVAL": Case(20, checks_soon),
+    "DAEMON_AUTO_RESTART": Case(False, death),
+    "DAEMON_MAX_RESTART_ATTEMPTS": Case(0, death),
+    "DAEMON_RESTART_WINDOW": Case(1, many_deaths),
+    "DAEMON_RESTART_DELAY": Case(1, restarts_soon),
+    "DAEMON_VERBOSE": Case(True, logs),
+    "DAEMON_MAX_CONCURRENT_CONVERSATIONS": Case(2, slots),
+    "DAEMON_STOP_ON": Case("never", logout),
+    "DAEMON_STOP_TIMEOUT": Case(20, long_stop, 700),
+    "DAEMON_LOGIN_TTL": Case(5_000, login_after_ten_seconds),
+    "DAEMON_MAX_QUEUE": Case(1, posts),
+    "DAEMON_MAX_AGE": Case(1_000, after_two_seconds),
+    "DAEMON_MAX_ATTEMPTS": Case(1, crash),
+    "DAEMON_DEBOUNCE": Case(60_000, debounced),
+    "DAEMON_TURN_TIMEOUT": Case(50, turn_is_cut),
+    "DAEMON_REPLY_IN": Case("channel", reply_is_in_thread),
+    "DAEMON_LEASE": Case(60_000, lease),
+    "DAEMON_RENEW_INTERVAL": Case(60_000, runs_soon("worker", "renew")),
+    "DAEMON_SWEEP_INTERVAL": Case(60_000, runs_soon("sweeper", "sweep")),
+    "DAEMON_DRAIN_TURNS": Case(1, drains_end_early),
+    "DAEMON_DRAIN_TIME": Case(1, drains_end_early),
+    "NEOLITH_MODEL": Case("another", asked("model")),
+    "ANTHROPIC_API_KEY": Case("sk-test", provider),
+    "ANTHROPIC_BASE_URL": Case("second", reached),
+    "NEOLITH_MAX_TOKENS": Case(99, asked("max_tokens")),
+    "NEOLITH_CONTEXT_TOKENS": Case(1_000, remembered),
+    "NEOLITH_HISTORY_LIMIT": Case(2, remembered),
+    "NEOLITH_CONNECT_TIMEOUT": Case(50, deaf_server),
+    "NEOLITH_READ_TIMEOUT": Case(50, silent_server),
+    "NEOLITH_SCRIPTED_DELAY": Case(0, slow_words),
+    "NEOLITH_ENGINE": Case("celery", engine),
+    "NEOLITH_MAX_THREADS": Case(1, at_once),
+    "NEOLITH_URL_PREFIX": Case("/ai", mounted),
+    "NEOLITH_STATE_DIR": Case("elsewhere", lock_file),
+    "NEOLITH_SQLITE_PRAGMAS": Case(False, synchronous),
+    "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),
+    "NEOLITH_CHECKPOINT_INTERVAL": Case(60_000, kept_early),
+    "NEOLITH_MAX_MESSAGE_LENGTH": Case(5, long_message),
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_setting_changes_something(
+    make_world: MakeWorld, key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each key is in the table, and what is seen with its value is not what is seen without."""
+    case, see = TABLE[key], Sight(make_world, tmp_path, caplog)
+    without = case.observe(see, {} if case.other is None else {key: case.other})
+    assert case.observe(see, {key: case.value}) != without
+
+
+def test_the_environment_reaches_the_daemons(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value from the environment, a value of the app and an orchestrator's own each arrive in the daemon."""
+    monkeypatch.setenv("DAEMON_MAX_CONCURRENT_CONVERSATIONS", "3")
+    monkeypatch.setenv("DAEMON_HEARTBEAT_INTERVAL", "4000")
+    world = make_world(orchestrators=("ada", "leo"), DAEMON_HEARTBEAT_INTERVAL=9_000)
+    with world.context():
+        user: Any = world.db.session.get(world.user, int(world.ids["leo"]))
+        user.orchestrator_config = {"daemon": {"max_concurrent_conversations": 7, "verbose": True}}
+        world.db.session.commit()
+    world.start()
+    one, other = (world.house.manager.daemon_for(world.orchestrators[name]) for name in ("ada", "leo"))
+    assert (one.limit, one.heartbeat_interval, one.verbose) == (3, 9.0, False)
+    assert (other.limit, other.heartbeat_interval, other.verbose) == (7, 9.0, True)
+
+
+def test_a_second_app_has_settings_of_its_own(make_world: MakeWorld) -> None:
+    """Two apps in one process: settings, manager and daemons are each app's own."""
+    one = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=1)
+    other = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
+    one.start("ada")
+    assert not ada(other).is_running()
+    other.start("ada")
+    assert (ada(one).limit, ada(other).limit) == (1, 2)
+    assert one.house.manager is not other.house.manager
+    ada(one).stop()
+    assert ada(other).is_running()

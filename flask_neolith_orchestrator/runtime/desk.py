@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .duty import Duty
+from .login_memory import LoginMemory
 from .notes import Note, NoteBox
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -30,8 +31,7 @@ REMEMBERED = "r-"
 """What the token of a login begins with that came by a cookie."""
 
 PERSON = "p-"
-"""What the token of a person's login begins with: no daemon depends on it and no row tells of it, but its sockets are
-cut when it ends."""
+"""What the token of a person's login begins with: no row tells of it, but its sockets are cut when it ends."""
 
 UNUSED = 600.0
 """Seconds after which a remembered login ends whose token never came back: of several requests that a browser sends
@@ -63,8 +63,7 @@ class Desk:
         self._ensure_started = ensure_started
         self._clock = stores.database.clock
         self._box = NoteBox(self._clock, self._work, self._given_up)
-        self._seen: dict[str, float] = {}
-        self._known: dict[str, tuple[float, bool]] = {}
+        self.memory = LoginMemory(self._clock)
         self._owed: set[str] = set()
         self._warned: set[str] = set()
         self._closing = False
@@ -86,30 +85,26 @@ class Desk:
 
     def seen(self, token: str, user_id: str) -> None:
         """An authenticated orchestrator came with this token: costs a dictionary look-up, except at first."""
-        first = token not in self._seen
-        self._seen[token] = self._clock.wall()
-        if first:
+        if self.memory.see(token):
             self.put(Note("login", user_id, token))
 
     def is_live(self, token: str) -> bool:
         """Whether a login goes on. A token that has not been recorded yet does."""
         if token.startswith(PERSON):
-            return self._known.get(token, (0.0, True))[1]
+            return self.memory.says_live(token, default=True)
         if not self._stores.database.threads:
             return True
-        now = self._clock.monotonic()
-        known = self._known.get(token)
-        if known is None or (known[1] and now - known[0] > CACHE):
+        if not self.memory.is_fresh(token, CACHE):
             with self._stores.database.read() as tx:
-                known = (now, not self._stores.logins.ended_of(tx, [token]))
-            self._known[token] = known
-        return known[1]
+                ended = self._stores.logins.ended_of(tx, [token])
+            self.memory.confirm(token, not ended)
+        return self.memory.says_live(token, default=True)
 
     def vouches(self, token: str) -> bool:
         """Whether this process knows that a login goes on, without asking anybody."""
         if not self._stores.database.threads:
             return True
-        return self._known.get(token, (0.0, False))[1]
+        return self.memory.says_live(token, default=False)
 
     def takes_owed(self, token: str) -> bool:
         """Whether somebody logged in by credentials under a token that had ended; says so once."""
@@ -144,7 +139,7 @@ class Desk:
 
     def _given_up(self, note: Note) -> None:
         if note.kind == "login":
-            self._seen.pop(note.token, None)  # the next request tries again
+            self.memory.unsee(note.token)  # the next request tries again
 
     def _login(self, orchestrator_id: str, note: Note) -> None:
         stores = self._stores
@@ -157,7 +152,7 @@ class Desk:
             if live and not new:
                 stores.logins.seen(tx, {token: self._clock.wall()})
             wanted = live and self._want(tx, orchestrator_id, note)
-        self._known[token] = (self._clock.monotonic(), live)
+        self.memory.learn(token, live)
         if not live and note.fresh:
             self._owed.add(token)
         if wanted:
@@ -232,8 +227,8 @@ class Desk:
             self._stop(orchestrator_id, reason)
 
     def _ended(self, token: str) -> None:
-        self._known[token] = (self._clock.monotonic(), False)
-        self._seen.pop(token, None)
+        self.memory.learn(token, live=False)
+        self.memory.unsee(token)
         self._channel.cut(login_room(token))
 
     def _must_stop(self, tx: Any, orchestrator_id: str) -> bool:
@@ -261,8 +256,7 @@ class Desk:
 
     def sweep(self) -> None:
         """Write when logins were last seen, end those not seen for their lifetime, forget the long ended."""
-        stores, now = self._stores, self._clock.wall()
-        seen = dict(self._seen)
+        stores, seen = self._stores, self.memory.seen
         with stores.database.read() as tx:
             known = stores.logins.last_seen(tx, list(seen))
             ended = stores.logins.ended_of(tx, list(seen))
@@ -270,10 +264,8 @@ class Desk:
         if due:
             with stores.database.write() as tx:
                 stores.logins.seen(tx, due)
-        looked = self._clock.monotonic()
         for token in known:
-            if self._known.get(token, (0.0, True))[1]:  # what has ended stays so, whatever was read before
-                self._known[token] = (looked, token not in ended)
+            self.memory.confirm(token, token not in ended)
         with stores.database.read() as tx:
             expired = stores.logins.expired(tx, self._ttl)
             expired += stores.logins.expired(tx, min(self._ttl, SOCKET_TTL), prefix=SOCKET)
@@ -286,13 +278,7 @@ class Desk:
         if old:
             with stores.database.write() as tx:
                 stores.logins.prune(tx, self._ttl)
-        self._forget(now - self._ttl, looked - self._ttl)
-
-    def _forget(self, unseen_since: float, unlooked_since: float) -> None:
-        for token in [token for token, at in list(self._seen.items()) if at < unseen_since]:
-            self._seen.pop(token, None)
-        for token in [token for token, known in list(self._known.items()) if known[0] < unlooked_since]:
-            self._known.pop(token, None)
+        self.memory.forget(self._ttl)
 
     def _warn_once(self, key: str, sentence: str) -> None:
         if key not in self._warned:

@@ -28,9 +28,9 @@ def api() -> Iterator[FakeClaude]:
 
 
 @pytest.fixture
-def claude(make_world: MakeWorld, api: FakeClaude, sqlite_url: str) -> Iterator[World]:
+def claude(make_world: MakeWorld, api: FakeClaude) -> Iterator[World]:
     """A world whose orchestrators talk to that server."""
-    world = make_world(url=sqlite_url)
+    world = make_world()
     model = ClaudeModel(api_key="test-key", base_url=api.url, connect_timeout=2.0, read_timeout=5.0)
     world.start()
     with use_model(world.app, model):

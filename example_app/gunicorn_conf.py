@@ -33,4 +33,5 @@ def post_worker_init(worker: Any) -> None:
 
 def _leave(app: Flask) -> None:
     neolith.shutdown(app)
-    app.extensions["socketio"].server.eio.disconnect()
+    for browser in list(app.extensions["socketio"].server.eio.sockets.values()):
+        browser.close(wait=False)  # a goodbye that is never read must not hold up the others

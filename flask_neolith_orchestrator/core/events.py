@@ -5,6 +5,7 @@ Listeners get snake_case keyword arguments; later versions may add some. Wire pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 DAEMON_EVENTS: Final = (
@@ -41,6 +42,17 @@ MANAGER_EVENTS: Final = (
     "auto-start-error",  # (orchestrator_id, error)
 )
 """What `manager.on(...)` can be given."""
+
+RELAYED: Final[Mapping[str, str]] = {
+    "error": "daemon:error",
+    "message:processed": "daemon:message-processed",
+    "message:error": "daemon:message-error",
+    "message:send": "daemon:message-send",
+    "action:execute": "daemon:action",
+    "status:changed": "daemon:status-changed",
+    "heartbeat": "daemon:heartbeat",
+}
+"""Daemon events that the manager tells under a name of its own; `started` and `stopped` it tells itself."""
 
 WIRE_EVENTS: Final = (
     "presence:snapshot",

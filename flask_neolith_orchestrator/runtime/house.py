@@ -80,7 +80,6 @@ class House:
         self.chat_store = self.stores.chat
         self.turns = self.stores.turns
         self.daemons = self.stores.daemons
-        self.logins = self.stores.logins
         self.keys = Keys(wiring.models, self.database)
         self.charters = Charters(wiring.models, self.database)
         self.dispatcher = wiring.make_dispatcher()
@@ -89,11 +88,10 @@ class House:
         self._alarm = Alarm(self.dispatcher.ring, settings.debounce / 1000)
         self._wire_runtime()
         self._wire_chat(on_membership)
-        self._started = Once(self._start)
         self._looked = threading.Event()
+        self._started = Once(self._start, self._looked.set)
         self._closed = False
         self.quiet = False
-        self._beats = 0
 
     def _wire_runtime(self) -> None:
         wiring, stores, settings = self.wiring, self.stores, self.settings
@@ -120,14 +118,16 @@ class House:
         self.reception = Reception(
             settings,
             stores.inbox,
-            self.database,
             self.chat_store,
             self.people,
+            wiring.channel,
             ring=self._ring,
             ended=lambda deliveries: self.manager.ended(deliveries),
         )
         self.reception.listen(wiring.scoped_session)
-        self.intake = Intake(stores, self.reception, stores.external, wiring.session)
+        self.intake = Intake(
+            stores, self.reception, wiring.session, ended=self.manager.ended, cancel=self.worker.cancel
+        )
         manager = self.manager
         manager.intake = self.intake
         manager.ring = self.dispatcher.ring
@@ -177,10 +177,8 @@ class House:
             self._looked.wait(seconds)
 
     def _start(self) -> None:
-        try:
-            self.wiring.check_schema()
-        finally:
-            self._looked.set()
+        self.wiring.check_schema()
+        self._looked.set()
         settings = self.settings
         if settings.mode:
             self.node.join()
@@ -224,10 +222,7 @@ class House:
 
     def _renew(self) -> None:
         self.worker.renew()
-        self._beats += 1
-        if self._beats * self.settings.renew_interval >= self.settings.lease / 2:
-            self._beats = 0
-            self.stores.nodes.seen()
+        self.stores.nodes.keep_alive()
 
     def readiness(self) -> dict[str, dict[str, Any]]:
         """Per part whether it works, and details: database, scheduler, dispatcher, leases, channel."""

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import OpenTransaction
+from ..core.cancel import StopReason
+from ..core.errors import Forbidden, NotFound, OpenTransaction
 from ..core.types import ENDED_DELIVERY_STATES, DeliveryState, IncomingMessage
 from ..store import inbox as boxes
-from ..store.external import External
+from ..store.settle import Ended
 from ..store.sqlite import has_begun_to_write
 from ..store.stores import Stores
+from ..store.turns import Stopped
 from .reception import Heard, Reception
 
 
@@ -49,12 +51,20 @@ class Intake:
     """Takes messages in from the host's code. Lifetime: app, in one process; safe for all threads."""
 
     def __init__(
-        self, stores: Stores, reception: Reception, external: External | None, session: Callable[[], Any]
+        self,
+        stores: Stores,
+        reception: Reception,
+        session: Callable[[], Any],
+        *,
+        ended: Callable[[Sequence[Ended]], None],
+        cancel: Callable[[str, StopReason], object],
     ) -> None:
         self._stores = stores
         self._reception = reception
-        self._external = external
+        self._external = stores.external
         self._session = session
+        self._tell_ended = ended
+        self._cancel = cancel
         self._ended = threading.Condition()
 
     def accept(self, message: IncomingMessage, to: Sequence[str] | None = None, session: Any = None) -> list[Accepted]:
@@ -64,6 +74,35 @@ class Intake:
         heard = self._heard(tx, message, to, session)
         return [self._shown(one) for one in self._reception.receive(session, heard)]
 
+    def stop(self, message_id: str, user_id: str, channel_id: str | None = None) -> Stopped:
+        """Stop the answers to a message, or one answer by its own id, in a transaction of ours.
+
+        With `channel_id`, both ids are the host's own, of a chat that is only mirrored here. Raises NotFound for a
+        message nobody answers, and Forbidden unless the user is the one who asked.
+        """
+        turns = self._stores.turns
+        with self._stores.database.write() as tx:
+            targets = turns.targets(tx, self._our_id(tx, message_id, channel_id))
+            if not targets:
+                raise NotFound
+            if any(target.requester_id != user_id for target in targets):
+                raise Forbidden("Only the person who asked may stop the answer.")
+            results = [turns.stop(tx, target, StopReason.PERSON) for target in targets]
+        for result in results:
+            self._tell_ended(result.ended)
+            if result.found is Stopped.RUNNING and result.turn_id is not None:
+                self._cancel(result.turn_id, StopReason.PERSON)
+        order = (Stopped.RUNNING, Stopped.WAITING, Stopped.OVER)
+        return next(state for state in order if any(result.found is state for result in results))
+
+    def _our_id(self, tx: Any, message_id: str, channel_id: str | None) -> str:
+        if channel_id is None or self._external is None:
+            return message_id
+        found = self._external.find(tx, channel_id, message_id)
+        if found is None:
+            raise NotFound
+        return found
+
     def accept_own(self, message: IncomingMessage, orchestrator_id: str) -> Accepted:
         """Accept in a transaction of ours, for one orchestrator. Raises OpenTransaction instead of waiting for us."""
         database = self._stores.database
@@ -71,8 +110,8 @@ class Intake:
             raise OpenTransaction
         with database.write() as tx:
             heard = self._heard(tx, message, None, None)
-            wakes, accepted = self._reception.receive_in(tx, heard, only=orchestrator_id)
-        self._reception.announce(accepted)
+            wakes, accepted, notices = self._reception.receive_in(tx, heard, only=orchestrator_id)
+        self._reception.announce(accepted, notices)
         mine = [one for one in accepted if one.orchestrator_id == orchestrator_id]
         if not mine:
             return Accepted(None, "not-mentioned" if not wakes else wakes[0].reason)

@@ -119,6 +119,11 @@ class Emitter:
             self._listeners = (*self._listeners, _Listener(event, handler, self._context, once=once))
         return handler
 
+    @property
+    def handlers(self) -> tuple[tuple[str, Handler, bool], ...]:
+        """Who listens now: event, handler, and whether only for the next one."""
+        return tuple((one.event, one.handler, one.once) for one in self._listeners)
+
     def heard(self, event: str) -> bool:
         """Whether anybody listens to `event`."""
         return any(one.event == event for one in self._listeners)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.cancel import StopReason
 from ..core.errors import NotAnOrchestrator
-from ..core.events import MANAGER_EVENTS
+from ..core.events import MANAGER_EVENTS, RELAYED
 from ..core.ports import Actions
 from ..core.types import (
     DaemonState,
@@ -30,17 +30,6 @@ from .lives import Lives
 from .statuses import Statuses
 
 log = logging.getLogger("flask_neolith_orchestrator")
-
-_RELAYED = {
-    "error": "daemon:error",
-    "message:processed": "daemon:message-processed",
-    "message:error": "daemon:message-error",
-    "message:send": "daemon:message-send",
-    "action:execute": "daemon:action",
-    "status:changed": "daemon:status-changed",
-    "heartbeat": "daemon:heartbeat",
-}
-"""Daemon events that the manager tells under a name of its own; `started` and `stopped` it tells itself."""
 
 
 class OrchestratorDaemonManager:
@@ -263,12 +252,12 @@ class OrchestratorDaemonManager:
 
     def relay(self, daemon: OrchestratorDaemon, event: str, done: Done | None, arguments: Mapping[str, Any]) -> int:
         """A daemon's event, told by the manager; returns how many listen here."""
-        name = _RELAYED.get(event)
+        name = RELAYED.get(event)
         return 0 if name is None else self._emitter.emit(name, done=done, orchestrator_id=daemon.id, **arguments)
 
     def heard(self, event: str) -> bool:
         """Whether anybody listens to a daemon's `event` here."""
-        return event in _RELAYED and self._emitter.heard(_RELAYED[event])
+        return event in RELAYED and self._emitter.heard(RELAYED[event])
 
     def ended(self, deliveries: Sequence[Ended]) -> None:
         """Deliveries have come to their end."""
@@ -281,6 +270,11 @@ class OrchestratorDaemonManager:
                 reason=one.reason,
             )
         self.intake.ended()
+
+    @property
+    def handlers(self) -> tuple[tuple[str, Handler, bool], ...]:
+        """The manager's listeners: event, handler, and whether only for the next one."""
+        return self._emitter.handlers
 
     def close(self) -> None:
         """Forget all listeners. Safe twice."""

@@ -43,6 +43,10 @@ class News:
         """An answer's row was changed by somebody other than its attempt."""
         self._message("message:updated", reply_id)
 
+    def notice_posted(self, reply_id: str) -> None:
+        """A notice has appeared where nobody had begun to answer."""
+        self._message("message", reply_id)
+
     def _message(self, event: str, message_id: str) -> None:
         try:
             with self._stores.database.read() as tx:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..chat import wake
 from ..chat.mentions import Mentions, find_mentions
-from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
+from ..core.events import channel_room
+from ..core.ports import Channel, ChatStore, ReplyDraft, ReplyWrite
 from ..core.types import DeliveryState, Member, MessageState, Place, Wake
 from ..settings import Settings
 from ..store import effects
-from ..store.database import Database
 from ..store.inbox import Accepted, Arrival, Inbox
 from ..store.people import People
 from ..store.settle import Ended
 
 log = logging.getLogger("flask_neolith_orchestrator")
+
+Notice = Mapping[str, Any]
+"""A message as the wire shows it."""
 
 FULL = "I have too many messages waiting and cannot take this one. Please ask me again later."
 
@@ -54,18 +57,18 @@ class Reception:
         self,
         settings: Settings,
         inbox: Inbox,
-        database: Database,
         chat: ChatStore,
         people: People,
+        channel: Channel,
         *,
         ring: Callable[[str], None],
         ended: Callable[[Sequence[Ended]], None],
     ) -> None:
         self._settings = settings
         self._inbox = inbox
-        self._database = database
         self._chat = chat
         self._people = people
+        self._channel = channel
         self._ring = ring
         self._ended = ended
         self._heard_session: Any = None
@@ -100,11 +103,11 @@ class Reception:
         if not wakes:
             return []
         accepted = self._inbox.accept(session, self.arrivals(heard, wakes))
-        self._notices(session.connection(), heard, accepted)
-        self.after_commit(session, lambda: self.announce(accepted))
+        notices = self._notices(session.connection(), heard, accepted)
+        self.after_commit(session, lambda: self.announce(accepted, notices))
         return accepted
 
-    def receive_in(self, tx: Any, heard: Heard, *, only: str) -> tuple[list[Wake], list[Accepted]]:
+    def receive_in(self, tx: Any, heard: Heard, *, only: str) -> tuple[list[Wake], list[Accepted], list[Notice]]:
         """The same in a transaction of ours, for one orchestrator; the caller announces after its commit.
 
         The decision for that one is returned whether it wakes or not.
@@ -113,8 +116,7 @@ class Reception:
         decided = [one for one in wake.explain(_facts(heard), members) if one.orchestrator_id == only]
         wakes = self._responding(tx, [one for one in decided if one.wakes])
         accepted = self._inbox.accept_in(tx, self.arrivals(heard, wakes))
-        self._notices(tx, heard, accepted)
-        return decided, accepted
+        return decided, accepted, self._notices(tx, heard, accepted)
 
     def wakes(self, tx: Any, heard: Heard) -> list[Wake]:
         """Whom the message wakes, with reasons."""
@@ -158,17 +160,24 @@ class Reception:
             return heard.place
         return Place(heard.channel_id, heard.message_id)
 
-    def _notices(self, tx: Any, heard: Heard, accepted: Sequence[Accepted]) -> None:
-        """A refusal is visible: a short answer that says so."""
+    def _notices(self, tx: Any, heard: Heard, accepted: Sequence[Accepted]) -> list[Notice]:
+        """A refusal is visible: a short answer that says so, as the wire shows it."""
+        shown = []
         for one in accepted:
             if one.fresh and one.state is DeliveryState.REFUSED:
-                now = self._database.clock.wall()
-                draft = ReplyDraft(one.orchestrator_id, "", self._answer_place(heard), heard.message_id, 0, now)
+                now = self._inbox.clock.wall()
+                place, user_id = self._answer_place(heard), self._people.user_id(tx, one.orchestrator_id)
+                draft = ReplyDraft(one.orchestrator_id, user_id, place, heard.message_id, 0, now)
                 reply = self._chat.open_reply(tx, draft)
                 self._chat.write_reply(tx, ReplyWrite(reply, FULL, MessageState.FAILED, 0, 0, now, "queue-full"))
+                message = self._chat.view(tx, reply)
+                shown += [] if message is None else [message]
+        return shown
 
-    def announce(self, accepted: Sequence[Accepted]) -> None:
+    def announce(self, accepted: Sequence[Accepted], notices: Sequence[Notice] = ()) -> None:
         """After the commit: ring for what waits, tell what was refused."""
+        for message in notices:
+            self._channel.emit("message", {"message": message}, channel_room(str(message["channelId"])))
         for one in accepted:
             if one.state is DeliveryState.WAITING:
                 self._ring(one.orchestrator_id)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .house import House
+from .listeners import Handler
 from .wiring import Wiring
 
 LOOK = 2.0
@@ -30,6 +31,7 @@ class State:
         self.hooks: Any = None  # web.login.Hooks
         self._lock = threading.RLock()
         self._house: House | None = None
+        self._handlers: tuple[tuple[str, Handler, bool], ...] = ()
         self._inherited: list[House] = []
         self._final = False
         self._quiet = False
@@ -45,6 +47,9 @@ class State:
             if self._house is None:
                 self._house = House(self.wiring, self._membership_changed, self._socket_seen)
                 self._house.quiet = self._quiet
+                for event, handler, once in self._handlers:  # what create_app registered outlives a fork
+                    listen = self._house.manager.once if once else self._house.manager.on
+                    listen(event, handler)
             return self._house
 
     def begin(self) -> None:
@@ -76,6 +81,7 @@ class State:
         """Stop this process's runtime, if it has one. Safe twice; the next use builds a new one."""
         house = self._house
         if house is not None:
+            self._handlers = house.manager.handlers
             house.close(timeout)
             if not self._final:
                 self._house = None
@@ -90,6 +96,7 @@ class State:
         self._lock = threading.RLock()
         house, self._house = self._house, None
         if house is not None:
+            self._handlers = house.manager.handlers
             house.forked()
             self._inherited.append(house)  # never collected: that would close what the parent still uses
 

@@ -116,8 +116,10 @@ class Sweeper:
         recovered = self._stores.recovery.expire(delivery_id)
         if recovered is not None:
             self._manager.ended(recovered.ended)
-            if recovered.reply_id is not None:
+            if recovered.reply_id is not None and recovered.turn_id is not None:
                 self._news.reply_changed(recovered.reply_id)
+            elif recovered.reply_id is not None:
+                self._news.notice_posted(recovered.reply_id)
 
     def reconcile(self) -> None:
         """Run what is wanted and stop what is not: another process may have heard of it first."""

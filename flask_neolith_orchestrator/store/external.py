@@ -89,6 +89,16 @@ class External:
         by_orchestrator = known and self._people.orchestrator_id(tx, message.author_id) is not None
         return Stored(str(stored), str(channel), None if parent is None else str(parent), by_orchestrator)
 
+    def find(self, tx: Connection, channel_id: str, message_id: str) -> str | None:
+        """Our id of a host's message, by the host's ids; an answer of ours has no other id than ours."""
+        m, ch = self._m, self._ch
+        row = tx.execute(
+            select(m.c.id)
+            .join(ch, ch.c.id == m.c.channel_id)
+            .where(ch.c.external_id == channel_id, m.c.external_id == message_id)
+        ).first()
+        return None if row is None else str(row[0])
+
     def is_external(self, tx: Connection, channel_id: str) -> bool:
         """Whether a channel of ours stands for one of the host's."""
         ch = self._ch

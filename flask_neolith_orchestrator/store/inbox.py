@@ -58,7 +58,7 @@ class Inbox:
     """Accepts work. Lifetime: app, in one process; safe for all threads (each brings its session)."""
 
     def __init__(self, models: Models, database: Database, *, max_queue: int) -> None:
-        self._clock = database.clock
+        self.clock = database.clock
         self._conversation = models.table("Conversation")
         self._delivery = models.table("Delivery")
         self._gate: Gate | None = getattr(database, "gate", None)
@@ -148,7 +148,7 @@ class Inbox:
     def _accept_one(self, tx: Connection, arrival: Arrival) -> Accepted:
         orchestrator = int(arrival.orchestrator_id)
         key = conversation_key(arrival.place)
-        now = self._clock.wall()
+        now = self.clock.wall()
         self._open.run(
             tx,
             b_orchestrator=orchestrator,

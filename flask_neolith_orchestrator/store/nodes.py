@@ -23,6 +23,7 @@ class Nodes:
         self._n = models.table("Node")
         self._state_dir = state_dir
         self._lease = lease
+        self._kept_at = float("-inf")
         self._file: IO[bytes] | None = None
         self._joined = False
         self.id = uuid.uuid4().hex
@@ -69,6 +70,13 @@ class Nodes:
         now = self._database.clock.wall()
         lock = None if self._file is None else str(self._path(self.id))
         return {"id": self.id, "name": self.name, "host": self.host, "lock": lock, "started_at": now, "seen_at": now}
+
+    def keep_alive(self) -> None:
+        """Write that this node lives, twice per lease; called more often than that."""
+        now = self._database.clock.monotonic()
+        if now - self._kept_at >= self._lease / 2:
+            self._kept_at = now
+            self.seen()
 
     def seen(self) -> None:
         """Write that this node lives, if it does."""

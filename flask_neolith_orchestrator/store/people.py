@@ -95,6 +95,11 @@ class People:
         found = self.snapshots(tx, [orchestrator_id])
         return found[0] if found else None
 
+    def user_id(self, tx: Connection, orchestrator_id: str) -> str:
+        """The id of the user that an orchestrator is."""
+        row = tx.execute(self._orchestrator, {"b_id": int(orchestrator_id)}).one()
+        return str(row.user_id)
+
     def daemon_values(self, tx: Connection, orchestrator_ids: Sequence[str], name: str) -> dict[str, Any]:
         """One value of `orchestrator_config["daemon"]`, for those orchestrators that have it."""
         rows = tx.execute(self._configs, {"keys": [int(one) for one in orchestrator_ids]})

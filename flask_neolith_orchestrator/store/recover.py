@@ -41,6 +41,7 @@ class Recovery:
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
         self._t = models.table("Turn")
+        self._o = models.table("Orchestrator")
 
     def take_over(self, orphan: Orphan) -> Recovered | None:
         """Hand an orphan's turn back, in one transaction; None if somebody else did, or its owner came back.
@@ -134,6 +135,10 @@ class Recovery:
             ended = tuple(ended_rows([row[:4]]))
             return Recovered(str(row[1]), None if row[4] is None else str(row[4]), reply, ended)
 
+    def _user_of(self, tx: Connection, orchestrator_id: str) -> str:
+        o = self._o
+        return str(tx.execute(select(o.c.user_id).where(o.c.id == int(orchestrator_id))).scalar_one())
+
     def _expired_reply(
         self,
         tx: Connection,
@@ -159,7 +164,9 @@ class Recovery:
             return None
         else:
             at = Place(str(channel), None if thread is None else str(thread), bool(is_dm))
-            reply = self._chat.open_reply(tx, ReplyDraft(orchestrator_id, "", at, message_id, 0, now))
+            reply = self._chat.open_reply(
+                tx, ReplyDraft(orchestrator_id, self._user_of(tx, orchestrator_id), at, message_id, 0, now)
+            )
         write = ReplyWrite(reply, EXPIRED, MessageState.FAILED, int(str(epoch)) + 1, 0, now, "too-old")
         self._chat.write_reply(tx, write)
         return reply

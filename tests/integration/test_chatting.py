@@ -169,7 +169,7 @@ def build(app: Flask) -> Site:
         site.told_before_ring.append(len(wire.told))
 
     inbox = Inbox(models, database, max_queue=50)
-    reception = Reception(settings, inbox, database, bundled, people, ring=ring, ended=ended)
+    reception = Reception(settings, inbox, bundled, people, wire, ring=ring, ended=ended)
     reception.listen(db.session)
     parts = ChatParts(
         session=db.session,

@@ -15,13 +15,14 @@ log = logging.getLogger("flask_neolith_orchestrator")
 class Once:
     """Runs a start once, in the background or waited for; a failed one is tried again after a while.
 
-    Lifetime: app, in one process, until `end`.
+    Lifetime: app, in one process, until `end`. `failed` is called once a failure has been logged.
     """
 
     RETRY = 5.0  # seconds
 
-    def __init__(self, start: Callable[[], None]) -> None:
+    def __init__(self, start: Callable[[], None], failed: Callable[[], None] = lambda: None) -> None:
         self._start = start
+        self._failed = failed
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -65,6 +66,7 @@ class Once:
             # a sentence of ours says what to do; anything else needs its traceback
             told = None if isinstance(error, NeolithError) else error
             log.error("The runtime could not be started: %s", error, exc_info=told, extra={"action": "start-failed"})
+            self._failed()
         finally:
             with self._lock:
                 self._thread = None

@@ -88,6 +88,10 @@ class EmbeddedDispatcher:
             except Exception:
                 # the loop's border: the sweep rings again for what is left
                 log.exception("A dispatched call failed", extra={"action": "dispatch-failed"})
+            except BaseException:  # somebody's sys.exit ends this thread: another takes its place
+                with self._changed:
+                    self._threads -= 1
+                raise
             finally:
                 self._ended(orchestrator_id, more)
 

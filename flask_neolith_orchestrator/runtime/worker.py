@@ -146,6 +146,7 @@ class Worker:
         with self._changed:
             if self._attempts.get(attempt.claim.turn_id) is attempt:
                 del self._attempts[attempt.claim.turn_id]
+                self._unknown.setdefault(attempt.claim.turn_id, 0)  # until a renewal has seen that its slot is free
             self._changed.notify_all()
 
     def _began(self, claim: Claim) -> None:
@@ -225,7 +226,7 @@ class Worker:
         """Slots of this process that no thread works on: a thread died between claim and finish."""
         with self._changed:
             lost = [one.turn_id for one in held if one.turn_id not in self._attempts]
-        self._unknown = {turn_id: self._unknown.get(turn_id, 0) + 1 for turn_id in lost}
+            self._unknown = {turn_id: self._unknown.get(turn_id, 0) + 1 for turn_id in lost}
 
     def lost(self) -> list[str]:
         """Turns whose slot this process holds without a thread, seen at three renewals in a row."""

@@ -338,6 +338,43 @@ def held_deaf(door: Door) -> Iterable[str]:
     yield "words."
 
 
+def test_an_answer_is_kept_until_it_can_be_written(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is away when the turn ends: it is written when it is back, without another call."""
+    world = make_world(**SLOW_SWEEP)
+    settle, tries = world.stores.settle.settle, []
+
+    def away(*arguments: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise ValueError("the disk is full")
+        return settle(*arguments)
+
+    monkeypatch.setattr(world.stores.settle, "settle", away)
+    world.start()
+    world.post("ann", "@ada hello")
+    world.channel.wait_for("message:done")
+    assert (len(tries), len(world.model.scenes), world.deliveries()) == (3, 1, ["answered"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_turn_whose_thread_died_is_found(make_world: MakeWorld) -> None:
+    """Something ends the thread itself: the slot without a thread is noticed, and the turn is tried again."""
+    world = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=1, NEOLITH_MAX_THREADS=1)
+
+    def exit_first(scene: Scene) -> Iterable[str]:
+        if scene.number == 1:
+            raise SystemExit
+        return echo(scene)
+
+    world.model.script = exit_first
+    world.start()
+    world.post("ann", "@ada hello")
+    world.channel.wait_for("message:done")
+    assert world.deliveries() == ["answered"]
+    assert world.rows("Delivery")[0]["attempts"] == 2
+    assert world.house.dispatcher.health()["threads"] == 1
+
+
 @pytest.mark.parametrize("part", ["take over", "expire"])
 def test_one_row_that_cannot_be_swept_harms_no_other(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, part: str
@@ -536,20 +573,32 @@ def test_a_reply_of_the_old_generation_never_appears(make_world: MakeWorld) -> N
     assert world.deliveries() == ["answered"]
 
 
-def test_one_stop_does_not_wait_for_the_others_work(make_world: MakeWorld) -> None:
-    """ada's turn goes on while bee stops at once."""
+def test_one_stop_does_not_wait_for_the_others_work(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ada's turn goes on, and another is just being claimed, while bee stops at once."""
     world = make_world(orchestrators=("ada", "bee"), DAEMON_STOP_TIMEOUT=5_000)
-    door = Door()
+    door, claiming, go_on = Door(), Door(), Door()
     world.model.script = lambda scene: held(scene, door)
     world.start()
     world.post("ann", "@ada hello")
     world.model.wait_for(1)
+    limit_of = world.house.duty.limit_of
+
+    def slow_limit(orchestrator_id: str) -> int:
+        if orchestrator_id == world.ada and threading.current_thread().name.startswith("neolith-turn"):
+            claiming.open()
+            go_on.wait()
+        return limit_of(orchestrator_id)
+
+    monkeypatch.setattr(world.house.duty, "limit_of", slow_limit)
+    world.post("ann", "@ada again")
+    claiming.wait()
     began = time.monotonic()
     with world.context():
         world.neolith.manager.stop_daemon(world.orchestrators["bee"])
     assert time.monotonic() - began < 1.0
+    go_on.open()
     door.open()
-    world.channel.wait_for("message:done")
+    world.channel.wait_for("message:done", 2)
 
 
 def test_the_next_process_goes_on_where_one_was_shut_down(make_world: MakeWorld) -> None:
@@ -627,8 +676,9 @@ def test_a_question_deleted_during_its_turn_gets_no_reply(world: World) -> None:
     assert "One" not in later
 
 
-def test_stop_by_the_person_who_asked(world: World) -> None:
+def test_stop_by_the_person_who_asked(make_world: MakeWorld) -> None:
     """The call is cut within a second, the text so far stays; again is harmless; others may not; the next works."""
+    world = make_world(DAEMON_LEASE=60_000, DAEMON_RENEW_INTERVAL=30_000)  # a renewal would find out too
     world.model.script = lambda scene: held(scene, Door()) if scene.number == 1 else echo(scene)
     world.start()
     thread = world.thread()

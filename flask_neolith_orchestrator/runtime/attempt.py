@@ -48,7 +48,9 @@ class Brains:
 class Attempt:
     """One try. Lifetime: from the claim to its outcome, on one thread; others may only set `cancel`."""
 
-    def __init__(self, claim: Claim, stores: Stores, brains: Brains, live: LiveText) -> None:
+    def __init__(
+        self, claim: Claim, stores: Stores, brains: Brains, live: LiveText, pace: Callable[[LiveText], None]
+    ) -> None:
         self.claim = claim
         self.cancel = Cancel()
         self.live = live
@@ -56,6 +58,7 @@ class Attempt:
         self.deadline = self.began + brains.settings.turn_timeout / 1000
         self._stores = stores
         self._brains = brains
+        self._pace = pace
         self._model: str | None = None
         self.cancel.on_set(self._hush)
 
@@ -95,6 +98,7 @@ class Attempt:
     def _answer(self) -> Outcome:
         request = self._request()
         self._model = request.model
+        self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
         answer = self._brains.responder(request.model).respond(request, self.cancel, self.live.add)
         self.live.flush()  # before its seq goes into the row
         return Outcome(

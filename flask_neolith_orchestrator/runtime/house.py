@@ -282,13 +282,13 @@ class House:
                 log.exception("A step of the shutdown failed", extra={"action": "stop-error"})
 
     def _wind_down(self, budget: float) -> None:
-        daemons = self.manager.get_running_daemons()
-        for daemon in daemons:
+        for daemon in self.manager.get_running_daemons():
             daemon.quiesce()
         self.dispatcher.close(0.0)
         # the scheduler is gone, so the leases of those that still run are renewed here
         self.manager.lives.crew.wind_down(None, timeout=budget, meanwhile=self.worker.renew)
         self.dispatcher.close(1.0)
+        self.worker.close()
 
     def _leave(self) -> None:
         if self._started.done and self.settings.mode:

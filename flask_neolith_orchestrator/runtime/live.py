@@ -14,6 +14,10 @@ from ..core.types import Claim
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
+LINGER = 2.0
+"""Seconds after the last turn in which the pacer's thread waits for another."""
+
+
 class LiveText:
     """The text of one attempt so far. Lifetime: that attempt. Written by its thread, flushed by the pacer too."""
 
@@ -119,13 +123,14 @@ class Pacer:
         self._lives: dict[str, LiveText] = {}
         self._thread: threading.Thread | None = None
         self._keeping = False
-        self._empty = threading.Event()
+        self._moved = threading.Event()
+        self._closed = False
 
     def add(self, live: LiveText) -> None:
         """Look after an attempt's text."""
         with self._lock:
             self._lives[live.claim.turn_id] = live
-            self._empty.clear()
+            self._moved.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="neolith-pacer", daemon=True)
                 self._thread.start()
@@ -136,16 +141,16 @@ class Pacer:
             if self._lives.get(live.claim.turn_id) is live:
                 del self._lives[live.claim.turn_id]
             if not self._lives:
-                self._empty.set()
+                self._moved.set()
 
     def _run(self) -> None:
         kept_at = self._clock.monotonic()
         while True:
+            self._moved.clear()
             with self._lock:
-                if not self._lives:
-                    self._thread = None
-                    return
                 lives = list(self._lives.values())
+            if not lives and not self._linger():
+                return
             for live in lives:
                 try:
                     live.flush()
@@ -156,7 +161,21 @@ class Pacer:
                 kept_at = self._clock.monotonic()
                 self._keeping = True
                 threading.Thread(target=self._keep, args=(lives,), name="neolith-keeper", daemon=True).start()
-            self._empty.wait(self._interval)
+            self._moved.wait(self._interval)
+
+    def _linger(self) -> bool:
+        """Wait a little for the next turn: a thread for each would delay its request. False ends this one."""
+        if not self._closed:
+            self._moved.wait(LINGER)
+        with self._lock:
+            if not self._lives:
+                self._thread = None
+            return bool(self._lives)
+
+    def close(self) -> None:
+        """Wait for no further turns. Safe twice."""
+        self._closed = True
+        self._moved.set()
 
     def _keep(self, lives: list[LiveText]) -> None:
         for live in lives:

@@ -108,7 +108,8 @@ class Worker:
             may_speak=self._may_speak,
             announce=lambda: self._news.reply_began(claim),
         )
-        attempt = Attempt(claim, self._stores, self._brains, live)
+        pace = self._pacer.add if self._stores.database.threads else _alone
+        attempt = Attempt(claim, self._stores, self._brains, live, pace)
         with self._changed:
             if not self._attempts:
                 self._renewed_at = self._clock.monotonic()  # its own claim is as good as a renewal
@@ -122,8 +123,6 @@ class Worker:
         """Do one attempt. The next one, claimed in the same commit, and whether there was a look for one."""
         try:
             self._contained(attempt, self._began, attempt.claim)
-            if self._stores.database.threads:
-                self._pacer.add(attempt.live)
             try:
                 outcome = attempt.run()
             finally:
@@ -284,9 +283,17 @@ class Worker:
             one.claim.orchestrator_id == orchestrator_id for one in self._attempts.values()
         )
 
+    def close(self) -> None:
+        """The process ends: keep no thread for turns to come. Safe twice."""
+        self._pacer.close()
+
     def health(self) -> dict[str, Any]:
         """How the leases are."""
         with self._changed:
             running = len(self._attempts)
         ok = not running or self._may_speak()
         return {"ok": ok, "running": running, "lateFinishes": self.late_finishes}
+
+
+def _alone(_live: LiveText) -> None:
+    """Nobody looks after the text where there can be no second thread: it is told at the attempt's end."""

@@ -100,7 +100,7 @@ def idle_daemons(count: int = 1000) -> list[Row]:
         house = made.app.extensions["neolith"].house
         house.ensure_started()
         gc.collect()
-        threads, before = threading.active_count(), _resident()
+        before = _resident()
         with house.database.write() as tx:
             for one in made.orchestrators:
                 house.daemons.want(tx, one, "running", "person")
@@ -115,14 +115,19 @@ def idle_daemons(count: int = 1000) -> list[Row]:
         began = time.perf_counter()
         house.supervisor.heartbeat()
         beat = time.perf_counter() - began
-        extra = threading.active_count() - threads
+        extra = [one.name for one in threading.enumerate() if not _constant(one.name)]
     return [
         (f"{count:,} idle daemons, running", f"{running:,}", f"{count:,}"),
         (f"{count:,} idle daemons, start", f"{took:.2f} s", "-"),
-        (f"{count:,} idle daemons, extra threads", str(extra), "0"),
+        (f"{count:,} idle daemons, threads of theirs", str(len(extra)), "0"),
         (f"{count:,} idle daemons, resident memory each", f"{each / 1000:.1f} kB", "<= 5 kB"),
         (f"{count:,} idle daemons, one round of heartbeats", f"{beat * 1000:.1f} ms", "-"),
     ]
+
+
+def _constant(name: str) -> bool:
+    """Whether a thread is one of the few that a process has however many daemons there are."""
+    return name in ("MainThread", "APScheduler") or name.startswith(("neolith-job", "neolith-renew"))
 
 
 def _resident() -> int:

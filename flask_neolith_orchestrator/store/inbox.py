@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
 from ..core.types import DeliveryKind, DeliveryState, Place
@@ -46,7 +46,11 @@ class Accepted:
 
 def insert_into(table: Table, dialect: Dialect) -> Any:
     """INSERT with ON CONFLICT, which SQLAlchemy has per dialect."""
-    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+    if dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # imported by its engine by now, and slow where there is none
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def conversation_key(place: Place) -> str:

@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask_login import user_logged_in
+from flask import Flask, Request, Response, session
+from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
+from flask_login import current_user, logout_user, user_logged_in
 from sqlalchemy import Engine, event
 
 from flask_neolith_orchestrator.runtime import desk as desks
@@ -57,10 +59,21 @@ def test_a_login_starts_and_the_logout_stops(logins: LoginWorld) -> None:
 
 
 def test_a_login_is_not_undone_by_the_start_of_the_process(logins: LoginWorld) -> None:
-    """The very first request of a process may be a login: the daemon that it starts stays running for everybody."""
+    """The very first request of a process may be a login: its daemon starts once the process has joined the others."""
+    node, early = logins.world.house.node, []
+    join = node.join
+
+    def slowly() -> None:
+        pause = threading.Event()
+        for _ in range(20):  # time enough for a daemon that does not wait
+            early.extend(logins.world.house.manager.get_running_daemons())
+            pause.wait(0.01)
+        join()
+
+    node.join = slowly  # type: ignore[method-assign]  # a start that takes its time
     logins.browser().post("/login/ada")
     logins.await_running()
-    logins.world.house.ensure_started()
+    assert early == []
     assert logins.state().status == "running"
     assert logins.world.rows("Orchestrator")[0]["status"] == "ONLINE"
 
@@ -71,7 +84,7 @@ def test_people_who_log_in_are_none_of_our_business(logins: LoginWorld) -> None:
     browser.post("/login/ann")
     assert browser.me() == "ann"
     token = browser.token()
-    assert token is not None and token.startswith("p-")
+    assert str(token).startswith("p-")
     assert logins.world.rows("Login") == []
     browser.post("/logout")
     until(lambda: logins.world.channel.cuts == [f"login:{token}"], "a cut room")
@@ -190,6 +203,40 @@ def test_a_remembered_user_is_a_new_login(logins: LoginWorld) -> None:
     assert logins.live() == [browser.token()]
     assert browser.token() != first
     logins.await_running()
+
+
+class ServerSide(SessionInterface):
+    """Sessions that are kept in the server, as Flask-Session does: the cookie is only their name."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+        """What is kept now, which after an answer is what that answer left."""
+        return SecureCookieSession(self.kept.get(request.cookies.get("sid", ""), {}))
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Keep it for the one browser of the test."""
+        self.kept["one"] = dict(session)
+        response.set_cookie("sid", "one")
+
+
+def test_sessions_in_the_server_end_too(logins: LoginWorld) -> None:
+    """The session of before cannot be read again there; the token was copied when the user was looked at."""
+    interface = logins.world.app.session_interface = ServerSide()
+    browser = logins.browser()
+
+    @logins.world.app.post("/leave")
+    def leave() -> str:
+        name = str(current_user.name)
+        session.clear()
+        logout_user()
+        return name
+
+    browser.post("/login/ada")
+    token = interface.kept["one"]["_neolith_login"]
+    assert browser.post("/leave").text == "ada"
+    assert list(logins.ended()) == [token]
 
 
 @pytest.mark.parametrize("how", ["/login", "/swap"])

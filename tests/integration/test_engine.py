@@ -23,7 +23,7 @@ from flask_neolith_orchestrator.core.types import Cause, Claim, DeliveryState, I
 from flask_neolith_orchestrator.runtime.intake import Accepted
 from flask_neolith_orchestrator.testing import ManualClock
 
-from .conftest import MakeWorld
+from .conftest import Databases, MakeWorld
 from .stage import PATIENCE, Door, Scene, Stage, echo
 from .world import World, build, settle_down, until
 
@@ -76,19 +76,19 @@ def test_twelve_people_in_one_conversation(make_world: MakeWorld) -> None:
     assert len(world.answers()) == 12
 
 
-def test_never_more_turns_than_the_limit(make_world: MakeWorld) -> None:
+def test_never_more_turns_than_the_limit(make_world: MakeWorld, databases: Databases) -> None:
     """Limit 2 and 50 conversations, two processes: never more than two turns at once, and all 50 are answered."""
-    first = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
+    first = make_world(on=databases, DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
     second = make_world(like=first, DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
     for number in range(50):
         first.post("ann", f"@ada {number}")
     for world in (first, second):
         world.start()
-    first.rest()
-    assert first.deliveries() == ["answered"] * 50
+    until(lambda: first.deliveries() == ["answered"] * 50, "all are answered", timeout=30.0)
     assert first.model.most == 2
     assert len(first.model.scenes) == 50
     assert first.stores.leases.slots_of(first.ada) == 0
+    assert {row["state"] for row in first.rows("Turn")} == {"done"}
 
 
 def test_an_outage_kills_no_delivery(make_world: MakeWorld) -> None:
@@ -170,6 +170,24 @@ def held(scene: Scene, door: Door) -> Iterable[str]:
     yield "One "
     door.wait(scene.cancel)
     yield "two."
+
+
+def test_twenty_flooded_at_once_all_progress(make_world: MakeWorld) -> None:
+    """Twenty orchestrators with five questions each on ten threads: nobody waits much longer than the average."""
+    names = tuple(f"o{number}" for number in range(20))
+    world = make_world(orchestrators=names, NEOLITH_MAX_THREADS=10, DAEMON_DRAIN_TURNS=2, DAEMON_LEASE=10_000)
+    for number in range(5):
+        world.post("ann", " ".join(f"@{name}" for name in names) + f" question {number}")
+    world.start()
+    world.rest(30.0)
+    assert world.deliveries() == ["answered"] * 100
+    turns = world.rows("Turn")
+    begin = min(row["started_at"] for row in turns)
+    waits: dict[int, float] = {}
+    for row in turns:
+        waits[row["orchestrator_id"]] = waits.get(row["orchestrator_id"], 0.0) + row["started_at"] - begin
+    assert len(waits) == 20
+    assert max(waits.values()) <= 3 * sum(waits.values()) / 20
 
 
 # -- C2: once -----------------------------------------------------------------------------------------------
@@ -307,15 +325,16 @@ def test_a_turn_longer_than_the_lease_keeps_it(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.parametrize("finds_out", [False, True], ids=["asleep", "finds out"])
-def test_a_lost_lease_silences_its_process(make_world: MakeWorld, finds_out: bool) -> None:
+def test_a_lost_lease_silences_its_process(make_world: MakeWorld, finds_out: bool, databases: Databases) -> None:
     """A process that slept past its lease: another answers, and its own late work reaches neither rows nor screens."""
-    world = make_world()
+    world = make_world(on=databases)
     door, renew = Door(), world.house.worker.renew
     world.model.script = lambda scene: held_deaf(door) if scene.number == 1 else echo(scene)
     world.house.worker.renew = lambda: None  # type: ignore[method-assign]  # it sleeps
     world.start()
     world.post("ann", "@ada hello")
     world.channel.wait_for("message:delta")
+    world.house.duty.limit_of = lambda orchestrator_id: 0  # type: ignore[method-assign]  # fast asleep
     other = make_world(like=world)
     other.start()
     other.channel.wait_for("message:done")
@@ -515,9 +534,9 @@ def stop_daemon(world: World) -> float:
     return time.monotonic() - began
 
 
-def test_a_stop_hands_running_work_back_unpunished(make_world: MakeWorld) -> None:
+def test_a_stop_hands_running_work_back_unpunished(make_world: MakeWorld, databases: Databases) -> None:
     """Running and waiting work at a stop: within its deadline, nothing lost, each answered once after the start."""
-    world = make_world(DAEMON_STOP_TIMEOUT=100, DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
+    world = make_world(on=databases, DAEMON_STOP_TIMEOUT=100, DAEMON_MAX_CONCURRENT_CONVERSATIONS=2)
     door = Door()
     world.model.script = lambda scene: held(scene, door) if scene.number <= 2 else echo(scene)
     world.start()
@@ -698,9 +717,9 @@ def test_stop_by_the_person_who_asked(make_world: MakeWorld) -> None:
     assert world.deliveries() == ["cancelled", "answered"]
 
 
-def test_stop_in_another_process_is_seen_at_the_next_renewal(make_world: MakeWorld) -> None:
+def test_stop_in_another_process_is_seen_at_the_next_renewal(make_world: MakeWorld, databases: Databases) -> None:
     """Whoever takes the request need not be who runs the turn."""
-    world = make_world()
+    world = make_world(on=databases)
     world.model.script = lambda scene: held(scene, Door())
     world.start()
     asked = world.post("ann", "@ada hello")
@@ -763,10 +782,10 @@ def test_a_silent_provider_holds_back_no_text(world: World) -> None:
     assert contents(world) == ["One two three."]
 
 
-def test_a_cut_stream_is_tried_again_in_the_same_row(make_world: MakeWorld) -> None:
+def test_a_cut_stream_is_tried_again_in_the_same_row(make_world: MakeWorld, databases: Databases) -> None:
     """The partial text stays as interrupted, then the row begins again with a newer epoch."""
     clock = ManualClock()
-    world = make_world(clock=clock)
+    world = make_world(on=databases, clock=clock)
 
     def cut(scene: Scene) -> Iterable[str]:
         yield "Half "
@@ -869,7 +888,7 @@ def test_a_session_that_writes_is_not_waited_for(world: World) -> None:
     with world.context():
         daemon = world.neolith.get_orchestrator(world.ids["ada"])
         assert daemon is not None
-        world.db.session.execute(text("UPDATE user SET visits = visits + 1"))
+        world.db.session.execute(text('UPDATE "user" SET visits = visits + 1'))
         began = time.monotonic()
         with pytest.raises(OpenTransaction, match=r"neolith\.accept"):
             daemon.handle_message(host_message(world))

@@ -168,8 +168,10 @@ def keeper() -> Keeper:
 @pytest.fixture
 def pacer(keeper: Keeper) -> Iterator[Pacer]:
     """A quick pacer; afterwards its threads are gone."""
-    yield Pacer(keeper, SystemClock(), interval=0.01, keep_interval=0.02)
+    made = Pacer(keeper, SystemClock(), interval=0.01, keep_interval=0.02)
+    yield made
     keeper.go.set()
+    made.close()
     for thread in threading.enumerate():
         if thread.name in ("neolith-pacer", "neolith-keeper"):
             thread.join(PATIENCE)

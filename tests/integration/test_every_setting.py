@@ -388,7 +388,9 @@ def remembered(see: Sight, config: Mapping[str, Any]) -> int:
     return sum(len(message.content) for message in world.model.scenes[-1].request.messages)
 
 
-REQUEST = ModelRequest("claude-sonnet-5-5", "Be brief.", (ModelMessage("user", "one two three four five six seven eight"),))
+REQUEST = ModelRequest(
+    "claude-sonnet-5-5", "Be brief.", (ModelMessage("user", "one two three four five six seven eight"),)
+)
 
 
 def call(config: Mapping[str, Any], *, cancel_after: float = 10.0) -> str:

@@ -28,6 +28,7 @@ class Duty:
         self._moved = threading.Condition()
         self._moving: set[str] = set()
         self.everywhere = False
+        self.will_restart: Callable[[str], bool] = lambda _orchestrator_id: False
 
     def limit_of(self, orchestrator_id: str) -> int:
         """Slots of this orchestrator if its daemon takes work in this process, else 0."""
@@ -115,7 +116,7 @@ class Duty:
 
     def resume(self, orchestrator_ids: Sequence[str]) -> None:
         """Run those who are wanted, in bulk, whether or not somebody logs in again."""
-        daemons = self.manager.daemons_for(orchestrator_ids)
+        daemons = self.manager.daemons_for([one for one in orchestrator_ids if not self.will_restart(one)])
         self.manager.lives.run_many(
             [one for one in daemons if one.get_status() in (DaemonStatus.STOPPED, DaemonStatus.ERROR)]
         )

@@ -110,7 +110,7 @@ class House:
         self.worker = Worker(stores, brains, wiring.channel, self.news, self.duty)
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
-        lives.died = self.supervisor.died
+        lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
         self.sweeper = Sweeper(stores, settings, self.duty, self.worker, self.news, ring=self.dispatcher.ring)
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started

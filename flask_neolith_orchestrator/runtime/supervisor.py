@@ -137,6 +137,11 @@ class Supervisor:
             target=self._restart, args=(daemon, error), name=f"neolith-restart-{daemon.id}", daemon=True
         ).start()
 
+    def will_restart(self, orchestrator_id: str) -> bool:
+        """Whether a restart waits for its delay: nobody else should start the daemon meanwhile."""
+        with self._lock:
+            return orchestrator_id in self._pending
+
     def _restart(self, daemon: OrchestratorDaemon, error: Exception) -> None:
         try:
             while (delay := self._next_delay(daemon, error)) is not None:

@@ -193,6 +193,24 @@ def test_one_that_cannot_start_keeps_nobody_else_from_it(
     until(lambda: world.rows("Daemon")[1]["state"] == "error", "leo has failed")
 
 
+def test_the_sweep_does_not_hurry_a_restart(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for the delay of a restart is started by that restart, not by every sweep before it."""
+    world, tries = make_world(DAEMON_RESTART_DELAY=60_000), []
+    with world.stores.database.write() as tx:
+        world.stores.daemons.want(tx, world.ada, "running", "person")  # type: ignore[arg-type]  # their values
+
+    def failing(daemon: OrchestratorDaemon, _snapshot: Any) -> None:
+        tries.append(daemon.id)
+        raise KeyError("a bug of somebody's")
+
+    monkeypatch.setattr(world.house.manager.lives.crew, "prepare", failing)
+    world.house.ensure_started()
+    for _ in range(5):
+        world.house.sweeper.reconcile()
+    assert tries == [world.ada]
+    assert ada(world).errors[-1].kind == "KeyError"
+
+
 # -- beats, uptime, errors ---------------------------------------------------------------------------------
 
 

@@ -60,17 +60,23 @@ def test_a_login_starts_and_the_logout_stops(logins: LoginWorld) -> None:
 
 def test_a_login_is_not_undone_by_the_start_of_the_process(logins: LoginWorld) -> None:
     """The very first request of a process may be a login: its daemon starts once the process has joined the others."""
-    node, early = logins.world.house.node, []
-    join = node.join
+    node, desk, early, noted = logins.world.house.node, logins.world.house.desk, [], threading.Event()
+    join, put = node.join, desk.put
+
+    def noting(note: Note) -> None:
+        put(note)
+        noted.set()
 
     def slowly() -> None:
         pause = threading.Event()
-        for _ in range(20):  # time enough for a daemon that does not wait
+        assert noted.wait(10)
+        for _ in range(30):  # time enough for a daemon that does not wait
             early.extend(logins.world.house.manager.get_running_daemons())
             pause.wait(0.01)
         join()
 
     node.join = slowly  # type: ignore[method-assign]  # a start that takes its time
+    desk.put = noting  # type: ignore[method-assign]  # and begins after the login
     logins.browser().post("/login/ada")
     logins.await_running()
     assert early == []

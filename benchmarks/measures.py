@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -123,6 +125,26 @@ def idle_daemons(count: int = 1000) -> list[Row]:
         (f"{count:,} idle daemons, resident memory each", f"{each / 1000:.1f} kB", "<= 5 kB"),
         (f"{count:,} idle daemons, one round of heartbeats", f"{beat * 1000:.1f} ms", "-"),
     ]
+
+
+HOST = "import flask, flask_sqlalchemy, flask_socketio"
+
+
+def import_cost(rounds: int = 9) -> list[Row]:
+    """What importing us costs over what every host of ours imports anyway, in processor time of fresh interpreters."""
+    base = [_import_time(HOST) for _ in range(rounds)]
+    ours = [_import_time(f"{HOST}; import flask_neolith_orchestrator") for _ in range(rounds)]
+    extra = statistics.median(ours) - statistics.median(base)
+    return [
+        ("import of Flask, Flask-SQLAlchemy and Flask-SocketIO", f"{statistics.median(base):.2f} s", "-"),
+        ("import of this package on top", f"{extra:.2f} s", "<= 0.3 s"),
+    ]
+
+
+def _import_time(statement: str) -> float:
+    program = f"import time; began = time.process_time(); {statement}; print(time.process_time() - began)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def _constant(name: str) -> bool:

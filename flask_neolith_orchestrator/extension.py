@@ -29,7 +29,7 @@ from .store.database import Database
 from .store.models import Models, make_models
 from .store.people import default_display_name
 from .store.sqlite import has_begun_to_write
-from .web import api, login, sockets
+from .web import login
 
 
 class NeolithOrchestrator:
@@ -102,8 +102,12 @@ class NeolithOrchestrator:
         app.extensions["neolith"] = state
         login.register(app, state)
         if register_blueprint:
+            from .web import api  # here, as most of what importing us would cost is in it
+
             api.register(app, state)
         if socketio is not None:
+            from .web import sockets  # here for the same reason
+
             sockets.register_sockets(socketio, state)
         app.cli.add_command(make_group(state))
         app.context_processor(lambda: {"neolith_orchestrator_mode": settings.shown_mode})

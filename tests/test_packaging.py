@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import venv
@@ -129,31 +128,10 @@ def test_the_installed_wheel_serves_its_dashboard(wheel: Path, tmp_path: Path) -
     assert "/neolith/static/" in done.stdout
 
 
-def seconds(statement: str) -> float:
-    """How much of the processor a fresh interpreter takes to import something: others on the machine do not count."""
-    program = f"import time; began = time.process_time(); {statement}; print(time.process_time() - began)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def test_importing_costs_little() -> None:
-    """The median of seven imports costs at most 0.3 s over what every host of ours imports anyway.
-
-    On a slow or busy machine both are slow: there the cost may be as much as the hosts' own imports.
-    """
-    base, whole = [], []
-    for _ in range(7):
-        base.append(seconds(BASE))
-        whole.append(seconds(f"{BASE}; {OURS}"))
-    extra = statistics.median(whole) - statistics.median(base)
-    print(f"import: {statistics.median(base):.3f} s before ours, {extra:.3f} s for ours")
-    assert extra <= max(0.3, statistics.median(base))
-
-
 def test_importing_reaches_for_no_provider_and_no_broker() -> None:
-    """anthropic, redis and celery are imported by their one backend, when it is needed."""
+    """anthropic, redis, celery and APScheduler are imported where they are used (benchmarks measure what it costs)."""
     program = f"import json, sys; {OURS}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     roots = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert "flask_neolith_orchestrator" in roots
-    assert not roots & {"anthropic", "redis", "celery", "pytest", "playwright"}
+    assert not roots & {"anthropic", "redis", "celery", "apscheduler", "apispec", "pytest", "playwright"}

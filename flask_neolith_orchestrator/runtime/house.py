@@ -27,7 +27,6 @@ from .alarm import Alarm
 from .attempt import Brains
 from .chat_rights import ChatParts
 from .chatting import Chat
-from .clockwork import Clockwork
 from .crew import LAST_WORDS, Crew
 from .desk import Desk
 from .directory import Directory
@@ -84,6 +83,8 @@ class House:
         self.charters = Charters(wiring.models, self.database)
         self.dispatcher = wiring.make_dispatcher()
         self.news = News(self.stores, wiring.channel, wiring.clock)
+        from .clockwork import Clockwork  # here, as APScheduler is needed only where something may run
+
         self.clockwork = Clockwork(wiring.clock)
         self._alarm = Alarm(self.dispatcher.ring, settings.debounce / 1000)
         self._wire_runtime()

@@ -14,7 +14,8 @@ def test_the_first_reason_stays() -> None:
     assert cancel.set(StopReason.PERSON)
     assert not cancel.set(StopReason.SHUTDOWN)
     assert cancel.reason is StopReason.PERSON
-    assert cancel.is_set() and cancel.wait(0)
+    assert cancel.is_set()
+    assert cancel.wait(0)
     with pytest.raises(Cancelled):
         cancel.check()
 

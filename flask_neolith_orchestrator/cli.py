@@ -194,7 +194,10 @@ def _retry(group: AppGroup, state: State) -> None:
         if not delivery.isdecimal():
             raise click.ClickException("A delivery's id is a number.")
         with house.database.write() as tx:
-            done = house.turns.retry(tx, delivery)
+            known = house.turns.delivery(tx, delivery) is not None
+            done = known and house.turns.retry(tx, delivery)
+        if not known:
+            raise click.ClickException("There is no such delivery. `flask neolith deliveries` lists them.")
         if not done:
             raise click.ClickException("Only a failed or expired delivery can be tried again.")
         click.echo("It waits to be answered.")

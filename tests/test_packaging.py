@@ -122,7 +122,7 @@ def test_the_installed_wheel_serves_its_dashboard(wheel: Path, tmp_path: Path) -
     (site / "outer.pth").write_text("\n".join(outer))
     folder = tmp_path / "instance"
     folder.mkdir()
-    command = [str(place / "bin" / "python"), "-c", USE, str(place), str(folder)]
+    command = [str(place / "bin" / "python"), "-I", "-c", USE, str(place), str(folder)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "/neolith/static/" in done.stdout

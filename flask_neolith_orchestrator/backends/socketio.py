@@ -71,9 +71,14 @@ class SocketIOChannel:
         self._order("leave", user_room(user_id), channel_room(channel_id))
 
     def health(self) -> Mapping[str, Any]:
-        """{"ok": whether there is a server to send through, "detail": sentence}"""
+        """{"ok": whether there is a server, "queue": whether other processes hear it too, "detail": sentence}"""
         ready = getattr(self._socketio, "server", None) is not None
-        return {"ok": ready, "detail": "" if ready else "SocketIO has no app: call socketio.init_app(app)."}
+        queue = isinstance(self._manager(), PubSubManager) if ready else None
+        return {
+            "ok": ready,
+            "queue": queue,
+            "detail": "" if ready else "SocketIO has no app: call socketio.init_app(app).",
+        }
 
     def hear(self) -> None:
         """Get to know the server, as soon as there is one: warn of open origins, listen to other processes' orders.

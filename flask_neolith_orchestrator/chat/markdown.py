@@ -8,6 +8,7 @@ lets no other markup through.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import nh3
@@ -85,10 +86,12 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
 _PARSER: Final = new_parser()
 
 
+@lru_cache(maxsize=256)
 def to_html(text: str) -> str:
     """Sanitised HTML for Markdown from anybody. Pure; takes any str and never raises.
 
-    Typical messages take well under a millisecond; the time grows with the length of the text.
+    Typical messages take well under a millisecond. Hostile ones may take a second, but only once: lists show the
+    same messages again and again, so the last ones are remembered.
     """
     return nh3.clean(
         _PARSER.render(clean(text)),

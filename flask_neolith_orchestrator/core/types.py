@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -123,13 +124,13 @@ class OrchestratorSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """A message that may be for an orchestrator. `timestamp` is epoch seconds or an aware datetime's."""
+    """A message that may be for an orchestrator. `timestamp` is epoch seconds or an aware datetime."""
 
     id: str
     content: str
     channel_id: str
     author_id: str
-    timestamp: float
+    timestamp: float | datetime
     thread_id: str | None = None
     metadata: Mapping[str, Any] | None = None
 

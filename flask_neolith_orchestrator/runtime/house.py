@@ -183,6 +183,7 @@ class House:
         settings = self.settings
         if settings.mode:
             self.node.join()
+            self.node.warn_if_apart(self.channel)
             self.dispatcher.run(self.worker.drain, self.duty.limit_of)
         jobs: dict[str, tuple[Callable[[], None], float]] = {
             "sweep": (self._sweep, settings.sweep_interval / 1000),
@@ -218,6 +219,7 @@ class House:
             self.sweeper.expire()
 
     def _sweep_logins(self) -> None:
+        self.node.warn_if_apart(self.channel)
         self.socket_seen()
         self.desk.sweep()
 

@@ -15,6 +15,7 @@ from ..store.settle import Ended
 from ..store.sqlite import has_begun_to_write
 from ..store.stores import Stores
 from ..store.turns import Stopped
+from .host_input import usable
 from .reception import Heard, Reception
 
 
@@ -65,10 +66,15 @@ class Intake:
         self._session = session
         self._tell_ended = ended
         self._cancel = cancel
+        self._longest = reception.longest
         self._ended = threading.Condition()
 
     def accept(self, message: IncomingMessage, to: Sequence[str] | None = None, session: Any = None) -> list[Accepted]:
-        """Accept in the host's session, for all whom the message wakes; nothing is committed."""
+        """Accept in the host's session, for all whom the message wakes; nothing is committed.
+
+        Raises Invalid, before anything is written, for a message that cannot be used (see `host_input.usable`).
+        """
+        message = usable(message, self._longest)
         session = self._session() if session is None else session
         tx = session.connection()
         heard = self._heard(tx, message, to, session)
@@ -105,6 +111,7 @@ class Intake:
 
     def accept_own(self, message: IncomingMessage, orchestrator_id: str) -> Accepted:
         """Accept in a transaction of ours, for one orchestrator. Raises OpenTransaction instead of waiting for us."""
+        message = usable(message, self._longest)
         database = self._stores.database
         if database.threads and database.dialect.name == "sqlite" and self._host_writes():
             raise OpenTransaction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..core.ports import Channel
 from ..core.types import OrchestratorStatus
 from ..store.stores import Stores
 from .manager import OrchestratorDaemonManager
@@ -20,6 +21,7 @@ class NodeLife:
         self._stores = stores
         self._manager = manager
         self._news = news
+        self._warned = False
 
     def join(self) -> None:
         """Become a node. If no other is alive, what the rows say of running daemons is not true any more."""
@@ -32,6 +34,16 @@ class NodeLife:
         with self._stores.database.write() as tx:
             changed = self._unbacked(tx) if nodes.join(tx) else []
         self._tell(changed)
+
+    def warn_if_apart(self, channel: Channel) -> None:
+        """Say once that browsers of other processes hear nothing of this one, where nothing carries it there."""
+        if self._warned or channel.health().get("queue") is not False or not self._stores.nodes.others():
+            return
+        self._warned = True
+        log.warning(
+            "Several processes run on this database. For live updates between them give SocketIO a message_queue.",
+            extra={"action": "no-message-queue"},
+        )
 
     def leave(self) -> None:
         """Be a node no more; the last one leaves the rows truthful. What is wanted stays wanted."""

@@ -73,6 +73,11 @@ class Reception:
         self._ended = ended
         self._heard_session: Any = None
 
+    @property
+    def longest(self) -> int:
+        """Characters of one message at the most."""
+        return self._settings.max_message_length
+
     def listen(self, scoped_session: Any) -> None:
         """Hear the host's own scoped session for commits and rollbacks, once for all its sessions."""
         effects.listen(scoped_session)

@@ -51,7 +51,7 @@ def _database(state: State, say: Say) -> bool:
     if not database.threads:
         return _bad(say, "database: it is in memory or has one connection. Use a SQLite file or Postgres.")
     others = state.house.stores.nodes.others()
-    if others and current_app.extensions.get("socketio") is not None and not _has_queue():
+    if others and state.wiring.channel.health().get("queue") is False:
         _note(
             say,
             f"{len(others)} process(es) run on this database. For live updates between several web processes give "
@@ -78,11 +78,6 @@ def _sockets(_state: State, say: Say) -> bool:
     if origins == "*" or origins == []:
         return _bad(say, f"Socket.IO: cors_allowed_origins={origins!r} lets every site in. Name your origins.")
     return _ok(say, "Socket.IO: there, and foreign origins are refused.")
-
-
-def _has_queue() -> bool:
-    socketio = current_app.extensions["socketio"]
-    return bool(socketio.server_options.get("client_manager") or getattr(socketio, "client_manager", None))
 
 
 def _scheduler(state: State, say: Say) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from flask_neolith_orchestrator import IncomingMessage
-from flask_neolith_orchestrator.core.errors import Forbidden, NotFound
+from flask_neolith_orchestrator.core.errors import Forbidden, Invalid, NotFound
+from flask_neolith_orchestrator.testing import RecordingChannel
 
 from .conftest import MakeWorld
 from .stage import Door, Scene
@@ -67,3 +70,38 @@ def test_what_listens_to_the_manager_outlives_the_runtime(world: World) -> None:
     world.neolith.shutdown(world.app)
     world.start()
     until(lambda: heard == [world.ada], "a started event")
+
+
+def test_a_hosts_bad_message_is_refused_before_anything_is_written(world: World) -> None:
+    """neolith.accept and handle_message say what is wrong, and the host's transaction is as it was."""
+    bad = replace(host_message(world, "q1", "@ada hello"), timestamp=float("inf"))
+    with world.context():
+        with pytest.raises(Invalid, match="timestamp"):
+            world.neolith.accept(bad)
+        with pytest.raises(Invalid, match="timestamp"):
+            world.neolith.manager.daemon_for(world.ada).handle_message(bad)
+        world.db.session.commit()
+    assert world.rows("Message") == []
+
+
+class Apart(RecordingChannel):
+    """A channel that nothing carries to other processes."""
+
+    def health(self) -> Mapping[str, Any]:
+        """Without a queue."""
+        return {"ok": True, "queue": False}
+
+
+def test_several_processes_without_a_queue_are_warned_of_once(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second process says at its start that browsers of the first hear nothing of it."""
+    first = make_world(channel=Apart())
+    first.start()
+    second = make_world(like=first, channel=Apart())
+    second.start()
+    for _ in range(2):
+        second.house.node.warn_if_apart(second.channel)
+    said = [record for record in caplog.records if getattr(record, "action", "") == "no-message-queue"]
+    assert len(said) == 1
+    assert "message_queue" in said[0].getMessage()

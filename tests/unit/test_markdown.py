@@ -161,9 +161,9 @@ def test_the_second_wall_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     careless.validateLink = lambda url: True  # type: ignore[method-assign]  # breaks the first wall on purpose
     monkeypatch.setattr("flask_neolith_orchestrator.chat.markdown._PARSER", careless)
     for text in NASTY:
-        assert audit(to_html(text)).offences == []
-    assert "alert" not in to_html("<script>alert(1)</script>")
-    assert "href" not in to_html("[x](/logout)")
+        assert audit(to_html.__wrapped__(text)).offences == []
+    assert "alert" not in to_html.__wrapped__("<script>alert(1)</script>")
+    assert "href" not in to_html.__wrapped__("[x](/logout)")
 
 
 def test_cleaning_is_complete_and_happens_once() -> None:

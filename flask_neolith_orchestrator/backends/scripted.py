@@ -19,6 +19,9 @@ QUOTED_CHARACTERS = 500
 CHARACTERS_PER_TOKEN = 4  # a rule of thumb; nothing is billed here
 
 _WORD = re.compile(r"\S+\s*|\s+")
+_MARK = re.compile(r"^\[[^\[\]\n]{1,300}\]: ", re.MULTILINE)
+_CALL = re.compile(r"@\S+")
+_ASKED = re.compile(r"\w")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -99,11 +102,15 @@ class ScriptedModel:
 def offline_answer(request: ModelRequest) -> str:
     """What the offline model says to a request: who it is, what it heard, and what to do about it."""
     heard = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
-    words = _clean(heard)
-    quote = "\n".join(f"> {line}".rstrip() for line in words.split("\n")) if words else "> (nothing)"
+    words = _clean(_MARK.split(heard)[-1])  # the last message only, without the mark of who wrote it
+    if not _ASKED.search(_CALL.sub("", words)):
+        said = "Hello! Ask me something, and I will show you how answers appear here."
+    else:
+        quote = "\n".join(f"> {line}".rstrip() for line in words.split("\n"))
+        said = f"You said:\n\n{quote}"
     return (
         "I am the **offline model**: no key for Claude is set, so nobody has thought about this answer.\n\n"
-        f"You said:\n\n{quote}\n\n"
+        f"{said}\n\n"
         "Set `ANTHROPIC_API_KEY` to talk to Claude."
     )
 

@@ -177,7 +177,7 @@ def test_who_comes_late_reads_along(office: Office) -> None:
     answer = message(office.enter(office.open("sam")), "late").locator(".newest")
     seen = watch(answer)
     assert len(seen) > 2, seen
-    assert all(offline_answer(f"[Maya]: @ada late {LONG.strip()}").startswith(one) for one in seen), seen
+    assert all(offline_answer(f"@ada late {LONG.strip()}").startswith(one) for one in seen), seen
     expect(answer).to_have_attribute("data-state", "final")
     ada.get_by_role("button", name="Log out").click()
 

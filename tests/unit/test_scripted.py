@@ -64,8 +64,8 @@ def test_every_line_of_a_quote_stays_in_the_quote() -> None:
 @pytest.mark.parametrize(
     ("heard", "quoted"),
     [
-        ("", "> (nothing)"),
-        (" \n ", "> (nothing)"),
+        ("", "Hello!"),
+        (" \n ", "Hello!"),
         ("a\ud800b", "> a?b"),
         ("a\x00b\x1b[1m", "> ab[1m"),
         ("\U0001f600 é", "> \U0001f600 é"),
@@ -81,8 +81,8 @@ def test_no_text_breaks_it(heard: str, quoted: str) -> None:
 
 
 def test_a_request_without_messages_is_answered() -> None:
-    """Nothing said is nothing heard."""
-    assert "(nothing)" in answer(ScriptedModel(), ask())
+    """Whoever says nothing is greeted."""
+    assert "Hello!" in answer(ScriptedModel(), ask())
 
 
 def test_it_streams_word_by_word_between_usage_and_stop() -> None:
@@ -202,3 +202,13 @@ def test_it_needs_nothing_and_can_be_closed_twice() -> None:
     model.close()
     model.close()
     assert model.name == "scripted"
+
+
+def test_only_what_was_asked_last_is_quoted() -> None:
+    """The marks of the prompt and other people's lines are no business of the demo's reader; a bare call is greeted."""
+    heard = "[Otto (@otto)]: I am done.\n\n[Maya]: @ada and you?"
+    said = answer(ScriptedModel(), ask(heard))
+    assert "> @ada and you?" in said
+    assert "[Maya]" not in said
+    assert "Otto" not in said
+    assert "Hello!" in answer(ScriptedModel(), ask("[Maya]: @ada"))

@@ -44,9 +44,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-# -- settings ----------------------------------------------------------------------------------------------
-
-
 def settings() -> str:
     """Every setting."""
     return _settings(field.alias for field in Settings.model_fields.values())
@@ -126,9 +123,6 @@ def environment() -> str:
     return "\n".join(lines) + "\n"
 
 
-# -- the wire ----------------------------------------------------------------------------------------------
-
-
 def routes() -> str:
     """Every route of the API."""
     rows = [
@@ -167,9 +161,6 @@ def scopes() -> str:
     return _table(["scope", "lets a key"], rows)
 
 
-# -- errors ------------------------------------------------------------------------------------------------
-
-
 def errors() -> str:
     """Every class of the error tree, in the order of the tree."""
     return _table(["error", "is a", "over HTTP", "what it says, and the remedy"], list(_errors(tree.NeolithError)))
@@ -187,9 +178,6 @@ def _errors(kind: type[tree.NeolithError]) -> Iterator[list[str]]:
     for one in kind.__subclasses__():
         if one.__module__ == tree.__name__:
             yield from _errors(one)
-
-
-# -- commands and modules ----------------------------------------------------------------------------------
 
 
 def commands() -> str:

@@ -112,8 +112,6 @@ class NeolithOrchestrator:
         app.cli.add_command(make_group(state))
         app.context_processor(lambda: {"neolith_orchestrator_mode": settings.shown_mode})
 
-    # -- of the current app --------------------------------------------------------------------------------
-
     @property
     def manager(self) -> OrchestratorDaemonManager:
         """The daemons of the current app in this process."""
@@ -174,8 +172,6 @@ class NeolithOrchestrator:
         """
         state: State = (app or _app()).extensions["neolith"]
         state.close(timeout)
-
-    # -- wiring --------------------------------------------------------------------------------------------
 
     @property
     def _bind(self) -> str | None:

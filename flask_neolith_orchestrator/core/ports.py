@@ -9,8 +9,6 @@ from typing import Any, Literal, Protocol
 from .cancel import Cancel
 from .types import Line, Member, MessageState, OrchestratorAction, OrchestratorSnapshot, Place, Usage
 
-# -- Model ---------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class ModelMessage:
@@ -88,9 +86,6 @@ class Model(Protocol):
         ...
 
 
-# -- Dispatcher ----------------------------------------------------------------------------------------
-
-
 class Dispatcher(Protocol):
     """Carries the hint "this orchestrator has work" to whoever runs turns. Hints may be lost or repeated."""
 
@@ -114,9 +109,6 @@ class Dispatcher(Protocol):
         ...
 
 
-# -- Channel -------------------------------------------------------------------------------------------
-
-
 class Channel(Protocol):
     """What the outside hears. Implementations never raise into the caller and never block for long."""
 
@@ -131,9 +123,6 @@ class Channel(Protocol):
     def health(self) -> Mapping[str, Any]:
         """{"ok": bool, ...}"""
         ...
-
-
-# -- ChatStore -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +193,12 @@ class ChatStore(Protocol):
         ...
 
 
-# -- Actions -------------------------------------------------------------------------------------------
-
-
 class Actions(Protocol):
     """What an orchestrator can do besides answering. A host with a chat of its own brings its own."""
 
     def perform(self, orchestrator: OrchestratorSnapshot, action: OrchestratorAction) -> Mapping[str, Any]:
         """Do it and say what came of it. Raises ActionError for an unknown type or a bad payload."""
         ...
-
-
-# -- Clock ---------------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):

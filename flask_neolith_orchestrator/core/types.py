@@ -279,7 +279,6 @@ class Claim:
     reply_id: str
     attempt: int
     failures: int
-    claimed_at: float
     kind: DeliveryKind = DeliveryKind.MESSAGE
 
 

@@ -109,8 +109,6 @@ class OrchestratorDaemon:
         """The orchestrator's id."""
         return self.orchestrator.id
 
-    # -- life ----------------------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Start it, as a person's wish: it survives logouts. Harmless while it runs.
 
@@ -142,8 +140,6 @@ class OrchestratorDaemon:
         if self._state is DaemonStatus.RUNNING:
             self._state = DaemonStatus.STOPPING
 
-    # -- ear and voice -------------------------------------------------------------------------------------
-
     def handle_message(self, message: IncomingMessage) -> Accepted:
         """Apply the wake rules and accept the message durably, in a transaction of its own.
 
@@ -159,8 +155,6 @@ class OrchestratorDaemon:
     def execute_action(self, action: OrchestratorAction) -> Mapping[str, Any]:
         """Do something as this orchestrator. Raises ActionError for an unknown type or a bad payload."""
         return self._keeper.act(self, action)
-
-    # -- looks ---------------------------------------------------------------------------------------------
 
     def get_status(self) -> DaemonStatus:
         """Its state in this process."""
@@ -185,8 +179,6 @@ class OrchestratorDaemon:
             self._errors = deque(maxlen=KEPT_ERRORS)
         message = str(error) if isinstance(error, NeolithError) else ""
         self._errors.append(DaemonErrorRecord(at, type(error).__name__, message))
-
-    # -- events --------------------------------------------------------------------------------------------
 
     def on(self, event: str, handler: Handler) -> Handler:
         """Call `handler` with keyword arguments at each `event` (see core.events.DAEMON_EVENTS)."""

@@ -68,8 +68,6 @@ class Desk:
         self._warned: set[str] = set()
         self._closing = False
 
-    # -- from requests -------------------------------------------------------------------------------------
-
     def put(self, note: Note) -> None:
         """Hand over a note; returns at once. In a database that threads cannot share it is only warned."""
         self.put_later(note, 0.0)
@@ -116,8 +114,6 @@ class Desk:
     def wait_idle(self, timeout: float) -> bool:
         """Wait until all notes that are due are worked off (for tests and the end of a process)."""
         return self._box.wait_idle(timeout)
-
-    # -- on our thread -------------------------------------------------------------------------------------
 
     def _work(self, note: Note) -> bool:
         """Work a note off; False if its user is not there yet."""
@@ -193,8 +189,6 @@ class Desk:
             manager.emit("auto-start-error", orchestrator_id=orchestrator_id, error=error)
         finally:
             daemon.life.release()
-
-    # -- ends ----------------------------------------------------------------------------------------------
 
     def end(self, token: str, reason: str, user_id: str = "") -> None:
         """End one login, cut its sockets, and stop the daemon if that was the last (see DAEMON_STOP_ON)."""

@@ -165,8 +165,6 @@ class House:
         if self.manager.is_daemon_running(orchestrator_id):
             self._alarm.ring(orchestrator_id)
 
-    # -- life ----------------------------------------------------------------------------------------------
-
     def ensure_started(self, *, wait: bool = True) -> None:
         """Start this process's runtime once. With `wait`, raises what kept it from starting."""
         if not self._closed and not self.quiet and self.database.threads:

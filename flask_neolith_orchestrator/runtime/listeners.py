@@ -30,12 +30,10 @@ class _Listener:
         self._queue: deque[tuple[dict[str, Any], Done | None]] = deque()
         self._lock = threading.Lock()
         self._busy = False
-        self.dropped = 0
 
     def put(self, arguments: dict[str, Any], done: Done | None) -> None:
         with self._lock:
             if len(self._queue) >= BOUND:
-                self.dropped += 1
                 log.warning(
                     "A listener of %s is too slow: an event was dropped", self.event, extra={"action": "event-dropped"}
                 )

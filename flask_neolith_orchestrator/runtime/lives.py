@@ -47,8 +47,6 @@ class Lives:
         if not self._stores.database.threads:
             raise UnsupportedDatabase
 
-    # -- wishes --------------------------------------------------------------------------------------------
-
     def wish_start(self, daemon: OrchestratorDaemon) -> None:
         """A person wants it to run: errors of the past are forgotten."""
         with daemon.life:
@@ -79,8 +77,6 @@ class Lives:
     def _calm(daemon: OrchestratorDaemon) -> None:
         if daemon.get_status() is DaemonStatus.ERROR:
             daemon.move(DaemonStatus.STOPPED)
-
-    # -- moves ---------------------------------------------------------------------------------------------
 
     def run(self, daemon: OrchestratorDaemon) -> None:
         """Make it run in this process, whoever wished it.

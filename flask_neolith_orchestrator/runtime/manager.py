@@ -62,8 +62,6 @@ class OrchestratorDaemonManager:
         self.logged_in: Callable[[str], None]
         self.logged_out: Callable[[str], None]
 
-    # -- start and stop ------------------------------------------------------------------------------------
-
     def start_daemon(self, orchestrator: object) -> OrchestratorDaemon:
         """Start an orchestrator's daemon as a person's wish; harmless while it runs.
 
@@ -145,8 +143,6 @@ class OrchestratorDaemonManager:
         count = self._statuses.restarts(daemon.id)
         self._emitter.emit("daemon:restarted", orchestrator_id=daemon.id, restart_count=count)
 
-    # -- logins --------------------------------------------------------------------------------------------
-
     def on_user_login(self, user: object) -> None:
         """A login outside of Flask-Login: of a user's id or row, or of an orchestrator's row or snapshot."""
         models = self._stores.models
@@ -171,8 +167,6 @@ class OrchestratorDaemonManager:
     def on_user_logout(self, user_id: str) -> None:
         """End all logins of a user."""
         self.logged_out(str(user_id))
-
-    # -- looks ---------------------------------------------------------------------------------------------
 
     def get_daemon(self, orchestrator: object) -> OrchestratorDaemon | None:
         """The daemon of an orchestrator in this process, if there is one."""
@@ -214,8 +208,6 @@ class OrchestratorDaemonManager:
     def _local(self) -> Mapping[str, OrchestratorDaemon]:
         with self._lock:
             return dict(self._daemons)
-
-    # -- work and events -----------------------------------------------------------------------------------
 
     def accept(self, daemon: OrchestratorDaemon, message: IncomingMessage) -> Accepted:
         """`daemon.handle_message`."""

@@ -54,9 +54,6 @@ class Supervisor:
         self._lock = threading.Lock()
         self._pending: set[str] = set()
         self._overdue: dict[str, float] = {}
-        self.abandoned = 0
-
-    # -- heartbeats ----------------------------------------------------------------------------------------
 
     def heartbeat(self) -> None:
         """Write the beats of all daemons that are due and prove to live, by one statement."""
@@ -76,8 +73,6 @@ class Supervisor:
             daemon.beat_at = at
             if daemon.listens("heartbeat"):
                 daemon.emit("heartbeat", health=daemon.get_health_status())
-
-    # -- health --------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Look at each daemon of this process; one that does not answer is restarted on a thread of its own."""
@@ -119,12 +114,9 @@ class Supervisor:
             since = self._overdue.setdefault(attempt.claim.turn_id, now)
             attempt.cancel.set(StopReason.DEADLINE)
             if now - since > GRACE:
-                self.abandoned += 1
                 log.error("A turn's thread was given up", extra=attempt.fields("turn-abandoned"))
                 self._worker.abandon(attempt)
                 self._lives.crew.hand_back(attempt.claim.turn_id)
-
-    # -- restarts ------------------------------------------------------------------------------------------
 
     def died(self, daemon: OrchestratorDaemon, error: Exception) -> None:
         """A daemon died or could not start for a passing cause: start it again later, or give up."""

@@ -56,14 +56,13 @@ class Worker:
         self._renewed_at = float("-inf")
         self._unknown: dict[str, int] = {}
         self.late_finishes = 0
+        self.abandoned = 0
         self._pacer = Pacer(
             stores.turns.checkpoint,
             self._clock,
             interval=self._settings.delta_interval / 1000,
             keep_interval=self._settings.checkpoint_interval / 1000,
         )
-
-    # -- the loop ------------------------------------------------------------------------------------------
 
     def drain(self, orchestrator_id: str) -> bool:
         """Work for one orchestrator for a while; True if a bound ended it and work may be left."""
@@ -152,8 +151,6 @@ class Worker:
         if claim.slot >= self._host.limit_of(claim.orchestrator_id) - 1:
             self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.BUSY)
 
-    # -- the finish ----------------------------------------------------------------------------------------
-
     def _finish(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> tuple[Attempt | None, bool]:
         """Settle, and claim the next conversation in the same commit; tried again for some seconds."""
         claim = attempt.claim
@@ -195,8 +192,6 @@ class Worker:
             self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.ONLINE)
         self._news.reply_ended(claim, gone=outcome.fate is Fate.DELETED)
         self._host.turn_ended(claim, outcome, ended)
-
-    # -- leases and stops ----------------------------------------------------------------------------------
 
     def renew(self) -> None:
         """Extend this process's leases; end what was revoked or asked to end elsewhere, hand back what is lost."""
@@ -240,6 +235,7 @@ class Worker:
     def abandon(self, attempt: Attempt) -> None:
         """Count a stuck attempt as gone: its thread may go on, but its fence will be moved."""
         attempt.cancel.set(StopReason.REVOKED)
+        self.abandoned += 1
         self._forget(attempt)
 
     def cancel(self, turn_id: str, reason: StopReason) -> bool:
@@ -292,7 +288,7 @@ class Worker:
         with self._changed:
             running = len(self._attempts)
         ok = not running or self._may_speak()
-        return {"ok": ok, "running": running, "lateFinishes": self.late_finishes}
+        return {"ok": ok, "running": running, "lateFinishes": self.late_finishes, "abandoned": self.abandoned}
 
 
 def _alone(_live: LiveText) -> None:

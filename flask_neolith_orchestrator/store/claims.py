@@ -232,7 +232,6 @@ class Claims:
             reply_id=reply,
             attempt=attempt,
             failures=head[4] + 1,
-            claimed_at=self._database.clock.wall(),
             kind=DeliveryKind(head[2]),
         )
 

@@ -61,8 +61,6 @@ class FakeClaude:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
-    # -- what a test does with it -------------------------------------------------------------------------
-
     def script(self, *steps: Step) -> None:
         """Append the answers to the next requests, in order."""
         with self._changed:
@@ -118,8 +116,6 @@ class FakeClaude:
                 seen = f"{len(self._requests)} requests, {self._open} open, {self._cut} cut"
                 raise TimeoutError(f"no {what} within {timeout:g} s ({seen})")
 
-    # -- life ---------------------------------------------------------------------------------------------
-
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -140,8 +136,6 @@ class FakeClaude:
             for connection in self._connections:
                 _shut(connection)
         self._server.server_close()
-
-    # -- what the handlers tell (fake_claude_wire.Host) ---------------------------------------------------
 
     def connected(self, connection: socket.socket) -> None:
         """See `fake_claude_wire.Host`."""

@@ -55,8 +55,6 @@ class Hooks:
         self._state = state
         self._sockets: dict[str, tuple[str, str]] = {}
 
-    # -- signals -------------------------------------------------------------------------------------------
-
     def on_request(self) -> None:
         """First sign of life. The very first request of a process waits until a forgotten migration has been named."""
         self._contained(self._state.begin)
@@ -93,8 +91,6 @@ class Hooks:
         except Exception:
             # the login itself always succeeds, whatever happens to us
             log.exception("A login hook failed", extra={"action": "login-hook-failed"})
-
-    # -- notes ---------------------------------------------------------------------------------------------
 
     def _note_login(self, user: Any, *, fresh: bool) -> None:
         if not getattr(user, "is_orchestrator", False):
@@ -196,8 +192,6 @@ class Hooks:
     def user_id(self, user: Any) -> str:
         """`str(primary key)` of a user of the host, never `get_id()`, which may be an alternative token."""
         return self._state.models.user_id(user)
-
-    # -- sockets -------------------------------------------------------------------------------------------
 
     def socket_connected(self, sid: str) -> str | None:
         """A socket of an orchestrator: returns its login's token; one without a token is a login of its own."""

@@ -69,9 +69,6 @@ def people(app: Flask) -> list[str]:
         return sorted(db.session.scalars(db.select(User.email)))
 
 
-# -- the first start --------------------------------------------------------------------------------------
-
-
 def test_the_first_start_makes_the_demo_and_the_second_finds_it(start: Callable[..., Flask], tmp_path: Path) -> None:
     """The database, its demo data and the secret key are made once and kept."""
     first = start()
@@ -120,9 +117,6 @@ def test_the_mode_is_on_unless_the_environment_says_no(
     monkeypatch.setenv("ORCHESTRATOR_MODE", "false")
     with start().app_context():
         assert neolith.settings.mode is False
-
-
-# -- accounts and pages -----------------------------------------------------------------------------------
 
 
 def test_the_login_page_shows_who_can_log_in(start: Callable[..., Flask]) -> None:
@@ -211,9 +205,6 @@ def test_the_app_uses_the_front_door_only() -> None:
                 used |= {one.name for one in node.names}
     assert used
     assert used <= set(flask_neolith_orchestrator.__all__)
-
-
-# -- the main job -----------------------------------------------------------------------------------------
 
 
 class Watcher:

@@ -54,8 +54,6 @@ class Site:
         assert self.flask("seed").returncode == 0
         (folder / "ends").unlink()
 
-    # -- processes -------------------------------------------------------------------------------------------
-
     def flask(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         command = [sys.executable, "-m", "flask", "--app", APP, *arguments]
@@ -102,8 +100,6 @@ class Site:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-
-    # -- looks -----------------------------------------------------------------------------------------------
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What is committed."""
@@ -205,9 +201,6 @@ def tasks(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-# -- who starts nothing ------------------------------------------------------------------------------------
-
-
 def test_commands_start_nothing(site: Site) -> None:
     """flask routes, flask shell and our own commands end without a thread of ours having been started."""
     assert "neolith.dashboard" in site.flask("routes").stdout
@@ -249,9 +242,6 @@ def test_the_reloaders_parent_starts_nothing(site: Site) -> None:
     os.killpg(server.process.pid, signal.SIGINT)
     server.process.wait(STOP)
     assert site.nodes() == set()
-
-
-# -- how processes end -------------------------------------------------------------------------------------
 
 
 def test_sigterm_under_gunicorn(site: Site) -> None:
@@ -308,9 +298,6 @@ def test_a_logout_just_before_sigterm_is_not_lost(site: Site) -> None:
     assert browser.post(f"{server.url}/logout", timeout=10).status_code == 200
     assert server.end(signal.SIGTERM) < STOP
     assert site.states()["ada"] == ("stopped", "stopped", "OFFLINE")
-
-
-# -- when all are killed -----------------------------------------------------------------------------------
 
 
 def test_those_logged_in_run_again_after_a_crash(site: Site) -> None:

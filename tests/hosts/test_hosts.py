@@ -59,9 +59,6 @@ def voices() -> Iterator[None]:
             found.disabled = False
 
 
-# -- host 1 ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.usefixtures("voices")
 @pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")  # its env.py
 def test_a_migrated_host_with_uuids_and_its_own_messages(tmp_path: Path) -> None:
@@ -110,9 +107,6 @@ def test_a_second_migration_finds_nothing_to_do(tmp_path: Path) -> None:
         made = list((tmp_path / "migrations" / "versions").glob("*.py"))
         assert app.test_cli_runner().invoke(args=["db", "migrate", "-m", "again"]).exit_code == 0
         assert list((tmp_path / "migrations" / "versions").glob("*.py")) == made
-
-
-# -- host 2 ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -185,9 +179,6 @@ def test_one_app_after_the_other_on_one_socketio(tmp_path: Path) -> None:
             assert app.test_client().get("/neolith/api/v1/health/live").status_code == 200
             people = in_memory.socketio.test_client(app, namespace="/neolith")
             assert not people.is_connected("/neolith")  # nobody has logged in
-
-
-# -- host 3 ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("db", "login", "csrf", "neolith")))[::5])

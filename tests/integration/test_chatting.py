@@ -224,9 +224,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         db.engine.dispose()
 
 
-# -- Posting -------------------------------------------------------------------------------------------
-
-
 def test_a_post_is_told_after_the_hosts_commit_and_not_before(site: Site) -> None:
     """Message, delivery and news stand and fall with the host's transaction; the question is told before the bell."""
     posted = site.chat.post(BOB, site.general, "@ada help")
@@ -439,9 +436,6 @@ def test_the_cost_of_a_post_does_not_grow_with_the_channel(site: Site) -> None:
     assert statements == few
 
 
-# -- Who may -------------------------------------------------------------------------------------------
-
-
 def test_outsiders_find_nothing(site: Site) -> None:
     """Every way to a channel or message that one is not in ends in the same NotFound, its manager's included."""
     secret = site.post(BOB, "secret")["id"]
@@ -521,9 +515,6 @@ def test_the_host_may_decide_who_manages(site: Site) -> None:
 def may_bob(user_id: str, organization_id: str) -> bool:
     """A host where bob manages everything."""
     return user_id == BOB
-
-
-# -- Changing messages ---------------------------------------------------------------------------------
 
 
 def test_an_edit_that_adds_a_mention_wakes_once(site: Site) -> None:
@@ -655,9 +646,6 @@ def test_a_message_has_a_bounded_number_of_emoji(site: Site) -> None:
     assert len(site.chat.react(ANN, message, "e0")["reactions"]) == MOST_EMOJI
 
 
-# -- Stop ----------------------------------------------------------------------------------------------
-
-
 def test_only_who_asked_stops_and_a_second_stop_is_harmless(site: Site) -> None:
     """By the question's id or the answer's; others are refused; what is over is over."""
     message = site.post(BOB, "@ada help")["id"]
@@ -714,9 +702,6 @@ def test_nothing_to_stop_is_over(site: Site) -> None:
     """A message that nobody answers can be stopped in vain."""
     message = site.post(BOB, "just talking")["id"]
     assert site.chat.stop(BOB, message) == {"state": "over", "message": None}
-
-
-# -- Channels ------------------------------------------------------------------------------------------
 
 
 def test_a_channel_is_made_of_people_of_its_organization(site: Site) -> None:
@@ -824,9 +809,6 @@ def test_a_direct_message_opened_by_all_at_once_is_one(site: Site) -> None:
     assert len(found) == 4
     assert len(set(found)) == 1
     assert len(site.chat.members(BOB, found[0])) == 2
-
-
-# -- Directory -----------------------------------------------------------------------------------------
 
 
 def test_organizations_and_orchestrators_are_made_with_care(site: Site) -> None:

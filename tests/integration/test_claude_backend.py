@@ -122,9 +122,6 @@ def said(of: list[ModelEvent]) -> str:
     return "".join(event.text for event in of if isinstance(event, TextDelta))
 
 
-# -- answers -------------------------------------------------------------------------------------------
-
-
 def test_an_answer_is_streamed_with_usage_and_stop(api: FakeClaude, model: ClaudeModel) -> None:
     """Text comes in pieces, usage early and at the end, and the stop is the last event."""
     counts = {"cache_read_input_tokens": 100, "cache_creation_input_tokens": 5, "output_tokens": 9}
@@ -209,9 +206,6 @@ def test_an_answer_whose_connection_breaks_after_the_stop_is_complete(api: FakeC
         assert isinstance(found[-1], ModelStop)
 
 
-# -- what is sent --------------------------------------------------------------------------------------
-
-
 def test_the_charter_is_sent_as_a_block_to_be_cached(api: FakeClaude, model: ClaudeModel) -> None:
     """The body holds what the API knows and nothing else; the system block is marked for caching."""
     events(model, ask("one", "two", max_tokens=99, metadata={"user_id": "u1", "channel": "5"}))
@@ -244,8 +238,6 @@ def test_text_that_the_api_refuses_is_mended(api: FakeClaude, model: ClaudeModel
     assert body["messages"] == [{"role": "user", "content": "a\ufffdb \U0001f600"}]
     assert "system" not in body
 
-
-# -- failures ------------------------------------------------------------------------------------------
 
 FAILURES = [
     (error(400), ModelRejected),
@@ -428,9 +420,6 @@ def test_the_sdk_s_own_complaint_about_a_missing_key_is_for_good() -> None:
     assert isinstance(failure_of(caught.value, Answer("m")), ModelRejected)
 
 
-# -- keys ----------------------------------------------------------------------------------------------
-
-
 def test_no_key_is_said_without_a_call(api: FakeClaude) -> None:
     """Without any credential `check` says what to do, and a call is refused before it is made."""
     model = ClaudeModel(None, api.url)
@@ -515,9 +504,6 @@ def test_a_long_message_of_the_provider_is_cut(api: FakeClaude, model: ClaudeMod
         events(model)
     assert "xxx" in str(caught.value)
     assert len(str(caught.value)) < 500
-
-
-# -- proxies and imports -------------------------------------------------------------------------------
 
 
 def test_the_proxy_of_the_environment_is_used(api: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:

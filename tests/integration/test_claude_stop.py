@@ -119,9 +119,6 @@ def eventually(state: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen within 5 s")
 
 
-# -- stop ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("step", [silence(before_headers=True), text("late", delay=60), error(529, delay=60)])
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_stop_ends_the_wait_for_the_headers(api: FakeClaude, model: ClaudeModel, step: Step, kept: bool) -> None:
@@ -369,9 +366,6 @@ def test_too_many_open_files_is_a_failure_like_others(
     assert isinstance(list(model.stream(ASK, Cancel()))[-1], ModelStop)
 
 
-# -- TLS -----------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def secure_api() -> Iterator[FakeClaude]:
     """A fake Claude that speaks HTTPS with a certificate of its own."""
@@ -418,9 +412,6 @@ def test_a_certificate_that_is_not_trusted_is_named(secure_api: FakeClaude) -> N
         list(model.stream(ASK, Cancel()))
     model.close()
     assert not secure_api.requests
-
-
-# -- connections ---------------------------------------------------------------------------------------
 
 
 def test_healthy_connections_are_used_again(api: FakeClaude, model: ClaudeModel) -> None:

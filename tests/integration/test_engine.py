@@ -50,9 +50,6 @@ def post_at_once(world: World, posts: list[tuple[str, str, str | None]]) -> None
         list(pool.map(post, posts))
 
 
-# -- C1: many at once ----------------------------------------------------------------------------------------
-
-
 def test_twelve_mentions_at_once_in_twelve_threads(any_world: World) -> None:
     """With a limit of ten, twelve are answered, each its own question, without a sweep's help."""
     any_world.start()
@@ -190,9 +187,6 @@ def test_twenty_flooded_at_once_all_progress(make_world: MakeWorld) -> None:
     assert max(waits.values()) <= 3 * sum(waits.values()) / 20
 
 
-# -- C2: once -----------------------------------------------------------------------------------------------
-
-
 def host_message(world: World, number: int = 1, **more: Any) -> IncomingMessage:
     """A message of a host's own chat."""
     values = {"content": "@ada hello", "channel_id": "room-9", "author_id": world.ids["ann"], **more}
@@ -220,9 +214,6 @@ def test_the_same_message_from_two_processes_is_answered_once(make_world: MakeWo
     with first.context():
         assert [one.reason for one in first.neolith.accept(host_message(first))] == ["duplicate"]
     assert len(first.model.scenes) == len(first.answers()) == 1
-
-
-# -- C3: order ----------------------------------------------------------------------------------------------
 
 
 def test_slow_then_fast_in_one_conversation_stays_in_order(make_world: MakeWorld) -> None:
@@ -259,9 +250,6 @@ def test_two_threads_of_a_channel_run_in_parallel(make_world: MakeWorld) -> None
     world.channel.wait_for("message:done", 2)
     answer = next(row for row in world.answers() if row["content"] == "One two.")
     assert str(answer["parent_id"]) == slow["id"]
-
-
-# -- C4: the last moment ------------------------------------------------------------------------------------
 
 
 def test_a_message_in_the_last_moment_of_a_drain_is_answered(make_world: MakeWorld) -> None:
@@ -301,9 +289,6 @@ def test_telling_that_fails_strands_nobody(make_world: MakeWorld, monkeypatch: p
     world.channel.wait_for("message:done", 3)
     assert world.deliveries() == ["answered"] * 3
     until(lambda: not world.house.worker.running(), "nothing runs any more")
-
-
-# -- C5: leases ---------------------------------------------------------------------------------------------
 
 
 def test_a_turn_longer_than_the_lease_keeps_it(make_world: MakeWorld) -> None:
@@ -428,9 +413,6 @@ def test_one_row_that_cannot_be_swept_harms_no_other(
     assert len(swept) == 3
 
 
-# -- C6: waiting --------------------------------------------------------------------------------------------
-
-
 def test_what_waits_for_a_stopped_daemon_is_answered_at_its_start(world: World) -> None:
     """Messages for one who is not running are kept, whoever started what before."""
     world.start()
@@ -478,9 +460,6 @@ def test_a_full_inbox_refuses_visibly(make_world: MakeWorld) -> None:
     assert world.deliveries() == ["answered", "refused"]
 
 
-# -- C8: together -------------------------------------------------------------------------------------------
-
-
 def test_lines_that_wait_together_are_one_turn(world: World) -> None:
     """Three lines of one person: one answer that has all of them before it; the next person's is another."""
     thread = world.thread()
@@ -521,9 +500,6 @@ def test_an_ignored_message_moves_nothing(world: World) -> None:
     with world.context():
         health = world.neolith.manager.get_daemon(world.ada).get_health_status()  # type: ignore[union-attr]  # it runs
     assert (health.total_messages_processed, health.queued, told, world.deliveries()) == (0, 0, [], [])
-
-
-# -- B2: stops ----------------------------------------------------------------------------------------------
 
 
 def stop_daemon(world: World) -> float:
@@ -638,9 +614,6 @@ def test_the_next_process_goes_on_where_one_was_shut_down(make_world: MakeWorld)
     assert other.rows("Delivery")[0]["attempts"] == 1
 
 
-# -- deletion and Stop --------------------------------------------------------------------------------------
-
-
 def test_a_question_deleted_before_its_turn_is_never_asked(world: World) -> None:
     """Deleted while it waits: no call, no reply, and its text is in no later prompt."""
     thread = world.thread()
@@ -739,9 +712,6 @@ def test_stop_of_what_waits(world: World) -> None:
     assert (world.deliveries(), world.model.scenes) == (["cancelled"], [])
 
 
-# -- E1: what is seen ---------------------------------------------------------------------------------------
-
-
 def test_deltas_make_up_the_answer(make_world: MakeWorld) -> None:
     """Announced at once, coalesced deltas with one epoch and seq 1, 2, 3, and the whole at the end."""
     world = make_world(NEOLITH_DELTA_INTERVAL=30)
@@ -804,9 +774,6 @@ def test_a_cut_stream_is_tried_again_in_the_same_row(make_world: MakeWorld, data
     assert world.channel.of("message:reset") == [{"messageId": first["id"], "epoch": 2}]
     assert [(one["epoch"], one["seq"]) for one in world.channel.of("message:delta")][-1][0] == 2
     assert world.rows("Delivery")[0]["attempts"] == 1
-
-
-# -- the host's own chat ------------------------------------------------------------------------------------
 
 
 def test_an_answer_for_the_hosts_own_chat_is_told_at_least_once(world: World) -> None:
@@ -899,9 +866,6 @@ def test_a_session_that_writes_is_not_waited_for(world: World) -> None:
         world.db.session.commit()
     world.rest()
     assert world.deliveries() == ["answered"]
-
-
-# -- a database in memory -----------------------------------------------------------------------------------
 
 
 def test_a_database_in_memory_works_in_the_callers_session(tmp_path: Any) -> None:

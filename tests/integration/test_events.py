@@ -32,9 +32,6 @@ from .world import World, until
 Cause = Callable[[World, pytest.MonkeyPatch], object]
 
 
-# -- causes ------------------------------------------------------------------------------------------------
-
-
 def start_and_stop(world: World, _: object) -> None:
     """A person's start and stop."""
     world.start("ada")
@@ -272,9 +269,6 @@ def test_once_and_off(world: World) -> None:
     assert (once, never) == ([1], [])
     with pytest.raises(ValueError, match="daemon:started"):
         world.house.manager.on("daemon:begun", unwanted)
-
-
-# -- public names ------------------------------------------------------------------------------------------
 
 
 SIGNATURES: dict[Callable[..., Any], tuple[str, ...]] = {

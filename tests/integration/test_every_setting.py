@@ -61,9 +61,6 @@ def outcome(act: Callable[[], Any]) -> str:
     return "fine"
 
 
-# -- life --------------------------------------------------------------------------------------------------
-
-
 def start(see: Sight, config: Mapping[str, Any]) -> str:
     """Whether a daemon can be started."""
     world = see.make(**config)
@@ -181,9 +178,6 @@ def long_stop(see: Sight, config: Mapping[str, Any]) -> bool:
     began = time.monotonic()
     ada(world).stop()
     return time.monotonic() - began > 0.5
-
-
-# -- work --------------------------------------------------------------------------------------------------
 
 
 def posts(see: Sight, config: Mapping[str, Any]) -> list[str]:
@@ -368,9 +362,6 @@ def kept_early(see: Sight, config: Mapping[str, Any]) -> bool:
     return found
 
 
-# -- model -------------------------------------------------------------------------------------------------
-
-
 def asked(name: str) -> Observe:
     """An attribute of the model's request."""
     return lambda see, config: getattr(answer(see.make(**config)).request, name)
@@ -453,9 +444,6 @@ def slow_words(_see: Sight, config: Mapping[str, Any]) -> bool:
     began = time.monotonic()
     call(config)
     return time.monotonic() - began > 0.3
-
-
-# -- place -------------------------------------------------------------------------------------------------
 
 
 def engine(see: Sight, config: Mapping[str, Any]) -> bool:

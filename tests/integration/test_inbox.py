@@ -131,9 +131,6 @@ def other(make_world: MakeWorld, desk: Desk) -> Desk:
     return Desk(like, desk.clock)
 
 
-# -- accept ------------------------------------------------------------------------------------------------
-
-
 def test_the_same_work_is_accepted_once(desk: Desk) -> None:
     """A second acceptance finds the first delivery, whatever has become of it."""
     first = desk.accept(key="k")
@@ -170,9 +167,6 @@ def test_a_full_queue_refuses(make_world: MakeWorld, databases: Databases, clock
     assert (refused["outcome"], refused["ended_at"]) == ("queue-full", clock.wall())
     desk.settle(desk.take())
     assert desk.accept().state == "waiting"
-
-
-# -- claim -------------------------------------------------------------------------------------------------
 
 
 def test_a_claim_writes_the_turn_and_its_row(desk: Desk) -> None:
@@ -302,9 +296,6 @@ def test_ten_threads_claim_each_turn_once(desk: Desk, other: Desk) -> None:
     assert len({one.turn_id for one in done}) == len({one.slot for one in done}) == len(done) == 6
 
 
-# -- settle ------------------------------------------------------------------------------------------------
-
-
 def test_a_finish_writes_everything_at_once(desk: Desk) -> None:
     """Text, turn, usage, deliveries, count and slot, in one transaction."""
     accepted = desk.accept()
@@ -431,9 +422,6 @@ def test_work_handed_back_at_a_stop_is_not_punished(desk: Desk) -> None:
     assert desk.take().attempt == 2
 
 
-# -- deletion and Stop -------------------------------------------------------------------------------------
-
-
 def test_a_question_deleted_during_the_turn_gets_no_reply(desk: Desk) -> None:
     """The finish looks once more: no reply, the delivery cancelled, with its event."""
     accepted = desk.accept()
@@ -526,9 +514,6 @@ def test_stop_between_two_attempts(desk: Desk) -> None:
     assert (desk.reply(claim)["state"], desk.reply(claim)["notice"]) == ("interrupted", None)
 
 
-# -- leases and recovery -----------------------------------------------------------------------------------
-
-
 def test_a_renewed_lease_is_kept(desk: Desk, other: Desk) -> None:
     """A turn longer than the lease keeps it as long as its process renews."""
     desk.accept()
@@ -598,9 +583,6 @@ def test_slots_of_dead_nodes_are_found(desk: Desk, other: Desk) -> None:
     assert [str(one.turn_id) for one in held] == [claim.turn_id]
 
 
-# -- age and checkpoints -----------------------------------------------------------------------------------
-
-
 def test_what_waited_too_long_expires_visibly(desk: Desk) -> None:
     """An old delivery ends with a notice in its place; one that was begun uses its own row; younger ones stay."""
     fresh_place = desk.accept()
@@ -638,9 +620,6 @@ def test_a_checkpoint_keeps_the_text_so_far(desk: Desk) -> None:
     )
     desk.lose(claim)
     assert desk.reply(claim)["content"] == "So far"
-
-
-# -- Postgres only: locks ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -77,9 +77,6 @@ def writes(table: str) -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", heard)
 
 
-# -- starts and stops --------------------------------------------------------------------------------------
-
-
 def test_sixteen_starts_at_one_instant_are_one_daemon(make_world: MakeWorld) -> None:
     """16 threads start one orchestrator: one daemon, one started event, one ONLINE."""
     world = make_world()
@@ -209,9 +206,6 @@ def test_the_sweep_does_not_hurry_a_restart(make_world: MakeWorld, monkeypatch: 
         world.house.sweeper.reconcile()
     assert tries == [world.ada]
     assert ada(world).errors[-1].kind == "KeyError"
-
-
-# -- beats, uptime, errors ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -350,9 +344,6 @@ def test_whoever_listens_does_not_wait_for_a_stop(world: World) -> None:
     holding.join(10)
     listening.join(10)
     assert not waited
-
-
-# -- the process -------------------------------------------------------------------------------------------
 
 
 def test_processes_that_begin_and_end_at_once_leave_the_rows_true(make_world: MakeWorld) -> None:

@@ -42,9 +42,6 @@ def logins(make_logins: MakeLogins) -> LoginWorld:
     return make_logins(orchestrators=("ada", "leo"))
 
 
-# -- login and logout --------------------------------------------------------------------------------------
-
-
 def test_a_login_starts_and_the_logout_stops(logins: LoginWorld) -> None:
     """An orchestrator's login starts its daemon, its logout stops it, and both are told once."""
     browser = logins.browser()
@@ -173,9 +170,6 @@ def test_the_login_request_runs_no_sql_of_ours(logins: LoginWorld) -> None:
     logins.settle()
     assert statements == []
     assert len(logins.ended()) == 1
-
-
-# -- ends that flask-login does not tell of ----------------------------------------------------------------
 
 
 def test_clearing_the_session_ends_the_login(logins: LoginWorld) -> None:
@@ -316,9 +310,6 @@ def test_who_was_logged_in_before_us_is_recorded_when_seen(logins: LoginWorld) -
     logins.await_running()
 
 
-# -- tokens ------------------------------------------------------------------------------------------------
-
-
 def test_an_ended_token_is_never_revived(logins: LoginWorld) -> None:
     """A cookie that was copied before the logout logs nobody in again."""
     browser, thief = logins.browser(), logins.browser()
@@ -422,9 +413,6 @@ def test_a_login_survives_a_database_that_fails(logins: LoginWorld, monkeypatch:
     assert failures == []
 
 
-# -- wishes ------------------------------------------------------------------------------------------------
-
-
 def test_a_persons_start_survives_logouts(logins: LoginWorld) -> None:
     """What a person started, no logout stops."""
     browser = logins.browser()
@@ -494,9 +482,6 @@ def test_with_the_mode_off_logins_are_recorded_and_nothing_runs(
     assert len(logins.live()) == 2
     assert logins.state().wanted == "stopped"
     assert caplog.text.count("ORCHESTRATOR_MODE is off") == 1
-
-
-# -- time --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -584,9 +569,6 @@ def test_a_socket_without_a_token_is_a_login_of_its_own(timed: tuple[LoginWorld,
     desk.put(Note("logout", "", "nobody's"))  # wakes the desk's thread, which waits by the test's clock
     until(lambda: not logins.live(), "the end of the socket's login")
     assert logins.ended()["socket:one"] == "socket-closed"
-
-
-# -- other apps and other listeners ------------------------------------------------------------------------
 
 
 def test_a_login_in_another_app_is_not_ours(make_logins: MakeLogins) -> None:

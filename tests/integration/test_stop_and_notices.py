@@ -105,3 +105,24 @@ def test_several_processes_without_a_queue_are_warned_of_once(
     said = [record for record in caplog.records if getattr(record, "action", "") == "no-message-queue"]
     assert len(said) == 1
     assert "message_queue" in said[0].getMessage()
+
+
+def test_a_turn_that_will_not_end_is_counted(make_world: MakeWorld) -> None:
+    """A model that hears no stop loses its turn: the stop returns, the work waits again, and health says how often."""
+    world = make_world(DAEMON_STOP_TIMEOUT=50)
+    door = Door()
+
+    def deaf(_scene: Scene) -> Iterator[str]:
+        door.wait()
+        yield "Too late."
+
+    world.model.script = deaf
+    world.start()
+    world.post("ann", "@ada hello")
+    world.model.wait_for(1)
+    with world.context():
+        world.neolith.manager.stop_daemon(world.ada)
+    assert world.deliveries() == ["waiting"]
+    assert world.house.readiness()["leases"]["abandoned"] == 1
+    door.open()
+    world.model.wait_running(0)

@@ -32,7 +32,6 @@ def claim(turn: str = "1", epoch: int = 4) -> Claim:
         reply_id=f"reply-{turn}",
         attempt=1,
         failures=1,
-        claimed_at=0.0,
     )
 
 

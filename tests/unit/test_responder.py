@@ -383,9 +383,6 @@ def test_the_answer_is_always_what_was_heard(pieces: list[str], reason: str) -> 
     answer.text.encode("utf-8")
 
 
-# -- the breaker ---------------------------------------------------------------------------------------
-
-
 def fail(world: World, times: int) -> None:
     """So many unavailable calls, each raised at once."""
     for _ in range(times):

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from flask_neolith_orchestrator.cli import make_group
 from flask_neolith_orchestrator.core import errors as tree
-from flask_neolith_orchestrator.settings import Milliseconds, Pause, Settings
+from flask_neolith_orchestrator.settings import Keep, Milliseconds, Pause, Settings
 from flask_neolith_orchestrator.web import api_keys, problem
 from flask_neolith_orchestrator.web.api import API, ROUTES
 from flask_neolith_orchestrator.web.calls import Route
@@ -35,7 +35,7 @@ MOST_USED: Final = (
     "DAEMON_STOP_TIMEOUT",
     "NEOLITH_URL_PREFIX",
 )
-DURATIONS: Final = frozenset({str(Milliseconds), str(Pause)})
+DURATIONS: Final = frozenset({str(Milliseconds), str(Pause), str(Keep)})
 DURATIONS_OF_THEIR_OWN: Final = frozenset({"DAEMON_LEASE"})  # its bounds are its own
 
 

@@ -35,6 +35,7 @@ Blank = BeforeValidator(_blank_is_none)
 """`KEY=` in an env file means that there is none."""
 Milliseconds = Annotated[int, Number, Field(ge=1, le=10**12)]
 Pause = Annotated[int, Number, Field(ge=0, le=10**9)]
+Keep = Annotated[int, Number, Field(ge=0, le=10**12)]
 Count = Annotated[int, Number, Field(ge=1, le=10**9)]
 Prefix = Annotated[str, AfterValidator(_absolute_path)]
 
@@ -102,6 +103,19 @@ class Settings(BaseModel):
     )
     debounce: Pause = Field(
         0, alias="DAEMON_DEBOUNCE", description="Wait for further lines of the same person before answering."
+    )
+    keep_deliveries: Keep = Field(
+        2_592_000_000,
+        alias="NEOLITH_KEEP_DELIVERIES",
+        description="Ended deliveries and their turns are forgotten after this time; 0: nothing is ever forgotten.",
+    )
+    keep_failed: Keep = Field(
+        7_776_000_000,
+        alias="NEOLITH_KEEP_FAILED",
+        description="The same for failed and expired ones, which can be tried again; 0: these are never forgotten.",
+    )
+    prune_interval: Milliseconds = Field(
+        60_000, alias="NEOLITH_PRUNE_INTERVAL", description="Between two looks for what can be forgotten."
     )
     turn_timeout: Milliseconds = Field(600_000, alias="DAEMON_TURN_TIMEOUT", description="The longest a turn may take.")
     reply_in: Literal["thread", "channel"] = Field(

@@ -25,6 +25,7 @@ from ..store.stores import Stores, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
 from .attempt import Brains
+from .caretaker import Caretaker
 from .chat_rights import ChatParts
 from .chatting import Chat
 from .crew import LAST_WORDS, Crew
@@ -33,6 +34,7 @@ from .directory import Directory
 from .duty import Duty
 from .idle import Idle
 from .intake import Intake
+from .jobs import Jobs
 from .lives import Lives
 from .manager import OrchestratorDaemonManager
 from .news import News
@@ -113,6 +115,7 @@ class House:
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
         self.sweeper = Sweeper(stores, settings, self.duty, self.worker, self.news, ring=self.dispatcher.ring)
+        self.caretaker = Caretaker(stores, settings)
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started
         )
@@ -183,17 +186,7 @@ class House:
             self.node.join()
             self.node.warn_if_apart(self.channel)
             self.dispatcher.run(self.worker.drain, self.duty.limit_of)
-        jobs: dict[str, tuple[Callable[[], None], float]] = {
-            "sweep": (self._sweep, settings.sweep_interval / 1000),
-            "logins": (self._sweep_logins, 30.0 if self.wiring.login_ttl > 120 else self.wiring.login_ttl / 4),
-        }
-        if settings.mode:
-            jobs |= {
-                "renew": (self._renew, settings.renew_interval / 1000),
-                "heartbeat": (self.supervisor.heartbeat, min(settings.heartbeat_interval / 2000, 5.0)),
-                "health-check": (self.supervisor.check, settings.health_check_interval / 1000),
-            }
-        self.clockwork.start(jobs)
+        self.clockwork.start(self._jobs().table())
         if settings.mode:
             self._resume()
         log.info("Started", extra={"action": "process-started"})
@@ -209,21 +202,20 @@ class House:
             # the sweep does the same again within a second, and shows what it cannot do
             log.exception("Not everybody could be started again yet", extra={"action": "resume-failed"})
 
-    def _sweep(self) -> None:
-        if self.settings.mode:
-            self.supervisor.end_stuck_turns()
-            self.sweeper.sweep()
-        else:
-            self.sweeper.expire()
-
-    def _sweep_logins(self) -> None:
-        self.node.warn_if_apart(self.channel)
-        self.socket_seen()
-        self.desk.sweep()
-
-    def _renew(self) -> None:
-        self.worker.renew()
-        self.stores.nodes.keep_alive()
+    def _jobs(self) -> Jobs:
+        return Jobs(
+            settings=self.settings,
+            supervisor=self.supervisor,
+            sweeper=self.sweeper,
+            worker=self.worker,
+            nodes=self.stores.nodes,
+            node=self.node,
+            desk=self.desk,
+            caretaker=self.caretaker,
+            channel=self.channel,
+            socket_seen=self.socket_seen,
+            login_ttl=self.wiring.login_ttl,
+        )
 
     def readiness(self) -> dict[str, dict[str, Any]]:
         """Per part whether it works, and details: database, scheduler, dispatcher, leases, channel."""
@@ -268,6 +260,7 @@ class House:
             lambda: self._started.end(budget),
             self.supervisor.close,
             self._alarm.close,
+            self.caretaker.close,
             self.clockwork.close,
             self.desk.close,
             lambda: self._wind_down(budget),

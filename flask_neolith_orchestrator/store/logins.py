@@ -110,9 +110,10 @@ class Logins:
         )
         return [row[0] for row in rows]
 
-    def prune(self, tx: Connection, ttl: float) -> None:
-        """Forget ended logins whose cookie can no longer come back."""
-        tx.execute(delete(self._l).where(self._prunable(ttl)))
+    def prune(self, tx: Connection, ttl: float, *, limit: int = 500) -> None:
+        """Forget ended logins whose cookie can no longer come back, as many as a short transaction takes."""
+        some = select(self._l.c.token).where(self._prunable(ttl)).limit(limit).with_for_update(skip_locked=True)
+        tx.execute(delete(self._l).where(self._l.c.token.in_(some)))
 
     def _prunable(self, ttl: float) -> ColumnElement[bool]:
         # a cookie that still comes is still valid somewhere: forgotten, its login would begin again

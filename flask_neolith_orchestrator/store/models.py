@@ -16,7 +16,7 @@ from . import chat_models as chat
 from . import run_models as run
 from .columns import Tables, metadata_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with each change that a migration must carry out."""
 
 

@@ -115,6 +115,14 @@ class DeliveryColumns:
                 postgresql_where=text("state IN ('waiting', 'running')"),
             ),
             Index("ix_neolith_delivery_message", "message_id"),
+            Index("ix_neolith_delivery_conversation", "conversation_id"),
+            Index(
+                "ix_neolith_delivery_ended",
+                "state",
+                "ended_at",
+                sqlite_where=text("ended_at IS NOT NULL"),
+                postgresql_where=text("ended_at IS NOT NULL"),
+            ),
             Index("ix_neolith_delivery_turn", "turn_id"),
         )
 

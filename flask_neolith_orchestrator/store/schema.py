@@ -75,6 +75,7 @@ def create_tables(models: Models, engine: Engine) -> list[str]:
     user.metadata.create_all(engine, tables=models.tables())
     made = [table.name for table in models.tables() if table.name not in before]
     made += _add_columns(models, engine)
+    made += _add_indexes(models, engine)
     _stamp(schema, engine)
     if version is not None and version < SCHEMA_VERSION:
         with engine.begin() as tx:
@@ -129,4 +130,17 @@ def _add_columns(models: Models, engine: Engine) -> list[str]:
             table = engine.dialect.identifier_preparer.format_table(column.table)
             tx.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {specification}")
             made.append(f"{column.table.name}.{column.name}")
+    return made
+
+
+def _add_indexes(models: Models, engine: Engine) -> list[str]:
+    """Indexes that tables of an older release lack."""
+    inspector = inspect(engine)
+    made = []
+    for table in models.tables():
+        have = {index["name"] for index in inspector.get_indexes(table.name, table.schema)}
+        for index in sorted(table.indexes, key=lambda one: str(one.name)):
+            if index.name not in have:
+                index.create(engine)
+                made.append(str(index.name))
     return made

@@ -19,6 +19,7 @@ from .models import Models
 from .nodes import Nodes
 from .people import People
 from .recover import Recovery
+from .retention import Retention
 from .settle import Settle
 from .turns import Turns
 from .views import Views
@@ -38,6 +39,7 @@ class Stores:
     leases: Leases
     settle: Settle
     recovery: Recovery
+    retention: Retention
     turns: Turns
     daemons: Daemons
     logins: Logins
@@ -74,6 +76,7 @@ def make_stores(
         leases=leases,
         settle=Settle(models, database, chat, max_attempts=settings.max_attempts),
         recovery=Recovery(models, database, chat, leases, max_attempts=settings.max_attempts),
+        retention=Retention(models, database),
         turns=Turns(models, database, chat),
         daemons=Daemons(models, database),
         logins=Logins(models, database),

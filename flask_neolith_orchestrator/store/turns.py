@@ -110,8 +110,8 @@ class Turns:
             asked = tx.execute(
                 update(t).where(t.c.id == target.turn_id, t.c.state == "running").values(cancel_requested=str(reason))
             )
-            turn = tx.execute(select(t).where(t.c.id == target.turn_id)).one()
-            if asked.rowcount:
+            turn = tx.execute(select(t).where(t.c.id == target.turn_id)).first()  # it may be forgotten by now
+            if turn is not None and asked.rowcount:
                 return StopResult(Stopped.RUNNING, str(turn.id), turn.reply_id)
         mine = d.c.turn_id == target.turn_id if target.turn_id is not None else d.c.id.in_(target.deliveries)
         rows = tx.execute(

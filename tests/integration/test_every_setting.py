@@ -212,6 +212,24 @@ def after_two_seconds(see: Sight, config: Mapping[str, Any]) -> list[str]:
     return world.deliveries()
 
 
+def kept_for_a_minute(outcome_of: str) -> Observe:
+    """What is left a minute after three questions have ended, refused or expired."""
+
+    def observe(see: Sight, config: Mapping[str, Any]) -> list[str]:
+        clock = ManualClock()
+        queue = {"DAEMON_MAX_QUEUE": 1} if outcome_of == "refused" else {"NEOLITH_KEEP_DELIVERIES": 1_000}
+        world = see.make(clock=clock, DAEMON_MAX_AGE=10_000, **{**queue, **config})
+        for _ in range(3):
+            world.post("ann", "@ada hello")
+        clock.advance(60)
+        world.house.sweeper.expire()
+        clock.advance(60)
+        world.house.caretaker.run()
+        return world.deliveries()
+
+    return observe
+
+
 def crash(see: Sight, config: Mapping[str, Any]) -> list[str]:
     """What becomes of a question after one crash."""
 
@@ -503,6 +521,9 @@ TABLE: dict[str, Case] = {
     "DAEMON_MAX_AGE": Case(1_000, after_two_seconds),
     "DAEMON_MAX_ATTEMPTS": Case(1, crash),
     "DAEMON_DEBOUNCE": Case(60_000, debounced),
+    "NEOLITH_KEEP_DELIVERIES": Case(1_000, kept_for_a_minute("refused")),
+    "NEOLITH_KEEP_FAILED": Case(1_000, kept_for_a_minute("expired")),
+    "NEOLITH_PRUNE_INTERVAL": Case(20, runs_soon("caretaker", "run")),
     "DAEMON_TURN_TIMEOUT": Case(50, turn_is_cut),
     "DAEMON_REPLY_IN": Case("channel", reply_is_in_thread),
     "DAEMON_LEASE": Case(60_000, lease),

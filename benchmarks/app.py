@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from flask_login import LoginManager, UserMixin, login_user
+from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
+
+DATABASE = "benchmark.db"
+VISIBLE = 50
+"""Orchestrators in the channel; the others only belong to the organization."""
 
 
 class Base(DeclarativeBase):
@@ -35,21 +43,24 @@ neolith = NeolithOrchestrator(db=db, user_model=User)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """An app with one organization, one channel, one person and some orchestrators."""
+    """An app with one organization, one channel, two persons and some orchestrators."""
 
     app: Flask
+    folder: Path
     person: str
+    other: str
     channel: str
     orchestrators: tuple[str, ...]
     users: tuple[str, ...]
+    socketio: SocketIO | None = None
 
 
-def make_app(folder: str, **settings: Any) -> Flask:
-    """The host's application factory."""
-    app = Flask("benchmarks", instance_path=folder)
+def make_app(folder: str | Path, socketio: SocketIO | None = None, *, with_us: bool = True, **settings: Any) -> Flask:
+    """The host's application factory. Settings of ours stay at their defaults unless they are given."""
+    app = Flask("benchmarks", instance_path=str(folder))
     app.config.update(
         SECRET_KEY="benchmark",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder}/benchmark.db",
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder}/{DATABASE}",
         ORCHESTRATOR_MODE=True,
         NEOLITH_MODEL="scripted",
         **settings,
@@ -66,39 +77,76 @@ def make_app(folder: str, **settings: Any) -> Flask:
         login_user(db.session.get(User, user_id))
         return "ok"
 
-    neolith.init_app(app)
+    if socketio is not None:
+        socketio.init_app(app)
+    if with_us:
+        neolith.init_app(app, socketio=socketio)
     return app
 
 
 @contextmanager
-def world(orchestrators: int = 1, **settings: Any) -> Iterator[World]:
+def world(orchestrators: int = 1, *, sockets: bool = False, **settings: Any) -> Iterator[World]:
     """An app in a folder of its own, with demo data; its runtime is stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        app = make_app(folder, **settings)
+        socketio = SocketIO(async_mode="threading") if sockets else None
+        app = make_app(folder, socketio, **settings)
         try:
             with app.app_context():
-                made = _fill(app, orchestrators)
+                made = _fill(app, Path(folder), orchestrators, socketio)
             yield made
         finally:
-            app.extensions["neolith"].close()
-            with app.app_context():
-                db.engine.dispose()
+            close(app)
 
 
-def _fill(app: Flask, orchestrators: int) -> World:
+@contextmanager
+def copy_of(made: World, **settings: Any) -> Iterator[World]:
+    """Another app on a copy of a closed app's database, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(made.folder / DATABASE, folder)
+        app = make_app(folder, **settings)
+        try:
+            yield World(app, Path(folder), made.person, made.other, made.channel, made.orchestrators, made.users, None)
+        finally:
+            close(app)
+
+
+def close(app: Flask) -> None:
+    """Stop the app's runtime and give its database back, so that everything is in the one file."""
+    if "neolith" in app.extensions:
+        neolith.shutdown(app)
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def _fill(app: Flask, folder: Path, orchestrators: int, socketio: SocketIO | None) -> World:
     db.create_all()
-    person = User(name="Maya")
+    person, other = User(name="Maya"), User(name="Noah")
     agents = [User(name=f"Agent {number}", is_orchestrator=True) for number in range(orchestrators)]
-    db.session.add_all([person, *agents])
+    db.session.add_all([person, other, *agents])
     db.session.flush()
     organization = neolith.directory.create_organization("Benchmarks", "benchmarks")
     neolith.directory.add_to_organization(organization, str(person.id), "owner")
-    ids = [
-        neolith.directory.create_orchestrator(str(agent.id), organization, f"agent{number}")
+    neolith.directory.add_to_organization(organization, str(other.id))
+    # by the row, as a host's own seed would: through the directory ten thousand take half a minute
+    rows = [
+        {"user_id": agent.id, "organization_id": int(organization), "handle": f"agent{number}"}
         for number, agent in enumerate(agents)
     ]
+    db.session.execute(insert(neolith.models.Orchestrator), rows)
+    ids = db.session.scalars(select(neolith.models.Orchestrator.id).order_by(neolith.models.Orchestrator.id)).all()
+    members = [str(other.id), *(str(one.id) for one in agents[:VISIBLE])]
     channel = neolith.chat.create_channel(
-        str(person.id), organization_id=organization, name="general", member_ids=[str(one.id) for one in agents[:50]]
+        str(person.id), organization_id=organization, name="general", member_ids=members
     )
     db.session.commit()
-    return World(app, str(person.id), channel["id"], tuple(ids), tuple(str(one.id) for one in agents))
+    users = tuple(str(one.id) for one in agents)
+    return World(app, folder, str(person.id), str(other.id), channel["id"], tuple(map(str, ids)), users, socketio)
+
+
+def want_running(made: World) -> None:
+    """Leave the database as a process leaves it in which everybody ran by a person's wish."""
+    with made.app.app_context():
+        rows = [{"orchestrator_id": int(one), "wanted": "running", "cause": "person"} for one in made.orchestrators]
+        db.session.execute(insert(neolith.models.Daemon), rows)
+        db.session.commit()

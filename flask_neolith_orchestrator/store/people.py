@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, inspect, select, update
+from sqlalchemy import BindParameter, Column, Connection, Select, bindparam, inspect, null, select, update
 from sqlalchemy.orm import Session
 
 from ..core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
@@ -15,16 +15,19 @@ from .models import Models
 DisplayName = Callable[[Any], str]
 """Says how a user row of the host is called."""
 
+_NAMED_BY: Final = ("display_name", "name", "username", "email")
+
 
 def default_display_name(user: Any) -> str:
     """The first of display_name, name, username and the e-mail's local part that is there."""
-    for attribute in ("display_name", "name", "username"):
-        value = getattr(user, attribute, None)
+    return _first_name(getattr(user, attribute, None) for attribute in _NAMED_BY)
+
+
+def _first_name(values: Iterable[object]) -> str:
+    """`values` in the order of _NAMED_BY."""
+    for attribute, value in zip(_NAMED_BY, values, strict=True):
         if isinstance(value, str) and value.strip():
-            return value
-    email = getattr(user, "email", None)
-    if isinstance(email, str) and email:
-        return email.partition("@")[0]
+            return value if attribute != "email" else value.partition("@")[0]
     return "Somebody"
 
 
@@ -36,14 +39,22 @@ class People:
         self._display_name = display_name
         self._o = models.table("Orchestrator")
         self._m = models.table("OrganizationMember")
-        self._users = select(models.user).where(models.user_key.in_(bindparam("keys", expanding=True)))
-        config = inspect(models.user).columns["orchestrator_config"]
-        self._configs = (
-            select(self._o.c.id, config)
-            .join(models.user_table, models.user_key == self._o.c.user_id)
-            .where(self._o.c.id.in_(bindparam("keys", expanding=True)))
-        )
+        keys: BindParameter[Any] = bindparam("keys", expanding=True)
+        self._users = select(models.user).where(models.user_key.in_(keys))
+        mapper = inspect(models.user)
+        config = mapper.columns["orchestrator_config"]
+        joined = self._o.join(models.user_table, models.user_key == self._o.c.user_id)
+        self._configs = select(self._o.c.id, config).select_from(joined).where(self._o.c.id.in_(keys))
         self._orchestrator = select(self._o).where(self._o.c.id == bindparam("b_id"))
+        named_by = name_columns(models) if display_name is default_display_name else None
+        self._named: Select[Any] | None = None
+        shown = select(*[self._o.c[name] for name in _SHOWN]).order_by(self._o.c.id)
+        if named_by is not None:
+            self._named = select(models.user_key, *named_by).where(models.user_key.in_(keys))
+            flag = mapper.columns["is_orchestrator"]
+            shown = shown.select_from(joined).add_columns(flag, config, *named_by)
+        self._shown, self._shown_some = shown, shown.where(self._o.c.id.in_(keys))
+        self._shown_one = shown.where(self._o.c.id == bindparam("b_id"))
 
     def name_of(self, user: Any) -> str:
         """How a user object of the host is called."""
@@ -60,35 +71,33 @@ class People:
 
     def names(self, tx: Connection, keys: Iterable[Any]) -> dict[Any, str]:
         """How users are called, by primary key."""
-        return {key: self.name_of(user) for key, user in self.users(tx, keys).items()}
+        if self._named is None:
+            return {key: self.name_of(user) for key, user in self.users(tx, keys).items()}
+        wanted = list({key for key in keys if key is not None})
+        if not wanted:
+            return {}
+        return {row[0]: _first_name(row[1:]) for row in tx.execute(self._named, {"keys": wanted})}
 
     def snapshots(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> list[OrchestratorSnapshot]:
         """Orchestrators (all of them, or those with these ids) as they are now."""
         rows = self._rows(tx, orchestrator_ids)
+        same: dict[Any, Any] = {}  # thousands of rows share a few texts: each is kept once
+        if self._named is not None:
+            return [_snapshot(row[:-6], row[-6], row[-5], _first_name(row[-4:]), same) for row in rows]
         users = self.users(tx, [row.user_id for row in rows])
-        return [self._snapshot(row, users[row.user_id]) for row in rows if row.user_id in users]
+        return [
+            _snapshot(row, user.is_orchestrator, user.orchestrator_config, self.name_of(user), same)
+            for row in rows
+            if (user := users.get(row.user_id)) is not None
+        ]
 
     def _rows(self, tx: Connection, orchestrator_ids: Sequence[str] | None) -> Sequence[Any]:
-        statement = select(self._o).order_by(self._o.c.id)
         if orchestrator_ids is None:
-            return tx.execute(statement).all()
+            return tx.execute(self._shown).all()
         keys = [int(one) for one in orchestrator_ids if one.isdecimal() and len(one) < 19]
         if len(keys) == 1:  # the hot path
-            return tx.execute(self._orchestrator, {"b_id": keys[0]}).all()
-        return tx.execute(statement.where(self._o.c.id.in_(keys))).all()
-
-    def _snapshot(self, row: Any, user: Any) -> OrchestratorSnapshot:
-        return OrchestratorSnapshot(
-            id=str(row.id),
-            handle=row.handle,
-            role=row.role,
-            discipline=row.discipline,
-            status=OrchestratorStatus(row.status),
-            user=UserRef(str(row.user_id), self.name_of(user)),
-            organization_id=str(row.organization_id),
-            capabilities=tuple(row.capabilities or ()),
-            config=_mapping(user.orchestrator_config) if user.is_orchestrator else {},
-        )
+            return tx.execute(self._shown_one, {"b_id": keys[0]}).all()
+        return tx.execute(self._shown_some, {"keys": keys}).all()
 
     def snapshot(self, tx: Connection, orchestrator_id: str) -> OrchestratorSnapshot | None:
         """One orchestrator, or None."""
@@ -134,6 +143,55 @@ class People:
             update(o).where(o.c.id == int(orchestrator_id), o.c.status != str(status)).values(status=str(status))
         )
         return bool(changed.rowcount)
+
+    def set_statuses(self, tx: Connection, orchestrator_ids: Sequence[str], status: OrchestratorStatus) -> None:
+        """Write the presence of many whose daemon rows this transaction has changed."""
+        o = self._o
+        mine = o.c.id.in_([int(one) for one in orchestrator_ids])
+        tx.execute(update(o).where(mine, o.c.status != str(status)).values(status=str(status)))
+
+
+_SHOWN: Final = ("id", "handle", "role", "discipline", "status", "user_id", "organization_id", "capabilities")
+
+
+def name_columns(models: Models) -> list[Any] | None:
+    """What users are called by, as columns in the order of `default_display_name`; None where that needs the object.
+
+    An attribute that is no plain column of the users' table (a property, a hybrid, a subclass's own) does.
+    """
+    user, mapper = models.user, inspect(models.user)
+    if len(list(mapper.self_and_descendants)) > 1 or hasattr(user, "__getattr__"):
+        return None
+    columns: list[Any] = []
+    for name in _NAMED_BY:
+        if name in mapper.column_attrs:
+            column = mapper.column_attrs[name].columns[0]
+            if not isinstance(column, Column) or column.table is not models.user_table:
+                return None
+            columns.append(column.label(f"named_by_{name}"))
+        elif hasattr(user, name):
+            return None
+        else:
+            columns.append(null().label(f"named_by_{name}"))
+    return columns
+
+
+def _snapshot(
+    row: Sequence[Any], flag: object, config: object, name: str, same: dict[Any, Any]
+) -> OrchestratorSnapshot:
+    """From a row of _SHOWN and what the user's own row says."""
+    key, handle, role, discipline, status, user_id, organization, capabilities = row
+    return OrchestratorSnapshot(
+        id=str(key),
+        handle=handle,
+        role=same.setdefault(role, role),
+        discipline=same.setdefault(discipline, discipline),
+        status=OrchestratorStatus(status),
+        user=UserRef(str(user_id), name),
+        organization_id=same.setdefault((organization,), str(organization)),
+        capabilities=tuple(capabilities or ()),
+        config=_mapping(config) if flag else {},
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

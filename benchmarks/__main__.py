@@ -23,6 +23,7 @@ from pathlib import Path
 from .rows import Faults, Row, markdown, table
 
 SUBJECTS = {
+    "dispatch": "dispatch.measure",
     "drain": "drain.measure",
     "daemons": "daemons.idle_daemons",
 }

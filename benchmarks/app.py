@@ -14,7 +14,7 @@ from flask import Flask
 from flask_login import LoginManager, UserMixin, login_user
 from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
@@ -96,6 +96,24 @@ def world(orchestrators: int = 1, *, sockets: bool = False, **settings: Any) -> 
             yield made
         finally:
             close(app)
+
+
+@contextmanager
+def plain_app(folder: str | Path) -> Iterator[Flask]:
+    """The same host without us, for comparison; its SQLite is as quick as we make it (WAL, synchronous=NORMAL)."""
+    app = make_app(folder, with_us=False)
+    with app.app_context():
+        event.listen(db.engine, "connect", _quick_pragmas)
+        db.create_all()
+    try:
+        yield app
+    finally:
+        close(app)
+
+
+def _quick_pragmas(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 @contextmanager

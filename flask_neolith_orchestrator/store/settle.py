@@ -112,14 +112,16 @@ class Settle:
         )
         self._back = database.prepare(
             update(d)
-            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == "running")
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == "running", d.c.id != bindparam("b_but"))
             .values(state="waiting", ready_at=bindparam("b_ready"))
         )
         self._forgive = database.prepare(
             update(d).where(d.c.id == bindparam("b_head"), d.c.attempts > 0).values(attempts=d.c.attempts - 1)
         )
         self._alone = database.prepare(
-            update(d).where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head")).values(turn_id=None)
+            update(d)
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head"), d.c.state == "waiting")
+            .values(turn_id=None)
         )
         self._turn = database.prepare(self._turn_statement(t))
         self._asked = database.prepare(
@@ -163,25 +165,35 @@ class Settle:
         if not fenced.rowcount:
             return None
         self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=turn)
-        outcome, ended = self._without_deleted(tx, claim, self._as_asked(tx, claim, outcome))
+        claim, outcome = self._as_asked(tx, claim, outcome)
+        outcome, ended = self._without_deleted(tx, claim, outcome)
         if outcome.fate in _DELIVERIES:
             ended = self._end(tx, claim, outcome)
         else:
-            self._hand_back(tx, claim, outcome)
+            self._hand_back(tx, claim, outcome, {one.delivery_id for one in ended})
         self._write_turn(tx, claim, outcome)
         self._write_reply(tx, claim, outcome)
         self._count(tx, claim, outcome)  # last: all turns of this orchestrator share that row
         return outcome, ended
 
-    def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome) -> Outcome:
-        """Stop wins over everything that was not committed before it, and the last attempt is a failure."""
+    def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Claim, Outcome]:
+        """Stop wins over everything that was not committed before it, and the last attempt is the head's failure."""
         asked = self._asked.run(tx, b_turn=int(claim.turn_id)).scalar()
         if asked == StopReason.PERSON and outcome.fate in (Fate.ANSWERED, Fate.RETRY, Fate.RELEASED):
-            return replace(outcome, fate=Fate.STOPPED, notice=None, stop_reason="stopped")
+            return claim, replace(outcome, fate=Fate.STOPPED, notice=None, stop_reason="stopped")
         if outcome.fate is Fate.RETRY and outcome.punished and claim.failures >= self._max_attempts:
             text = outcome.text or "I could not answer this: it went wrong too often."
-            return replace(outcome, fate=Fate.FAILED, text=text)
-        return outcome
+            return self._head_of(tx, claim), replace(outcome, fate=Fate.FAILED, text=text)
+        return claim, outcome
+
+    def _head_of(self, tx: Connection, claim: Claim) -> Claim:
+        """The claim without the head's neighbours, who wait again: its failure is not theirs."""
+        if len(claim.deliveries) == 1:
+            return claim
+        head = int(claim.deliveries[0])
+        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall(), b_but=head)
+        self._alone.run(tx, b_turn=int(claim.turn_id), b_head=head)
+        return replace(claim, deliveries=claim.deliveries[:1], messages=claim.messages[:1])
 
     def _without_deleted(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Outcome, list[Ended]]:
         """Nobody is answered whose question is gone; if others are left, theirs are answered again."""
@@ -222,10 +234,11 @@ class Settle:
         if good or bad:
             self._tally.run(tx, b_orchestrator=int(claim.orchestrator_id), b_good=good, b_bad=bad)
 
-    def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall() + outcome.delay)
+    def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome, gone: set[str]) -> None:
+        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall() + outcome.delay, b_but=0)
         if outcome.punished:  # the next attempt takes the head alone: it may be what goes wrong
-            self._alone.run(tx, b_turn=int(claim.turn_id), b_head=int(claim.deliveries[0]))
+            head = next(one for one in claim.deliveries if one not in gone)
+            self._alone.run(tx, b_turn=int(claim.turn_id), b_head=int(head))
         else:
             self._forgive.run(tx, b_head=int(claim.deliveries[0]))
 

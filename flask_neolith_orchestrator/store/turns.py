@@ -102,36 +102,43 @@ class Turns:
         return tuple(row[0] for row in rows)
 
     def stop(self, tx: Connection, target: Target, reason: StopReason) -> StopResult:
-        """Ask a running turn to end; cancel one that waits. Harmless for one that is over."""
+        """Ask a running turn to end; cancel one that waits, with all its lines. Harmless for one that is over.
+
+        What the target says may be old: what counts is where its deliveries are now.
+        """
         t, d = self._t, self._d
         self._hold(tx, d.c.id.in_(target.deliveries))
-        turn = None
-        if target.turn_id is not None:
-            asked = tx.execute(
-                update(t).where(t.c.id == target.turn_id, t.c.state == "running").values(cancel_requested=str(reason))
-            )
-            turn = tx.execute(select(t).where(t.c.id == target.turn_id)).first()  # it may be forgotten by now
-            if turn is not None and asked.rowcount:
-                return StopResult(Stopped.RUNNING, str(turn.id), turn.reply_id)
-        mine = d.c.turn_id == target.turn_id if target.turn_id is not None else d.c.id.in_(target.deliveries)
+        now = tx.execute(
+            select(d.c.turn_id).where(d.c.id.in_(target.deliveries), d.c.state.in_(["waiting", "running"]))
+        ).all()
+        turn_ids = {row[0] for row in now if row[0] is not None}
+        asked = tx.execute(
+            update(t)
+            .where(t.c.id.in_(turn_ids), t.c.state == "running")
+            .values(cancel_requested=str(reason))
+            .returning(t.c.id, t.c.reply_id)
+        ).all()
+        begun = turn_ids - {row[0] for row in asked}
         rows = tx.execute(
             update(d)
-            .where(mine, d.c.state == "waiting")
+            .where(or_(d.c.id.in_(target.deliveries), d.c.turn_id.in_(begun)), d.c.state == "waiting")
             .values(state="cancelled", ended_at=self._database.clock.wall(), outcome=str(reason))
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         ).all()
-        if not rows:
-            return StopResult(
-                Stopped.OVER, None if turn is None else str(turn.id), None if turn is None else turn.reply_id
-            )
-        if turn is not None:
+        closed = tx.execute(select(t).where(t.c.id.in_(begun)).order_by(t.c.id)).all() if rows else []
+        for turn in closed:
             self._close(tx, turn)
-        return StopResult(
-            Stopped.WAITING,
-            None if turn is None else str(turn.id),
-            None if turn is None else turn.reply_id,
-            tuple(ended_rows(rows)),
-        )
+        if not asked and not rows:
+            return StopResult(Stopped.OVER, *self._reply_of(tx, target))
+        found = Stopped.RUNNING if asked else Stopped.WAITING
+        turns = [(str(row.id), row.reply_id) for row in (*asked, *closed)]
+        turn_id, reply_id = turns[0] if turns else (None, None)
+        return StopResult(found, turn_id, reply_id, tuple(ended_rows(rows)))
+
+    def _reply_of(self, tx: Connection, target: Target) -> tuple[str | None, str | None]:
+        t = self._t
+        row = tx.execute(select(t.c.id, t.c.reply_id).where(t.c.id == target.turn_id)).first()  # perhaps forgotten
+        return (None, None) if row is None else (str(row.id), row.reply_id)
 
     def _hold(self, tx: Connection, which: ColumnElement[bool]) -> None:
         """Keep claims and finishes of these deliveries' conversations out: all lock the conversation first."""
@@ -221,12 +228,23 @@ class Turns:
         return None if row is None else dict(row)
 
     def retry(self, tx: Connection, delivery_id: str) -> bool:
-        """Give a delivery that has failed or expired its attempts back; True if it waits again."""
-        d = self._d
+        """Give a delivery that has failed or expired its attempts back; True if it waits again.
+
+        In its own turn, unless that has answered others meanwhile, works for them, or its row was deleted.
+        """
+        d, t = self._d, self._t
         now = self._database.clock.wall()
+        self._hold(tx, d.c.id == int(delivery_id))
+        row = tx.execute(
+            select(t.c.reply_id)
+            .join(d, d.c.turn_id == t.c.id)
+            .where(d.c.id == int(delivery_id), t.c.state == "failed", t.c.reply_id.is_not(None))
+        ).first()
+        own = row is not None and bool(self._chat.present(tx, [row[0]]))
         changed = tx.execute(
             update(d)
             .where(d.c.id == int(delivery_id), or_(d.c.state == "failed", d.c.state == "expired"))
             .values(state="waiting", attempts=0, ready_at=now, accepted_at=now, ended_at=None, outcome=None)
+            .values({} if own else {"turn_id": None})
         )
         return bool(changed.rowcount)

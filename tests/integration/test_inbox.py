@@ -412,6 +412,118 @@ def test_after_a_crash_the_head_is_alone(desk: Desk) -> None:
     assert (following.deliveries, following.failures) == ((ids[1], ids[2]), 1)
 
 
+def test_a_crash_whose_head_was_deleted_leaves_the_next_in_the_turn(desk: Desk) -> None:
+    """The deleted head is cancelled; the next line keeps turn and row, so that none says "tried again" for ever."""
+    thread = desk.say()
+    first, second = desk.accept("ann", thread), desk.accept("ann", thread)
+    claim = desk.take()
+    desk.world.delete("ann", claim.messages[0])
+    desk.settle(claim, DEAD)
+    assert desk.row(first)["state"] == "cancelled"
+    desk.clock.advance(10.0)
+    again = desk.take()
+    assert (again.deliveries, again.turn_id, again.reply_id) == ((second.delivery_id,), claim.turn_id, claim.reply_id)
+
+
+def test_the_last_crash_is_the_heads_alone(make_world: MakeWorld, databases: Databases, clock: ManualClock) -> None:
+    """Where one attempt is all there is: the head is the dead letter, its neighbour in the turn is answered."""
+    desk = Desk(make_world(on=databases, clock=clock, DAEMON_MAX_ATTEMPTS=1), clock)
+    desk.want()
+    thread = desk.say()
+    poison, neighbour = desk.accept("ann", thread), desk.accept("ann", thread)
+    settled = desk.settle(desk.take(), DEAD)
+    assert settled is not None
+    assert [(one.delivery_id, one.state) for one in settled[1]] == [(poison.delivery_id, "failed")]
+    assert desk.world.rows("Daemon")[0]["failed"] == 1
+    following = desk.take()
+    assert (following.deliveries, following.failures) == ((neighbour.delivery_id,), 1)
+    desk.settle(following)
+    assert desk.world.deliveries() == ["failed", "answered"]
+
+
+def failed_together(desk: Desk) -> tuple[Claim, list[Accepted]]:
+    """Two lines of one turn that failed for good."""
+    thread = desk.say()
+    made = [desk.accept("ann", thread) for _ in range(2)]
+    claim = desk.take()
+    desk.settle(claim, Outcome(Fate.FAILED, text="No.", error_kind="model-rejected"))
+    assert desk.world.deliveries() == ["failed", "failed"]
+    return claim, made
+
+
+def retry(desk: Desk, delivery: Accepted) -> bool:
+    """Try a dead letter again."""
+    with desk.database.write() as tx:
+        return desk.stores.turns.retry(tx, delivery.delivery_id)
+
+
+def test_dead_letters_that_are_tried_again_together_stay_together(desk: Desk) -> None:
+    """Both wait again before anybody claims: one turn, the same row."""
+    claim, made = failed_together(desk)
+    for one in made:
+        assert retry(desk, one)
+    again = desk.take()
+    assert (again.deliveries, again.reply_id) == (claim.deliveries, claim.reply_id)
+
+
+@pytest.mark.parametrize("when", ["while it works", "after it answered"])
+def test_a_dead_letter_tried_again_covers_no_answer_to_another(desk: Desk, when: str) -> None:
+    """Its turn works for its neighbour, or has answered that one: it gets a turn and a row of its own."""
+    claim, made = failed_together(desk)
+    retry(desk, made[0])
+    again = desk.take()
+    if when == "after it answered":
+        desk.settle(again)
+    assert retry(desk, made[1])
+    if when == "while it works":
+        desk.settle(again)
+    later = desk.take()
+    assert (later.deliveries, later.turn_id == claim.turn_id) == ((made[1].delivery_id,), False)
+    desk.settle(later, replace(ANSWER, text="And this."))
+    assert (desk.reply(claim)["content"], desk.reply(claim)["state"]) == ("Here you are.", "final")
+    assert desk.reply(later)["content"] == "And this."
+    assert desk.world.deliveries() == ["answered", "answered"]
+
+
+def test_a_dead_letter_whose_row_was_deleted_is_answered_in_a_new_one(desk: Desk) -> None:
+    """Somebody cleared the failure away: what is tried again is answered where it can be seen."""
+    accepted = desk.accept()
+    claim = desk.take()
+    desk.settle(claim, Outcome(Fate.FAILED, text="No."))
+    desk.world.delete("ann", claim.reply_id)  # she owns the organization
+    assert retry(desk, accepted)
+    again = desk.take()
+    desk.settle(again)
+    assert again.reply_id != claim.reply_id
+    assert (desk.reply(again)["content"], desk.reply(again)["deleted_at"]) == ("Here you are.", None)
+
+
+def test_a_stop_of_what_has_ended_harms_no_other(desk: Desk) -> None:
+    """A dead letter's neighbour is tried again: stopping the dead letter does not stop that one."""
+    claim, made = failed_together(desk)
+    retry(desk, made[0])
+    again = desk.take()
+    assert desk.stop(claim.messages[1]) == [Stopped.OVER]
+    assert [one.cancel for one in desk.stores.leases.renew()] == [None]
+    assert desk.stop(claim.reply_id) == [Stopped.RUNNING]
+    desk.settle(again)
+    assert desk.world.deliveries() == ["cancelled", "failed"]
+
+
+def test_a_stop_finds_a_line_that_has_left_its_turn(desk: Desk) -> None:
+    """Between the look and the stop a crash parted the two lines: the one that was meant is cancelled."""
+    thread = desk.say()
+    for _ in range(2):
+        desk.accept("ann", thread)
+    claim = desk.take()
+    with desk.database.read() as tx:
+        [target] = desk.stores.turns.targets(tx, claim.messages[1])
+    desk.settle(claim, DEAD)
+    with desk.database.write() as tx:
+        assert desk.stores.turns.stop(tx, target, StopReason.PERSON).found is Stopped.WAITING
+    assert desk.world.deliveries() == ["waiting", "cancelled"]
+
+
 def test_work_handed_back_at_a_stop_is_not_punished(desk: Desk) -> None:
     """Released: waiting at once, its attempt given back, the partial text kept as interrupted."""
     accepted = desk.accept()

@@ -1,0 +1,441 @@
+"""The inbox against its model: any order of accepting, claiming, ending, crashing, pausing and waiting.
+
+In CI a few examples, always the same. Many others, new each time, with NEOLITH_PROPERTY_EXAMPLES=500: a failure prints
+its steps and a seed; `--hypothesis-seed=N` with the same number of examples repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, insert, select, update
+
+from flask_neolith_orchestrator.core.types import Cause, Claim, Place, Wanted
+from flask_neolith_orchestrator.store.claims import LostRace, NoSlot
+from flask_neolith_orchestrator.store.inbox import Arrival
+from flask_neolith_orchestrator.store.leases import Orphan
+from flask_neolith_orchestrator.store.settle import Fate, Outcome
+from flask_neolith_orchestrator.testing import ManualClock
+
+from .conftest import Databases, MakeWorld
+from .inbox_model import NOTICE, OPEN, Blocked, Delivery, Found, InboxModel, Question, Right, Slot, Turn
+from .world import World
+
+EXAMPLES = int(os.environ.get("NEOLITH_PROPERTY_EXAMPLES", "0"))
+LEASE, MAX_AGE, MAX_QUEUE, MAX_ATTEMPTS = 5.0, 60.0, 8, 2
+SLOTS = 3
+EPOCH = 1_700_000_000.0
+
+CONFIG: dict[str, Any] = {
+    "DAEMON_LEASE": int(LEASE * 1000),
+    "DAEMON_RENEW_INTERVAL": 1000,
+    "DAEMON_MAX_AGE": int(MAX_AGE * 1000),
+    "DAEMON_MAX_QUEUE": MAX_QUEUE,
+    "DAEMON_MAX_ATTEMPTS": MAX_ATTEMPTS,
+}
+
+profile = settings(
+    max_examples=EXAMPLES or 12,
+    stateful_step_count=50 if EXAMPLES else 40,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    # to make a failure small takes minutes: CI shows it as it is, and it is the same one at home
+    phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
+    report_multiple_bugs=False,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+nodes = st.integers(0, 1)
+people = st.sampled_from(("ann", "bob"))
+
+
+class Rows:
+    """The inbox as two processes on one database see it, emptied for each example."""
+
+    def __init__(self, first: World, second: World, clock: ManualClock) -> None:
+        self.worlds = (first, second)
+        self.clock = clock
+        self.ada = first.ada
+        self.table = first.neolith.models.table
+        self.database = first.stores.database
+        self.threads = [first.thread() for _ in range(2)]
+        with self.database.write() as tx:
+            first.stores.daemons.want(tx, self.ada, Wanted.RUNNING, Cause.PERSON)
+            first.stores.leases.make_slots(tx, self.ada, SLOTS)
+
+    def clear(self) -> None:
+        """As it was at first."""
+        self.clock.advance(EPOCH - self.clock.wall())
+        message, slot = self.table("Message"), self.table("Slot")
+        with self.database.write() as tx:
+            for name in ("Delivery", "Turn", "Conversation"):
+                tx.execute(delete(self.table(name)))
+            tx.execute(delete(message).where(message.c.id.not_in([int(one) for one in self.threads])))
+            tx.execute(
+                update(slot).values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
+            )
+        self.want(wanted=True)
+
+    def want(self, *, wanted: bool) -> None:
+        """Whether anybody may work for the orchestrator."""
+        with self.database.write() as tx:
+            tx.execute(update(self.table("Daemon")).values(wanted="running" if wanted else "stopped"))
+
+    def place(self, key: str) -> Place:
+        """A thread by its number, or the main line."""
+        return Place(self.worlds[0].general, None if key == "main" else self.threads[int(key)])
+
+    def say(self, who: str, key: str) -> str:
+        """Store a person's message, and nothing else."""
+        world, message = self.worlds[0], self.table("Message")
+        thread = self.place(key).thread_id
+        values = {
+            "channel_id": int(world.general),
+            "author_id": int(world.ids[who]),
+            "parent_id": None if thread is None else int(thread),
+            "content": "hello",
+            "created_at": self.clock.wall(),
+        }
+        with self.database.write() as tx:
+            return str(tx.execute(insert(message).values(**values).returning(message.c.id)).scalar_one())
+
+    def all(self, name: str) -> list[Any]:
+        """Rows of a table in order."""
+        table = self.table(name)
+        with self.database.read() as tx:
+            return list(tx.execute(select(table).order_by(*table.primary_key.columns)))
+
+
+class InboxMachine(RuleBasedStateMachine):
+    """Each rule does one thing to the rows and to the model, and compares what both said; `agree` compares the rest."""
+
+    claims = Bundle("claims")
+    orphans = Bundle("orphans")
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self.rows = rows
+        self.stores = [world.stores for world in rows.worlds]
+        rows.clear()
+        slots = [Slot() for _ in range(SLOTS)]
+        self.model = InboxModel(slots, rows.clock.wall(), LEASE, MAX_AGE, MAX_QUEUE, MAX_ATTEMPTS)
+        self.turns: dict[str, Turn] = {}
+        self.replies: dict[str, str] = {}
+
+    def arrive(self, node: int, number: int, key: str, question: Question, delay: float) -> Any:
+        """Accept by one process."""
+        arrival = Arrival(
+            self.rows.ada,
+            self.rows.place(key),
+            f"key-{number}",
+            self.rows.worlds[0].ids[question.author],
+            "mention",
+            question.id,
+            delay=delay,
+        )
+        with self.stores[node].database.write() as tx:
+            return self.stores[node].inbox.accept_in(tx, [arrival])[0]
+
+    @initialize()
+    def begin(self) -> None:
+        """Two people wait in one thread."""
+        for who in ("ann", "ann", "bob"):
+            self.accept(0, who, "0", 0.0)
+
+    @rule(node=nodes, who=people, key=st.sampled_from(("0", "0", "1", "main")), delay=st.sampled_from((0.0, 0.0, 3.0)))
+    def accept(self, node: int, who: str, key: str, delay: float) -> None:
+        """A new message."""
+        question = Question(self.rows.say(who, key), who)
+        number = len(self.model.deliveries)
+        made = self.arrive(node, number, key, question, delay)
+        expected = self.model.accept(int(made.delivery_id), key, question, delay)
+        assert (made.fresh, made.state) == (True, expected.state)
+
+    @rule(node=nodes, data=st.data())
+    def accept_again(self, node: int, data: st.DataObject) -> None:
+        """The same message once more, whatever has become of it: its first delivery is found."""
+        number = data.draw(st.integers(0, len(self.model.deliveries) - 1))
+        known = self.model.deliveries[number]
+        made = self.arrive(node, number, known.place.key, known.question, 0.0)
+        assert (int(made.delivery_id), made.fresh, made.state) == (known.number, False, known.state)
+
+    @rule(target=claims, node=nodes, limit=st.integers(1, SLOTS))
+    def claim(self, node: int, limit: int) -> Any:
+        """A process looks for work."""
+        right = self.model.claim(node, limit)
+        got: Claim | Blocked | None = Blocked.NO_SLOT
+        try:
+            with self.stores[node].database.write() as tx:
+                got = self.stores[node].claims.claim(tx, self.rows.ada, limit=limit)
+        except NoSlot:
+            pass
+        return self.compared(right, got)
+
+    def compared(self, right: Right | Blocked | None, got: Claim | Blocked | None) -> Any:
+        """Both say the same of a claim: (what the rows gave, what the model gave), or nothing."""
+        if not isinstance(right, Right) or not isinstance(got, Claim):
+            assert got == right
+            return multiple()
+        ids = self.rows.worlds[0].ids
+        assert got.deliveries == tuple(str(one.number) for one in right.members)
+        assert got.messages == tuple(one.question.id for one in right.members)
+        assert got.requester_id == ids[right.members[0].question.author]
+        assert (got.epoch, got.slot, got.attempt, got.failures) == (
+            right.epoch,
+            right.slot,
+            right.attempt,
+            right.failures,
+        )
+        assert self.turns.setdefault(got.turn_id, right.turn) is right.turn
+        assert self.replies.setdefault(got.turn_id, got.reply_id) == got.reply_id
+        return got, right
+
+    @rule(
+        held=claims,
+        fate=st.sampled_from((Fate.ANSWERED, Fate.RETRY, Fate.RETRY, *Fate)),
+        punished=st.booleans(),
+        delay=st.sampled_from((0.0, 2.0, 20.0)),
+    )
+    def settle(self, held: tuple[Claim, Right], fate: Fate, punished: bool, delay: float) -> None:
+        """An attempt ends, now or long after somebody else took its turn."""
+        claim, right = held
+        text = f"Text {right.epoch}"
+        expected = self.model.settle(right, str(fate), text, delay if fate is Fate.RETRY else 0.0, punished=punished)
+        outcome = self.outcome(fate, text, delay, punished=punished)
+        with self.stores[right.node].database.write() as tx:
+            settled = self.stores[right.node].settle.settle(tx, claim, outcome)
+        assert (None if settled is None else str(settled[0].fate)) == expected
+        self.ended_are(settled, right)
+
+    @staticmethod
+    def outcome(fate: Fate, text: str, delay: float, *, punished: bool) -> Outcome:
+        """How an attempt ended: delay and punishment are for a retry only."""
+        if fate is Fate.RETRY:
+            return Outcome(fate, text=text, delay=delay, punished=punished, error_kind="crash")
+        return Outcome(fate, text="" if fate is Fate.DELETED else text)
+
+    def ended_are(self, settled: Any, right: Right) -> None:
+        """Whom a settle reports as ended are those that the model ended."""
+        if settled is not None:
+            ended = {one.delivery_id: str(one.state) for one in settled[1]}
+            assert ended == {str(one.number): one.state for one in right.members if not one.open}
+
+    @rule(target=claims, held=claims, limit=st.integers(1, SLOTS))
+    def answer_and_claim(self, held: tuple[Claim, Right], limit: int) -> Any:
+        """The end of an attempt and the next claim in one transaction, which is undone where no slot is free."""
+        claim, right = held
+        if not self.model.holds(right) or limit <= right.slot:
+            return multiple()
+        self.model.settle(right, "answered", "Done", 0.0, punished=False)
+        node = right.node
+        with self.stores[node].database.write() as tx:
+            self.stores[node].settle.settle(tx, claim, Outcome(Fate.ANSWERED, text="Done"))
+            got = self.stores[node].claims.claim(tx, self.rows.ada, limit=limit)
+        return self.compared(self.model.claim(node, limit), got)
+
+    @rule(held=claims)
+    def checkpoint(self, held: tuple[Claim, Right]) -> None:
+        """A process keeps the text so far, perhaps long after it lost the turn."""
+        claim, right = held
+        kept = self.stores[right.node].turns.checkpoint(claim, f"So far {right.epoch}", 1)
+        assert kept == self.model.checkpoint(right, f"So far {right.epoch}")
+
+    @rule(node=nodes)
+    def renew(self, node: int) -> None:
+        """A process extends its leases and hears what was asked to end."""
+        held = sorted((one.turn_id, one.epoch, one.cancel) for one in self.stores[node].leases.renew())
+        expected = [(self.id_of(turn), epoch, asked) for turn, epoch, asked in self.model.renew(node)]
+        assert held == sorted(expected)
+
+    def id_of(self, turn: Turn) -> str:
+        """A turn's id."""
+        return next(key for key, one in self.turns.items() if one is turn)
+
+    @rule(seconds=st.sampled_from((0.5, 2.0, 6.0, 6.0, 25.0)))
+    def advance(self, seconds: float) -> None:
+        """Time passes."""
+        self.rows.clock.advance(seconds)
+        self.model.now = self.rows.clock.wall()
+
+    @rule(target=orphans, node=nodes, dead=st.booleans())
+    def look(self, node: int, dead: bool) -> Any:
+        """A process sees what another one lost: its lease has run out, or it is known to be dead."""
+        leases, other = self.stores[node].leases, self.stores[1 - node].nodes.id
+        seen = leases.held_by([other]) if dead else leases.expired()
+        expected = self.model.found(node=1 - node) if dead else self.model.found(expired_for=node)
+        pairs: dict[tuple[object, ...], Orphan] = {
+            (one.n, str(one.turn_id), one.epoch, one.lease_until): one for one in seen
+        }
+        assert set(pairs) == {(one.slot, self.id_of(one.turn), one.epoch, one.lease) for one in expected}
+        return multiple(*((node, pairs[one.slot, self.id_of(one.turn), one.epoch, one.lease], one) for one in expected))
+
+    @rule(orphan=consumes(orphans))
+    def take_over(self, orphan: tuple[int, Orphan, Found]) -> None:
+        """It acts on what it saw, at once or when all has changed."""
+        node, seen, found = orphan
+        expected = self.model.take_over(found)
+        ended: Any
+        try:
+            recovered = self.stores[node].recovery.take_over(seen)
+            ended = None if recovered is None else [int(one.delivery_id) for one in recovered.ended]
+        except LostRace:
+            ended = Blocked.LOST_RACE
+        assert ended == ([one.number for one in expected] if isinstance(expected, list) else expected)
+
+    def draw(self, data: st.DataObject, *states: str) -> Delivery:
+        """Some delivery, rather one in these states."""
+        liked = [one for one in self.model.deliveries if one.state in states]
+        return data.draw(st.sampled_from(liked * 4 + self.model.deliveries), label="delivery")
+
+    @rule(data=st.data(), by_reply=st.booleans())
+    def stop(self, data: st.DataObject, by_reply: bool) -> None:
+        """Stop, by the question or by its answer."""
+        delivery = self.draw(data, *OPEN)
+        mine = [delivery]
+        message = delivery.question.id
+        if by_reply and delivery.turn is not None:
+            message = self.replies[self.id_of(delivery.turn)]
+            mine = [one for one in self.model.deliveries if one.turn is delivery.turn]
+        if delivery.question.gone:
+            return
+        found = self.rows.worlds[0].stop(delivery.question.author, message)["state"]
+        assert found == {"running": "stopping", "waiting": "stopped", "over": "over"}[self.model.stop(mine)]
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        """Its author deletes a question."""
+        delivery = self.draw(data, *OPEN)
+        self.rows.worlds[0].delete(delivery.question.author, delivery.question.id)
+        if not delivery.question.gone:
+            self.model.delete(delivery.question)
+
+    @rule(data=st.data(), node=nodes)
+    def retry(self, data: st.DataObject, node: int) -> None:
+        """Somebody gives a dead letter its attempts back; anything else stays as it is."""
+        delivery = self.draw(data, "failed", "expired")
+        with self.stores[node].database.write() as tx:
+            assert self.stores[node].turns.retry(tx, str(delivery.number)) == self.model.retry(delivery)
+
+    @rule(node=nodes)
+    def expire(self, node: int) -> None:
+        """The sweep ends what is too old."""
+        overdue = self.stores[node].leases.overdue(MAX_AGE)
+        expected = self.model.overdue()
+        assert overdue == [str(one.number) for one in expected]
+        for one in expected:
+            assert (self.stores[node].recovery.expire(str(one.number)) is not None) == self.model.expire(one)
+            assert self.stores[1 - node].recovery.expire(str(one.number)) is None
+
+    @rule(wanted=st.sampled_from((True, True, True, False)))
+    def want(self, wanted: bool) -> None:
+        """The orchestrator is started or stopped by somebody."""
+        self.rows.want(wanted=wanted)
+        self.model.wanted = wanted
+
+    @invariant()
+    def agree(self) -> None:
+        """All rows say what the model says: nothing has disappeared, nothing has happened twice."""
+        self.work_agrees()
+        self.slots_agree()
+        self.replies_agree()
+        self.rows_keep_the_promises()
+
+    def work_agrees(self) -> None:
+        """Deliveries, turns and conversations."""
+        model = self.model
+        seen = {
+            row.id: (row.state, row.attempts, row.ready_at, row.accepted_at, row.turn_id and str(row.turn_id))
+            for row in self.rows.all("Delivery")
+        }
+        assert seen == {
+            one.number: (one.state, one.attempts, one.ready, one.accepted, one.turn and self.id_of(one.turn))
+            for one in model.deliveries
+        }
+        turns = {str(row.id): row for row in self.rows.all("Turn")}
+        assert {key: (row.state, row.epoch, row.attempt, row.cancel_requested) for key, row in turns.items()} == {
+            key: (turn.state, turn.epoch, turn.attempt, turn.asked) for key, turn in self.turns.items()
+        }
+        places = {row.key.split("/")[1]: (row.epoch, row.turn_id) for row in self.rows.all("Conversation")}
+        for key, place in model.conversations.items():
+            holder = None if place.holder is None else int(self.id_of(place.holder))
+            assert places[self.rows.place(key).thread_id or ""] == (place.epoch, holder)
+
+    def slots_agree(self) -> None:
+        """Each slot is held by whom the model says, with that lease."""
+        ids = [one.nodes.id for one in self.stores]
+        held = [(row.node_id, row.turn_id and str(row.turn_id), row.lease_until) for row in self.rows.all("Slot")]
+        assert held == [
+            (None if one.node is None else ids[one.node], one.turn and self.id_of(one.turn), one.lease)
+            for one in self.model.slots
+        ]
+
+    def replies_agree(self) -> None:
+        """One reply row for each turn, a notice for each delivery that was never begun, and no row more."""
+        ada = self.rows.worlds[0].ids["ada"]
+        messages = {str(row.id): row for row in self.rows.all("Message") if str(row.author_id) == ada}
+        assert len(set(self.replies.values())) == len(self.turns)
+        assert len(messages) == len(self.turns) + self.model.notices
+        for key, turn in self.turns.items():
+            row, reply = messages.pop(self.replies[key]), turn.reply
+            assert (row.state, row.epoch, row.deleted_at is not None) == (reply.state, reply.epoch, reply.gone)
+            assert row.content == reply.text if reply.text != NOTICE else row.content
+        assert all(row.state == "failed" and row.content for row in messages.values())
+
+    def rows_keep_the_promises(self) -> None:
+        """What must hold of the rows whatever a model says: order, limit, one turn at a time, no orphaned row."""
+        deliveries, turns = self.rows.all("Delivery"), {row.id: row for row in self.rows.all("Turn")}
+        running = {key for key, row in turns.items() if row.state == "running"}
+        held = [row.turn_id for row in self.rows.all("Slot") if row.node_id is not None]
+        assert sorted(held) == sorted(running)
+        assert len({turns[one].conversation_id for one in running}) == len(running)
+        assert {row.turn_id for row in deliveries if row.state == "running"} == running
+        streaming = {str(row.id) for row in self.rows.all("Message") if row.state == "streaming"}
+        assert streaming == {turns[one].reply_id for one in running}
+        for row in deliveries:
+            assert row.state != "answered" or turns[row.turn_id].state == "done"
+            assert row.state in OPEN or row.ended_at is not None
+
+    def teardown(self) -> None:
+        """Whatever has happened: everything that waits can be brought to an end, and then nothing is held."""
+        self.want(wanted=True)
+        for node in (0, 1):
+            for orphan in self.stores[node].leases.held_by([self.stores[node].nodes.id]):
+                assert self.stores[1 - node].recovery.take_over(orphan) is not None
+        self.rows.clock.advance(30.125)  # no delivery is exactly as old as it may be
+        for delivery in self.stores[0].leases.overdue(MAX_AGE):
+            assert self.stores[0].recovery.expire(delivery) is not None
+        for _ in range(len(self.model.deliveries)):
+            with self.stores[0].database.write() as tx:
+                claim = self.stores[0].claims.claim(tx, self.rows.ada, limit=1)
+                if claim is None:
+                    break
+                assert self.stores[0].settle.settle(tx, claim, Outcome(Fate.ANSWERED, text="At last")) is not None
+        assert [row.id for row in self.rows.all("Delivery") if row.state in OPEN] == []
+        assert self.stores[0].leases.slots_of(self.rows.ada) == 0
+        self.rows_keep_the_promises()
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 120)
+def test_the_inbox_does_what_its_model_does(make_world: MakeWorld, databases: Databases) -> None:
+    """After each of many steps, in any order, by two processes, the rows say what the model says."""
+    clock = ManualClock(EPOCH)
+    first = make_world(on=databases, clock=clock, **CONFIG)
+    rows = Rows(first, make_world(like=first, clock=clock, **CONFIG), clock)
+    machine: Any = lambda: InboxMachine(rows)  # noqa: E731 -- hypothesis takes a factory but its type says a class
+    run_state_machine_as_test(machine, settings=profile)

@@ -28,7 +28,7 @@ from .store import engines, schema
 from .store.database import Database
 from .store.models import Models, make_models
 from .store.people import default_display_name
-from .store.sqlite import has_begun_to_write
+from .store.sqlite_host import has_begun_to_write
 from .web import login
 
 

@@ -12,7 +12,7 @@ from ..core.errors import Forbidden, NotFound, OpenTransaction
 from ..core.types import ENDED_DELIVERY_STATES, DeliveryState, IncomingMessage
 from ..store import inbox as boxes
 from ..store.settle import Ended
-from ..store.sqlite import has_begun_to_write
+from ..store.sqlite_host import has_begun_to_write
 from ..store.stores import Stores
 from ..store.turns import Stopped
 from .host_input import usable

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, exists, or_, select, update
 
-from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
-from ..core.types import Claim, DeliveryKind, MessageState, Place
+from ..core.ports import ChatStore
+from ..core.types import Claim, DeliveryKind, Place
+from .beginnings import Asked, Beginnings
 from .database import Database
 from .models import Models
 
-Record = Row[*tuple[Any, ...]]
+Record = Sequence[Any]
 
 MEMBERS = 50
 """Deliveries of one turn at the most."""
@@ -36,21 +37,16 @@ class Claims:
     def __init__(
         self, models: Models, database: Database, chat: ChatStore, *, node_id: str, lease: float, max_age: float = 1e9
     ) -> None:
-        self._database = database
-        self._chat = chat
+        self._beginnings = Beginnings(models, database, chat)
         self._node = node_id
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
-        self._t = models.table("Turn")
         self._s = models.table("Slot")
         self._w = models.table("Daemon")
         self._o = models.table("Orchestrator")
         self._lease = lease
         self._max_age = max_age
-        # driver text gives the column as it is stored: a UUID without its hyphens, say
-        self._key_type: Any = models.user_key.type.python_type
         self._prepare_slots(database)
-        self._prepare_turns(database)
         self._prepare_members(database)
 
     def _prepare_slots(self, database: Database) -> None:
@@ -86,51 +82,24 @@ class Claims:
             )
             .returning(s.c.n)
         )
+        self._keep = database.prepare(
+            update(s)
+            .where(
+                s.c.orchestrator_id == bindparam("b_orchestrator"),
+                s.c.n == bindparam("b_n"),
+                s.c.turn_id == bindparam("b_over"),
+            )
+            .values(
+                conversation_id=bindparam("b_conversation"),
+                turn_id=bindparam("b_turn"),
+                epoch=bindparam("b_epoch"),
+                lease_until=now + self._lease,
+            )
+        )
         self._hold = database.prepare(
             update(c)
             .where(c.c.id == bindparam("b_conversation"), c.c.turn_id.is_(None), c.c.epoch == bindparam("b_before"))
             .values(turn_id=bindparam("b_turn"), epoch=bindparam("b_epoch"))
-        )
-
-    def _prepare_turns(self, database: Database) -> None:
-        t = self._t
-        now = database.now()
-        self._begin = database.prepare(
-            insert(t)
-            .values(
-                orchestrator_id=bindparam("b_orchestrator"),
-                conversation_id=bindparam("b_conversation"),
-                requester_id=bindparam("b_requester"),
-                state="running",
-                epoch=bindparam("b_epoch"),
-                attempt=1,
-                charter_version=0,
-                started_at=now,
-                calls=0,
-                input_tokens=0,
-                output_tokens=0,
-                cache_read_tokens=0,
-                cache_write_tokens=0,
-            )
-            .returning(t.c.id)
-        )
-        self._reply = database.prepare(
-            update(t).where(t.c.id == bindparam("b_turn")).values(reply_id=bindparam("b_reply"))
-        )
-        self._again = database.prepare(
-            update(t)
-            .where(t.c.id == bindparam("b_turn"))
-            .values(
-                state="running",
-                epoch=bindparam("b_epoch"),
-                attempt=t.c.attempt + 1,
-                started_at=now,
-                ended_at=None,
-                error=None,
-                error_kind=None,
-                cancel_requested=None,
-            )
-            .returning(t.c.reply_id, t.c.attempt)
         )
 
     def _prepare_members(self, database: Database) -> None:
@@ -144,10 +113,12 @@ class Claims:
                 d.c.id >= bindparam("b_first"),
                 d.c.id <= bindparam("b_last"),
             )
-            .values(state="running", turn_id=bindparam("b_turn"))
-        )
-        self._count = database.prepare(
-            update(d).where(d.c.id == bindparam("b_first")).values(attempts=d.c.attempts + 1)
+            # an attempt is the head's: its neighbours do not share its fate
+            .values(
+                state="running",
+                turn_id=bindparam("b_turn"),
+                attempts=d.c.attempts + case((d.c.id == bindparam("b_first"), 1), else_=0),
+            )
         )
 
     def _pick_statement(self, now: Any) -> Any:
@@ -178,62 +149,62 @@ class Claims:
             .with_for_update(of=c, skip_locked=True, key_share=True)
         )
 
-    def claim(self, tx: Connection, orchestrator_id: str, *, limit: int) -> Claim | None:
+    def claim(self, tx: Connection, orchestrator_id: str, *, limit: int, over: Claim | None = None) -> Claim | None:
         """The orchestrator's oldest ready conversation, if a slot below `limit` is free; else None.
 
+        `over` is a turn that this transaction has settled without giving its slot back: the slot is kept.
         Raises LostRace (roll back and try again) where another process was quicker, and NoSlot (roll back).
         """
         orchestrator = int(orchestrator_id)
         picked = self._pick.run(tx, b_orchestrator=orchestrator).fetchone()
         if picked is None:
             return None
-        conversation, before = picked[1], picked[2]
+        head_id, conversation, before, channel, thread, is_dm, user = picked
         waiting = self._members.run(tx, b_conversation=conversation).fetchall()
-        members = _membership(waiting, picked[0])
-        return self._start(tx, orchestrator, conversation, before + 1, members, picked, limit)
+        members = _membership(waiting, head_id)
+        place = Place(channel, thread, bool(is_dm))
+        asked = Asked(orchestrator, str(user), conversation, place, before + 1, members[0][1], members[-1][3])
+        return self._start(tx, asked, members, limit, over)
 
-    def _start(
-        self,
-        tx: Connection,
-        orchestrator: int,
-        conversation: int,
-        epoch: int,
-        members: list[Record],
-        picked: Record,
-        limit: int,
-    ) -> Claim | None:
-        head = members[0]
-        place = Place(picked[3], picked[4], bool(picked[5]))
-        turn, reply, attempt = self._turn(tx, orchestrator, conversation, epoch, members, place, picked[6])
-        slot = self._take.run(
-            tx,
-            b_orchestrator=orchestrator,
-            b_limit=limit,
-            b_node=self._node,
-            b_conversation=conversation,
-            b_turn=turn,
-            b_epoch=epoch,
-        ).fetchone()
-        if slot is None:
-            raise NoSlot
-        if not self._hold.run(tx, b_conversation=conversation, b_before=epoch - 1, b_turn=turn, b_epoch=epoch).rowcount:
+    def _start(self, tx: Connection, asked: Asked, members: list[Record], limit: int, over: Claim | None) -> Claim:
+        head, conversation, epoch = members[0], asked.conversation, asked.epoch
+        begun = self._beginnings.first(tx, asked) if head[5] is None else self._beginnings.again(tx, head[5], epoch)
+        slot = self._slot(tx, asked, begun.id, limit, over)
+        held = self._hold.run(tx, b_conversation=conversation, b_before=epoch - 1, b_turn=begun.id, b_epoch=epoch)
+        if not held.rowcount:
             raise LostRace
-        self._mark_members(tx, conversation, members, turn)
+        self._mark_members(tx, conversation, members, begun.id)
         return Claim(
-            turn_id=str(turn),
-            orchestrator_id=str(orchestrator),
+            turn_id=str(begun.id),
+            orchestrator_id=str(asked.orchestrator),
             conversation_id=str(conversation),
-            slot=slot[0],
+            slot=slot,
             epoch=epoch,
-            place=place,
+            place=asked.place,
             deliveries=tuple(str(row[0]) for row in members),
             messages=tuple(row[3] for row in members if row[3] is not None),
             requester_id=head[1],
-            reply_id=reply,
-            attempt=attempt,
+            reply_id=begun.reply,
+            attempt=begun.attempt,
             failures=head[4] + 1,
             kind=DeliveryKind(head[2]),
         )
+
+    def _slot(self, tx: Connection, asked: Asked, turn: int, limit: int, over: Claim | None) -> int:
+        fields = {
+            "b_orchestrator": asked.orchestrator,
+            "b_conversation": asked.conversation,
+            "b_turn": turn,
+            "b_epoch": asked.epoch,
+        }
+        if over is not None:
+            if not self._keep.run(tx, b_n=over.slot, b_over=int(over.turn_id), **fields).rowcount:
+                raise LostRace
+            return over.slot
+        taken = self._take.run(tx, b_limit=limit, b_node=self._node, **fields).fetchone()
+        if taken is None:
+            raise NoSlot
+        return int(taken[0])
 
     def _mark_members(self, tx: Connection, conversation: int, members: list[Record], turn: int) -> None:
         head = members[0]
@@ -247,37 +218,6 @@ class Claims:
         )
         if marked.rowcount != len(members):
             raise LostRace
-        self._count.run(tx, b_first=head[0])
-
-    def _turn(
-        self,
-        tx: Connection,
-        orchestrator: int,
-        conversation: int,
-        epoch: int,
-        members: list[Record],
-        place: Place,
-        user: Any,
-    ) -> tuple[int, str, int]:
-        head = members[0]
-        now = self._database.clock.wall()
-        if head[5] is not None:
-            reply, attempt = self._again.run(tx, b_turn=head[5], b_epoch=epoch).one()
-            self._chat.write_reply(tx, ReplyWrite(reply, "", MessageState.STREAMING, epoch, 0, now))
-            return head[5], reply, attempt
-        turn = self._begin.run(
-            tx,
-            b_orchestrator=orchestrator,
-            b_conversation=conversation,
-            b_requester=head[1],
-            b_epoch=epoch,
-        ).scalar_one()
-        # SQLite's driver gives a UUID as text, Postgres' driver as what it is
-        key = user if isinstance(user, self._key_type) else self._key_type(user)
-        draft = ReplyDraft(str(orchestrator), str(key), place, members[-1][3], epoch, now)
-        reply = self._chat.open_reply(tx, draft)
-        self._reply.run(tx, b_turn=turn, b_reply=reply)
-        return turn, reply, 1
 
 
 def _membership(waiting: Sequence[Record], head_id: int) -> list[Record]:

@@ -9,45 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, Double, Engine, bindparam, cast, extract, func
+from sqlalchemy import ColumnElement, Connection, Dialect, Double, Engine, bindparam, cast, extract, func
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Executable
 
 from ..core.ports import Clock
-
-NOW = "b_now"
-"""The parameter that carries the time where the database's clock is our own."""
-
-
-Result = CursorResult[*tuple[Any, ...]]
-"""Rows of any width."""
-
-
-class Prepared:
-    """A Core statement compiled once, run as driver text. Lifetime: app, in one process.
-
-    For hot statements whose values are numbers and text: types that need a conversion do not work here, nor
-    do lists for IN. (Compiling once and running the text halves the cost of a claim.)
-    """
-
-    def __init__(self, statement: Executable, dialect: Dialect, clock: Clock) -> None:
-        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # Executable hides it
-        self.text = str(compiled)
-        self._defaults: dict[str, Any] = dict(compiled.params)
-        self._order: list[str] | None = compiled.positiontup
-        self._clock = clock
-        self._timed = NOW in self._defaults
-
-    def run(self, tx: Connection, **values: Any) -> Result:
-        """Execute in `tx` with the statement's bind parameters given by name."""
-        if self._timed and NOW not in values:
-            values[NOW] = self._clock.wall()
-        merged = {**self._defaults, **values}
-        if self._order is None:
-            return tx.exec_driver_sql(self.text, merged)
-        return tx.exec_driver_sql(self.text, tuple([merged[name] for name in self._order]))
+from .prepared import NOW, Prepared
 
 
 class Database(ABC):
@@ -102,6 +70,7 @@ class PooledDatabase(Database):
     def __init__(self, engine: Engine, clock: Clock) -> None:
         super().__init__(engine.dialect, clock)
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")
+        self._engine.hide_parameters = True  # in errors of ours: they may be somebody's message
 
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:

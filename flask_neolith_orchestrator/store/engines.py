@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from ..core.ports import Clock
 from .database import Database, PooledDatabase, SessionDatabase
-from .sqlite import SqliteDatabase, guard_savepoints, holds_database, is_shared_by_threads, set_pragmas
+from .sqlite import SqliteDatabase
+from .sqlite_host import guard_savepoints, holds_database, is_shared_by_threads, set_pragmas
 
 _PREPARED = "_neolith_prepared"
 

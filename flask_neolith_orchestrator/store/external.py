@@ -19,7 +19,7 @@ from .database import Database
 from .inbox import insert_into
 from .models import Models
 from .people import People
-from .sqlite import begin_immediate
+from .sqlite_host import begin_immediate
 from .views import Views
 
 

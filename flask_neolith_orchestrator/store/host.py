@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from .database import Database
-from .sqlite import begin_immediate
+from .sqlite_host import begin_immediate
 
 
 def reading(session: Session) -> Connection:

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from ..core.types import DeliveryKind, DeliveryState, Place
 from .database import Database
+from .gate import Gate
 from .models import Models
-from .sqlite import Gate, begin_immediate
+from .sqlite_host import begin_immediate
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""A turn at a claim: its own row and the row of its answer, written anew or taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, update
+
+from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
+from ..core.types import MessageState, Place
+from .database import Database
+from .models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a claim has picked: a conversation, in which `user_id` (the orchestrator's user) is to answer."""
+
+    orchestrator: int
+    user_id: str
+    conversation: int
+    place: Place
+    epoch: int
+    requester: str | None
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A turn whose row a claim has written. Lifetime: that claim."""
+
+    id: int
+    reply: str
+    attempt: int
+
+
+class Beginnings:
+    """Writes how turns begin. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, models: Models, database: Database, chat: ChatStore) -> None:
+        self._chat = chat
+        self._clock = database.clock
+        t = models.table("Turn")
+        now = database.now()
+        counts: dict[str, Any] = dict.fromkeys(
+            ("charter_version", "calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), 0
+        )
+        self._begin = database.prepare(
+            insert(t)
+            .values(
+                orchestrator_id=bindparam("b_orchestrator"),
+                conversation_id=bindparam("b_conversation"),
+                requester_id=bindparam("b_requester"),
+                reply_id=bindparam("b_reply"),
+                state="running",
+                epoch=bindparam("b_epoch"),
+                attempt=1,
+                started_at=now,
+                **counts,
+            )
+            .returning(t.c.id)
+        )
+        self._again = database.prepare(
+            update(t)
+            .where(t.c.id == bindparam("b_turn"))
+            .values(
+                state="running",
+                epoch=bindparam("b_epoch"),
+                attempt=t.c.attempt + 1,
+                started_at=now,
+                ended_at=None,
+                error=None,
+                error_kind=None,
+                cancel_requested=None,
+            )
+            .returning(t.c.reply_id, t.c.attempt)
+        )
+
+    def first(self, tx: Connection, asked: Asked) -> Begun:
+        """The first attempt: a new turn with an empty `streaming` answer."""
+        draft = ReplyDraft(
+            str(asked.orchestrator), asked.user_id, asked.place, asked.message_id, asked.epoch, self._clock.wall()
+        )
+        reply = self._chat.open_reply(tx, draft)
+        turn = self._begin.run(
+            tx,
+            b_orchestrator=asked.orchestrator,
+            b_conversation=asked.conversation,
+            b_requester=asked.requester,
+            b_reply=reply,
+            b_epoch=asked.epoch,
+        ).scalar_one()
+        return Begun(turn, reply, 1)
+
+    def again(self, tx: Connection, turn: int, epoch: int) -> Begun:
+        """Another attempt at a turn: the same rows, from the start."""
+        reply, attempt = self._again.run(tx, b_turn=turn, b_epoch=epoch).one()
+        self._chat.write_reply(tx, ReplyWrite(reply, "", MessageState.STREAMING, epoch, 0, self._clock.wall()))
+        return Begun(turn, reply, attempt)

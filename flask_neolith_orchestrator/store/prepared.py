@@ -1,0 +1,164 @@
+"""Statements compiled once and run as driver text: building and compiling one costs several times what it does.
+
+Measured on SQLite (see docs/performance.md): a Core statement costs about 100 us of Python, its compiled text through
+SQLAlchemy's connection 35, and through the driver's own connection 10; SQLite itself needs 3 to 10.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import Executable
+
+from ..core.ports import Clock
+
+NOW = "b_now"
+"""The parameter that carries the time where the database's clock is our own."""
+
+WIDEST = 32
+"""Values of an IN for which a text of its own is kept; longer lists go through SQLAlchemy."""
+
+Convert = Callable[[Any], Any]
+
+
+class Rows:
+    """What a prepared statement gave, read to its end: a cursor that waits would keep SQLite's snapshot open."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Sequence[Sequence[Any]], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        return iter(self._rows)
+
+    def fetchall(self) -> Sequence[Sequence[Any]]:
+        """All rows, as tuples."""
+        return self._rows
+
+    def fetchone(self) -> Sequence[Any] | None:
+        """The first row, or None."""
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Sequence[Any]:
+        """The first row. Raises LookupError where there is none."""
+        if not self._rows:
+            raise LookupError("A statement that always finds a row has found none.")
+        return self._rows[0]
+
+    def scalar(self) -> Any:
+        """The first value, or None."""
+        return self._rows[0][0] if self._rows else None
+
+    def scalar_one(self) -> Any:
+        """The first value. Raises LookupError where there is none."""
+        return self.one()[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A statement for lists of certain lengths. `order` is None where the driver takes parameters by name."""
+
+    sql: str
+    order: Sequence[str] | None
+    defaults: Mapping[str, Any]
+    expansion: Mapping[str, Sequence[str]]
+    incoming: Mapping[str, Convert]
+    outgoing: Sequence[tuple[int, Convert]]
+    timed: bool
+
+    def parameters(self, values: dict[str, Any]) -> Any:
+        """For the driver, in its order and as it keeps them."""
+        merged = {**self.defaults, **values}
+        for name, parts in self.expansion.items():
+            merged.update(zip(parts, merged.pop(name), strict=True))
+        for name, convert in self.incoming.items():
+            merged[name] = convert(merged[name])
+        return merged if self.order is None else [merged[name] for name in self.order]
+
+    def converted(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """Rows as SQLAlchemy would give them."""
+        if not self.outgoing or not rows:
+            return rows
+        found = []
+        for row in rows:
+            values = list(row)
+            for place, convert in self.outgoing:
+                values[place] = convert(values[place])
+            found.append(tuple(values))
+        return found
+
+
+class Prepared:
+    """A hot Core statement. Lifetime: app, in one process; safe for all threads.
+
+    Lists may be given for expanding parameters. Columns and parameters are converted as their types say.
+    """
+
+    def __init__(self, statement: Executable, dialect: Dialect, clock: Clock) -> None:
+        self._statement: Any = statement
+        self._dialect = dialect
+        self._clock = clock
+        self._direct = dialect.name == "sqlite"
+        self._compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # Executable hides it
+        binds = self._compiled.binds
+        kept = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()}
+        self._incoming = {name: convert for name, convert in kept.items() if convert is not None}
+        self._lists = tuple(name for name, bind in binds.items() if bind.expanding)
+        self._required = {name: None for name, bind in binds.items() if bind.required}
+        # Postgres' driver gives values as they are; SQLite's gives what is stored
+        columns = getattr(statement, "exported_columns", ()) if self._direct else ()
+        converts = [one.type.dialect_impl(dialect).result_processor(dialect, None) for one in columns]
+        self._outgoing = [(place, convert) for place, convert in enumerate(converts) if convert is not None]
+        self._texts: dict[tuple[int, ...], _Text] = {}
+
+    def run(self, tx: Connection, **values: Any) -> Rows:
+        """Execute in `tx` with the statement's bind parameters given by name."""
+        widths = tuple([len(values[name]) for name in self._lists]) if self._lists else ()
+        text = self._texts.get(widths)
+        if text is None:
+            if max(widths, default=0) > WIDEST:
+                found = tx.execute(self._statement, values)
+                return Rows([tuple(row) for row in found] if found.returns_rows else (), found.rowcount)
+            text = self._texts[widths] = self._text({name: values[name] for name in self._lists})
+        if text.timed and NOW not in values:
+            values[NOW] = self._clock.wall()
+        if self._direct:
+            return self._run_directly(tx, text, values)
+        result = tx.exec_driver_sql(text.sql, text.parameters(values))
+        return Rows(text.converted([tuple(row) for row in result]) if result.returns_rows else (), result.rowcount)
+
+    def _run_directly(self, tx: Connection, text: _Text, values: dict[str, Any]) -> Rows:
+        driver: Any = tx.connection.dbapi_connection
+        try:
+            cursor = driver.execute(text.sql, text.parameters(values))
+            rows = cursor.fetchall() if cursor.description is not None else ()
+        except sqlite3.Error as error:
+            raise translated(error, text.sql) from error
+        return Rows(text.converted(rows), cursor.rowcount)
+
+    def _text(self, lists: dict[str, Sequence[Any]]) -> _Text:
+        # the values given here only say how long the lists are: all are replaced at each run
+        state = self._compiled.construct_expanded_state({**self._required, **lists})
+        names = [name for parts in state.parameter_expansion.values() for name in parts]
+        defaults = {name: value for name, value in state.parameters.items() if name not in names}
+        return _Text(
+            state.statement,
+            state.positiontup,
+            defaults,
+            state.parameter_expansion,
+            {name: one for name, one in self._incoming.items() if name in defaults} | dict(state.processors),
+            self._outgoing,
+            NOW in defaults,
+        )
+
+
+def translated(error: sqlite3.Error, sql: str) -> BaseException:
+    """As SQLAlchemy would raise it, and without the values: they may be somebody's message."""
+    return DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True)

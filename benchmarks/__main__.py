@@ -25,7 +25,12 @@ from .rows import Faults, Row, markdown, table
 SUBJECTS = {
     "dispatch": "dispatch.measure",
     "drain": "drain.measure",
-    "daemons": "daemons.idle_daemons",
+    "streaming": "streaming.measure",
+    "organization": "organization.measure",
+    "daemons": "daemons.measure",
+    "presence": "presence.measure",
+    "restart": "restart.measure",
+    "host": "host.measure",
 }
 """Name -> function. They are imported only where they are measured."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from flask_login import LoginManager, UserMixin, login_user
+from flask_login import LoginManager, UserMixin, current_user, login_user
 from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event, insert, select
@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
 
 DATABASE = "benchmark.db"
-VISIBLE = 50
+VISIBLE = 10
 """Orchestrators in the channel; the others only belong to the organization."""
 
 
@@ -36,6 +36,14 @@ class User(OrchestratorUserMixin, UserMixin, db.Model):  # type: ignore[name-def
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
+
+
+class Note(db.Model):  # type: ignore[name-defined,misc]  # made by Flask-SQLAlchemy
+    """A row of the host's own, which is none of our business."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    author: Mapped[str]
+    text: Mapped[str]
 
 
 neolith = NeolithOrchestrator(db=db, user_model=User)
@@ -62,8 +70,7 @@ def make_app(folder: str | Path, socketio: SocketIO | None = None, *, with_us: b
         SECRET_KEY="benchmark",
         SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder}/{DATABASE}",
         ORCHESTRATOR_MODE=True,
-        NEOLITH_MODEL="scripted",
-        **settings,
+        **{"NEOLITH_MODEL": "scripted", **settings},
     )
     db.init_app(app)
     manager = LoginManager(app)
@@ -75,6 +82,12 @@ def make_app(folder: str | Path, socketio: SocketIO | None = None, *, with_us: b
     @app.post("/login/<int:user_id>")
     def login(user_id: int) -> str:
         login_user(db.session.get(User, user_id))
+        return "ok"
+
+    @app.post("/note")
+    def note() -> str:
+        db.session.add(Note(author=current_user.get_id(), text="hello"))
+        db.session.commit()
         return "ok"
 
     if socketio is not None:

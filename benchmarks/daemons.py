@@ -22,7 +22,7 @@ QUIET = 32.0
 """Seconds of doing nothing: a little more than a heartbeat interval."""
 
 
-def idle_daemons(*, quick: bool = False) -> Sequence[Row]:
+def measure(*, quick: bool = False) -> Sequence[Row]:
     """Each figure from a fresh process, so that nobody else's memory is in it."""
     count, naive, quiet = (1_000, 100, 8.0) if quick else (COUNT, NAIVE, QUIET)
     with _database(1) as few, _database(count) as many:

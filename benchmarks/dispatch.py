@@ -15,7 +15,7 @@ from flask import Flask
 
 from flask_neolith_orchestrator.testing import ScriptedModel, use_model
 
-from .app import User, World, db, neolith, plain_app, world
+from .app import Note, World, db, neolith, plain_app, world
 from .ear import Ear
 from .engines import celery, huey
 from .rows import Faults, Row, median, milliseconds, quantile
@@ -125,7 +125,7 @@ def _theirs(host: Flask, enqueue: Callable[[], object], ear: Ear) -> Round:
 
     def one_round() -> float:
         with host.app_context():
-            db.session.add(User(name="hello"))
+            db.session.add(Note(author="1", text="hello"))
             db.session.flush()
             began = time.monotonic()
             db.session.commit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -60,7 +59,7 @@ def _redis(folder: Path) -> Iterator[str]:
     try:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
-        stop(server, signal.SIGTERM)
+        stop(server)
 
 
 @contextmanager
@@ -70,7 +69,7 @@ def _worker(arguments: list[str], file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        stop(worker, signal.SIGTERM)
+        stop(worker)
 
 
 def _warm_up(begin: Callable[[], object], ear: Ear) -> None:

@@ -1,0 +1,107 @@
+"""A server process is killed in the middle of a turn; how long until the next one has the turn again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from .app import World, close, copy_of, db, neolith, want_running, world
+from .claude import fake_claude, report, requests
+from .live import ROOT
+from .procs import stop
+from .rows import Faults, Row, median, milliseconds
+
+GAP = 0.02
+"""Seconds between two events of the answer: it takes about a second and a half, so the kill meets it half way."""
+
+QUESTION = "@agent0 " + "what would you say to this " * 15
+
+
+def measure(*, quick: bool = False) -> Sequence[Row]:
+    """From the moment at which the new process listens until its model request arrives; it is asked something then."""
+    rounds = 1 if quick else 7
+    faults, times = Faults(), []
+    with fake_claude(GAP) as api, world() as made:
+        with made.app.app_context():
+            neolith.chat.post(made.person, made.channel, QUESTION)
+            db.session.commit()
+        close(made.app)  # its runtime too, which would otherwise answer
+        want_running(made)
+        close(made.app)
+        for _ in range(rounds):
+            with copy_of(made) as copy:
+                took, found = _round(copy, api)
+            times.append(took)
+            faults += found
+    return [
+        Row(
+            "restart after SIGKILL in a turn, from listening to the first claim",
+            milliseconds(median(times)),
+            "<= 1 s",
+            max(times) <= 1.0,
+            f"{5000 + 1000} ms: what an expired lease would take",
+            f"{median(times) / 6:.2f}",
+            faults,
+            (
+                f"{rounds} kills: " + ", ".join(milliseconds(one) for one in times),
+                "the claim is seen as the model's next request, so it counts a little more than the claim",
+            ),
+        )
+    ]
+
+
+def _round(made: World, api: str) -> tuple[float, Faults]:
+    before = len(report(api)["requests"])
+    victim, _ = _serve(made, api)
+    requests(api, before + 1)
+    threading.Event().wait(0.3)  # the turn is in the middle of its answer
+    running = report(api)["openStreams"]
+    victim.kill()
+    victim.wait()
+    successor, listening = _serve(made, api)
+    try:
+        again = requests(api, before + 2)[before + 1]["at"]
+        problems = _judged(made)
+    finally:
+        stop(successor)
+    if running != 1:
+        problems.append("no turn ran when the process was killed")
+    if len(report(api)["requests"]) != before + 2:
+        problems.append("the model was asked more than twice")
+    return again - listening, Faults(violations=len(problems), details=tuple(problems))
+
+
+def _serve(made: World, api: str) -> tuple[subprocess.Popen[str], float]:
+    """A process that listens, and has been asked something: that is when a process begins to work."""
+    command = [sys.executable, "-m", "benchmarks.server", str(made.folder), api]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    url, listening = json.loads(process.stdout.readline())
+    urllib.request.urlopen(f"{url}/neolith/api/v1/health/live", timeout=10).close()
+    return process, float(listening)
+
+
+def _judged(made: World, patience: float = 15.0) -> list[str]:
+    """The question ends as answered, with one answer, which is complete."""
+    delivery, message = neolith.models.Delivery, neolith.models.Message
+    deadline = time.monotonic() + patience
+    with made.app.app_context():
+        while (states := list(db.session.scalars(select(delivery.state)))) != ["answered"]:
+            db.session.rollback()
+            if time.monotonic() > deadline:
+                return [f"the question ended as {states}"]
+            threading.Event().wait(0.05)
+        answers = db.session.execute(
+            select(message.state, message.content).where(message.author_id == int(made.users[0]))
+        ).all()
+        db.session.rollback()
+    if [state for state, _ in answers] != ["final"] or not answers[0][1].endswith(QUESTION.strip()[-20:]):
+        return [f"the answers are {answers}"]
+    return []

@@ -12,6 +12,8 @@ NeolithError
  |    +-- OrchestratorModeOff
  |    +-- NotAnOrchestrator
  |    +-- WrongTransition      a move the daemon's state does not allow
+ |    |    +-- Superseded      what was going on in it hung, and was begun afresh by somebody else
+ |    +-- DaemonStuck          it does not answer: a start or stop hangs
  |    +-- StartFailed          could not start; trying again would not help
  +-- InboxError
  |    +-- OpenTransaction      handle_message inside a transaction that already writes
@@ -93,6 +95,15 @@ class NotAnOrchestrator(DaemonError):
 
 class WrongTransition(DaemonError):
     """The daemon's present state does not allow this move."""
+
+
+class Superseded(WrongTransition):
+    """This start or stop took too long and was given up: the daemon has been begun afresh meanwhile. Look at its
+    status, and ask again if need be."""
+
+
+class DaemonStuck(DaemonError):
+    """The daemon does not answer: something that it waits for during a start or stop hangs."""
 
 
 class StartFailed(DaemonError):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..core.errors import NeolithError, WrongTransition
+from ..core.errors import NeolithError, Superseded, WrongTransition
 from ..core.events import DAEMON_EVENTS
 from ..core.types import (
     DaemonErrorRecord,
@@ -20,6 +20,7 @@ from ..core.types import (
     OutgoingMessage,
 )
 from .intake import Accepted
+from .life import Life
 from .listeners import Context, Done, Emitter, Handler
 
 KEPT_ERRORS = 50
@@ -88,7 +89,7 @@ class OrchestratorDaemon:
         self.heartbeat_interval = heartbeat
         self.auto_respond = True
         self.verbose = False
-        self.life = threading.RLock()
+        self.life = Life()
         self.started_at: float | None = None  # monotonic
         self.beat_at: float | None = None  # wall
         self.next_beat = 0.0
@@ -128,12 +129,21 @@ class OrchestratorDaemon:
         self._keeper.bounce(self)
 
     def move(self, status: DaemonStatus) -> None:
-        """Enter a state (for those who hold `life`). Raises WrongTransition with a sentence of its own."""
+        """Enter a state (for those who hold `life`).
+
+        Raises WrongTransition with a sentence of its own, and Superseded where the calling thread has lost `life`.
+        """
+        self.check_held()
         if status is self._state:
             return
         if status not in _MOVES[self._state]:
             raise WrongTransition(_WRONG[self._state])
         self._state = status
+
+    def check_held(self) -> None:
+        """Raise Superseded in a thread that hung for so long that `life` was taken from it."""
+        if not self.life.held:
+            raise Superseded
 
     def quiesce(self) -> None:
         """Take no new work, while the process ends; what is wanted and what the row says do not change."""

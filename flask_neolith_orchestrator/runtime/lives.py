@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from ..core.errors import DaemonError, OrchestratorModeOff, StartFailed, UnsupportedDatabase
-from ..core.types import Cause, DaemonStatus, OrchestratorStatus, Wanted
+from ..core.errors import DaemonError, OrchestratorModeOff, StartFailed, Superseded, UnsupportedDatabase
+from ..core.types import Cause, DaemonStatus, OrchestratorSnapshot, OrchestratorStatus, Wanted
 from ..settings import Settings
 from ..store.stores import Stores
 from .crew import Crew
@@ -19,6 +19,9 @@ log = logging.getLogger("flask_neolith_orchestrator")
 
 BATCH = 500
 """Daemons that are started by one transaction when a process resumes."""
+
+MANY = 20
+"""Of more than so many that start at once, browsers and the log are told in one piece."""
 
 
 class Lives:
@@ -49,18 +52,26 @@ class Lives:
 
     def wish_start(self, daemon: OrchestratorDaemon) -> None:
         """A person wants it to run: errors of the past are forgotten."""
+        with self._stores.database.write() as tx:
+            self._stores.daemons.want(tx, daemon.id, Wanted.RUNNING, Cause.PERSON)
+            self._stores.daemons.forget_error(tx, daemon.id)
         with daemon.life:
-            with self._stores.database.write() as tx:
-                self._stores.daemons.want(tx, daemon.id, Wanted.RUNNING, Cause.PERSON)
-                self._stores.daemons.forget_error(tx, daemon.id)
-            self._calm(daemon)
-            self.run(daemon)
+            if self.is_wanted(daemon):  # else somebody has stopped it since
+                self.run(daemon)
 
     def wish_stop(self, daemon: OrchestratorDaemon) -> None:
         """A person wants it stopped."""
         with self._stores.database.write() as tx:
             self._stores.daemons.want(tx, daemon.id, Wanted.STOPPED, Cause.PERSON)
-        self.halt(daemon, "person")
+        with daemon.life:
+            if not self.is_wanted(daemon):  # else somebody has started it since
+                self.halt(daemon, "person")
+
+    def is_wanted(self, daemon: OrchestratorDaemon) -> bool:
+        """The last wish, whoever uttered it: under `life` it decides, so that the end state is what was asked last."""
+        with self._stores.database.read() as tx:
+            row = self._stores.daemons.rows(tx, [daemon.id]).get(daemon.id)
+        return row is not None and row.wanted is Wanted.RUNNING
 
     def bounce(self, daemon: OrchestratorDaemon) -> None:
         """Stop and start in this process."""
@@ -82,6 +93,7 @@ class Lives:
         """Make it run in this process, whoever wished it.
 
         Raises StartFailed, after which its state is `error`; any other exception is a death, tried again later.
+        A start that hung raises Superseded once somebody else has begun afresh, and changes nothing then.
         """
         with daemon.life:
             if daemon.is_running():
@@ -90,15 +102,24 @@ class Lives:
             daemon.move(DaemonStatus.INITIALIZING)
             try:
                 self.crew.prepare(daemon, self.crew.snapshot(daemon.id))
+                daemon.check_held()
                 changed = bool(self.crew.enlist([daemon]))
+                daemon.check_held()
+            except Superseded:
+                raise
             except Exception as error:
                 self._not_started(daemon, error)
                 raise
             self._began(daemon, changed=changed)
         self._ring(daemon.id)
 
-    def run_many(self, daemons: Sequence[OrchestratorDaemon]) -> None:
-        """Make many run, by one transaction per batch; one that cannot start does not keep the others from it."""
+    def run_many(
+        self, daemons: Sequence[OrchestratorDaemon], known: Mapping[str, OrchestratorSnapshot] | None = None
+    ) -> None:
+        """Make many run, by one transaction per batch; one that cannot start does not keep the others from it.
+
+        `known` are snapshots that have just been read.
+        """
         for start in range(0, len(daemons), BATCH):
             with ExitStack() as stack:
                 held = []
@@ -107,18 +128,18 @@ class Lives:
                     if daemon.life.acquire(blocking=False):
                         stack.callback(daemon.life.release)
                         held.append(daemon)
-                self._run_batch([daemon for daemon in held if not daemon.is_running()])
+                self._run_batch([daemon for daemon in held if not daemon.is_running()], known or {})
         started = {daemon.id for daemon in daemons if daemon.is_running()}
         for orchestrator_id in started & self._stores.leases.ready().keys():
             self._ring(orchestrator_id)
 
-    def _run_batch(self, daemons: Sequence[OrchestratorDaemon]) -> None:
-        ready = []
-        with self._stores.database.read() as tx:
-            found = self._stores.people.snapshots(tx, [daemon.id for daemon in daemons])
-        snapshots = {snapshot.id: snapshot for snapshot in found}
+    def _run_batch(self, daemons: Sequence[OrchestratorDaemon], known: Mapping[str, OrchestratorSnapshot]) -> None:
+        ready, snapshots = [], dict(known)
+        if unknown := [daemon.id for daemon in daemons if daemon.id not in known]:
+            with self._stores.database.read() as tx:
+                snapshots |= {one.id: one for one in self._stores.people.snapshots(tx, unknown)}
         for daemon in daemons:
-            if daemon.id not in snapshots:
+            if daemon.id not in snapshots or not daemon.life.held:
                 continue
             self._calm(daemon)
             daemon.move(DaemonStatus.INITIALIZING)
@@ -138,11 +159,24 @@ class Lives:
             for daemon in ready:
                 self._not_started(daemon, error)
             raise
-        for daemon in ready:
-            self._began(daemon, changed=daemon in changed)
+        # one that is not held took so long that somebody began it afresh
+        began = [daemon for daemon in ready if daemon.life.held]
+        if len(began) <= MANY:
+            for daemon in began:
+                self._began(daemon, changed=daemon in changed)
+            return
+        for daemon in began:
+            self._set_running(daemon)
+        self.crew.tell_many([daemon for daemon in began if daemon in changed], OrchestratorStatus.ONLINE)
+        for daemon in began:
+            self._started(daemon, logging.DEBUG, changed=daemon in changed)
+        log.info("%d daemons started", len(began), extra={"action": "daemons-started"})
 
     def _not_started(self, daemon: OrchestratorDaemon, error: Exception) -> None:
+        if not daemon.life.held:
+            return  # it hung for so long that somebody began it afresh
         if isinstance(error, StartFailed):
+            daemon.note_error(self._stores.database.clock.wall(), error)
             self.give_up(daemon, error)  # trying again would not help
         else:
             daemon.move(DaemonStatus.STOPPED)
@@ -151,22 +185,30 @@ class Lives:
 
     def _began(self, daemon: OrchestratorDaemon, *, changed: bool) -> None:
         """It runs now (its `life` is held); if this process changed the row, everybody is told."""
+        self._set_running(daemon)
+        if changed:
+            self.crew.tell(daemon, OrchestratorStatus.ONLINE)
+        self._started(daemon, logging.INFO, changed=changed)
+
+    def _set_running(self, daemon: OrchestratorDaemon) -> None:
         daemon.move(DaemonStatus.RUNNING)
         daemon.started_at = self._stores.database.clock.monotonic()
         # the first beat comes somewhere within the interval, so that many do not beat at one instant
         share = zlib.crc32(daemon.id.encode()) % 997 / 997
         daemon.next_beat = daemon.started_at + daemon.heartbeat_interval * share
+
+    def _started(self, daemon: OrchestratorDaemon, level: int, *, changed: bool) -> None:
         if changed:
-            self.crew.tell(daemon, OrchestratorStatus.ONLINE)
             daemon.emit("started")
             self._tell("daemon:started", orchestrator_id=daemon.id, orchestrator=daemon.orchestrator)
             daemon.emit("status:changed", status=DaemonStatus.RUNNING)
-        log.info("Daemon of @%s started", daemon.orchestrator.handle, extra=_fields("daemon-started", daemon))
+        if log.isEnabledFor(level):
+            log.log(level, "Daemon of @%s started", daemon.orchestrator.handle, extra=_fields("daemon-started", daemon))
 
     def halt(self, daemon: OrchestratorDaemon, reason: str, *, keep_row: bool = False) -> None:
         """Stop it in this process: no new work, running turns get their time, what is left goes back."""
         with daemon.life:
-            if daemon.get_status() is DaemonStatus.RUNNING:
+            if daemon.get_status() in (DaemonStatus.RUNNING, DaemonStatus.STOPPING):  # stopping: that stop hung
                 daemon.move(DaemonStatus.STOPPING)
                 try:
                     self.crew.wind_down(daemon.id, timeout=self._settings.stop_timeout / 1000)
@@ -189,16 +231,16 @@ class Lives:
     def give_up(self, daemon: OrchestratorDaemon, error: Exception) -> None:
         """It is in `error`, with the cause, until somebody starts it."""
         with daemon.life:
-            daemon.note_error(self._stores.database.clock.wall(), error)
-            if daemon.is_running():
-                daemon.move(DaemonStatus.STOPPING)
-                self.crew.wind_down(daemon.id, timeout=0.0)
+            worked = daemon.get_status() in (DaemonStatus.RUNNING, DaemonStatus.STOPPING)
             daemon.move(DaemonStatus.ERROR)
             daemon.started_at = None
+            daemon.busy = False
             if self.crew.fail(daemon, error):
                 self.crew.tell(daemon, OrchestratorStatus.ERROR, "error")
             daemon.emit("error", error=error)
             daemon.emit("status:changed", status=DaemonStatus.ERROR)
+            if worked:  # last: it may be just this that hangs
+                self.crew.wind_down(daemon.id, timeout=0.0)
         log.error("Daemon of @%s: %s", daemon.orchestrator.handle, error, extra=_fields("daemon-error", daemon))
 
 

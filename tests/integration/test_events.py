@@ -23,10 +23,11 @@ from flask_neolith_orchestrator import (
 )
 from flask_neolith_orchestrator.core.errors import ActionError, DaemonError
 from flask_neolith_orchestrator.core.events import DAEMON_EVENTS, MANAGER_EVENTS
+from flask_neolith_orchestrator.runtime import supervisor
 
 from .conftest import MakeWorld
 from .stage import Scene
-from .test_life import ada, in_context
+from .test_life import ada, hanging, in_context
 from .world import World, until
 
 Cause = Callable[[World, pytest.MonkeyPatch], object]
@@ -86,22 +87,12 @@ def die(world: World, _: object) -> None:
     world.house.supervisor.died(ada(world), DaemonError("dead"))
 
 
-def hang(world: World, _: object) -> None:
-    """A check that finds the daemon's lock taken."""
+def hang(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that finds the daemon's lock held for too long."""
+    monkeypatch.setattr(supervisor, "ANSWER", 0.02)
     world.start("ada")
-    held, released = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with ada(world).life:
-            held.set()
-            released.wait(10)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(10)
-    world.house.supervisor.check()
-    released.set()
-    thread.join(10)
+    with hanging(world, ada(world)):
+        world.house.supervisor.check()
 
 
 def look(world: World, _: object) -> None:

@@ -127,7 +127,9 @@ def die(world: World) -> str:
 
     def over() -> bool:
         row = world.rows("Daemon")[0]
-        return row["state"] == "error" or (row["restarts"] > before and not world.house.supervisor._pending)
+        return row["state"] == "error" or (
+            row["restarts"] > before and not world.house.supervisor.will_restart(world.ada)
+        )
 
     until(over, "the end of the death")
     return str(world.rows("Daemon")[0]["state"])

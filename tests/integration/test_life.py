@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event
 
 from flask_neolith_orchestrator import OrchestratorDaemon, StartFailed
 from flask_neolith_orchestrator.core.errors import DaemonError
+from flask_neolith_orchestrator.runtime import supervisor
 from flask_neolith_orchestrator.runtime.once import Once
 from flask_neolith_orchestrator.testing import ManualClock
 
@@ -294,8 +295,39 @@ def test_ten_thousand_errors_leave_fifty(world: World) -> None:
     assert (kept[0].message, kept[-1].message) == ("error 9950", "error 9999")
 
 
+@contextmanager
+def hanging(world: World, *daemons: OrchestratorDaemon) -> Iterator[None]:
+    """Daemons of whom a thread holds the lock for longer than the supervisor's patience, and then gives it back."""
+    held, released = threading.Barrier(len(daemons) + 1), threading.Event()
+
+    def hang(daemon: OrchestratorDaemon) -> None:
+        with daemon.life:
+            held.wait()
+            released.wait(20)
+
+    threads = [threading.Thread(target=hang, args=(daemon,)) for daemon in daemons]
+    for thread in threads:
+        thread.start()
+    held.wait()
+    until(lambda: all(world.house.supervisor.hangs(daemon) for daemon in daemons), "that is too long")
+    try:
+        yield
+    finally:
+        released.set()
+        for thread in threads:
+            thread.join(10)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is held for a moment is held for too long."""
+    monkeypatch.setattr(supervisor, "ANSWER", 0.02)
+    monkeypatch.setattr(supervisor, "HANG", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_daemon_that_hangs_is_named_and_delays_nobody(make_world: MakeWorld) -> None:
-    """A check tells the health of all the others first, gives the silent ones one second together, and names them."""
+    """A check names those who do not answer, waits for none of them, and tells the health of all the others."""
     world = make_world(orchestrators=("ada", "leo", "mia"), DAEMON_AUTO_RESTART=False)
     world.start()
     told: list[tuple[str, str]] = []
@@ -303,25 +335,12 @@ def test_a_daemon_that_hangs_is_named_and_delays_nobody(make_world: MakeWorld) -
         manager = world.neolith.manager
         manager.on("daemon:health", lambda orchestrator_id, **_: told.append(("fine", orchestrator_id)))
         manager.on("daemon:health-error", lambda orchestrator_id, **_: told.append(("hangs", orchestrator_id)))
-        hanging = [manager.daemon_for(world.orchestrators[name]) for name in ("ada", "leo")]
-    held, released = threading.Barrier(3), threading.Event()
-
-    def hang(daemon: OrchestratorDaemon) -> None:
-        with daemon.life:
-            held.wait()
-            released.wait(20)
-
-    threads = [threading.Thread(target=hang, args=(daemon,)) for daemon in hanging]
-    for thread in threads:
-        thread.start()
-    held.wait()
-    world.house.supervisor.check()
-    released.set()
-    for thread in threads:
-        thread.join(10)
-    until(lambda: len(told) == 3, "three were told of")
+        stuck = [manager.daemon_for(world.orchestrators[name]) for name in ("ada", "leo")]
+    with hanging(world, *stuck):
+        world.house.supervisor.check()
+        until(lambda: len(told) == 3, "three were told of")
     assert ("fine", world.orchestrators["mia"]) in told
-    assert {one for how, one in told if how == "hangs"} == {daemon.id for daemon in hanging}
+    assert {one for how, one in told if how == "hangs"} == {daemon.id for daemon in stuck}
 
 
 def test_whoever_listens_does_not_wait_for_a_stop(world: World) -> None:

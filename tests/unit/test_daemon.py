@@ -54,7 +54,9 @@ def make() -> tuple[OrchestratorDaemon, Manager]:
     """A daemon and its keeper."""
     snapshot = OrchestratorSnapshot("7", "ada", "", "", OrchestratorStatus.OFFLINE, UserRef("3", "Ada"))
     manager = Manager()
-    return OrchestratorDaemon(snapshot, cast(Keeper, manager), limit=2, heartbeat=30.0), manager
+    daemon = OrchestratorDaemon(snapshot, cast(Keeper, manager), limit=2, heartbeat=30.0)
+    daemon.life.acquire()  # only who holds it may move it
+    return daemon, manager
 
 
 @pytest.mark.parametrize("before", ROAD)

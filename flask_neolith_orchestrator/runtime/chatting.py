@@ -80,7 +80,10 @@ class Chat(ChatRooms):
         return Posted(shown, fresh)
 
     def edit(self, actor: str, message_id: str, content: str) -> dict[str, Any]:
-        """Change one's own message. An added mention wakes, once; any other edit wakes nobody."""
+        """Change one's own message. An added mention wakes, once; any other edit wakes nobody.
+
+        Nor does one of a message older than NEOLITH_KEEP_DELIVERIES: who answered it then may have been forgotten.
+        """
         text = chat_input.content(content, self._parts.settings.max_message_length)
         tx = self._reading()
         before, room = self._message(tx, actor, message_id)
@@ -93,8 +96,10 @@ class Chat(ChatRooms):
             raise Conflict("A message that is deleted or still being written cannot be edited.")
         shown = self._parts.messages.view(tx, before.id)
         self._tell("message:updated", room.id, {"message": shown})
-        heard = self._heard(shown, room, text, None)
-        self._parts.reception.edited(self._parts.session(), heard, before.content)
+        keep = self._parts.settings.keep_deliveries / 1000
+        if not keep or self._now() - before.created_at < keep:
+            heard = self._heard(shown, room, text, None)
+            self._parts.reception.edited(self._parts.session(), heard, before.content)
         return shown
 
     def delete(self, actor: str, message_id: str) -> dict[str, Any]:

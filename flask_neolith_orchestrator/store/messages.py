@@ -38,6 +38,7 @@ class Stored:
     content: str
     state: str
     deleted: bool
+    created_at: float
 
 
 class Messages:
@@ -171,4 +172,5 @@ def _stored(row: Row[Any]) -> Stored:
         content=row.content,
         state=row.state,
         deleted=row.deleted_at is not None,
+        created_at=row.created_at,
     )

@@ -207,6 +207,33 @@ def test_twice_within_the_time_is_once(desk: Desk, other: Desk) -> None:
     assert other.accept(key="k").fresh  # what is promised ends here, and says so in docs/concepts.md
 
 
+def test_an_edit_of_an_old_message_wakes_nobody(
+    make_world: MakeWorld, databases: Databases, clock: ManualClock
+) -> None:
+    """Who answered it may be forgotten by then: a mention added to an old direct message is no second question."""
+    world = make_world(on=databases, clock=clock)
+    world.start("ada")
+    with world.context():
+        dm = world.neolith.chat.open_dm(world.ids["ann"], [world.ids["ada"]])["id"]
+        world.db.session.commit()
+    posted = [world.post("ann", text, channel=dm)["id"] for text in ("hello", "and you?", "really?")]
+    world.rest()
+    calls = len(world.model.scenes)
+
+    def edit(number: int) -> None:
+        with world.context():
+            world.neolith.chat.edit(world.ids["ann"], posted[number], "@ada hello")
+            world.db.session.commit()
+
+    edit(0)
+    clock.advance(KEEP + 1)
+    world.house.caretaker.run()
+    edit(1)
+    world.rest()
+    assert len(world.model.scenes) == calls
+    assert "waiting" not in world.deliveries()
+
+
 def test_an_old_claim_finds_nothing_to_write(desk: Desk, other: Desk) -> None:
     """A process that slept through it all writes nothing, even where its place began anew: no key came again."""
     thread = desk.say()

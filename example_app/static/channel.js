@@ -136,9 +136,12 @@ socket.on("connect", async () => {
   line.list.dataset.ready = "no";
   while (socket.connected && !(await attempt(enter))) await new Promise((resolve) => setTimeout(resolve, AGAIN));
 });
-socket.on("presence", ({ userId, status }) => {
-  for (const one of members) if (one.userId === userId) one.status = status;
-});
+function learnPresence(all) {
+  const statuses = new Map(all.map(({ userId, status }) => [userId, status]));
+  for (const one of members) one.status = statuses.get(one.userId) ?? one.status;
+}
+socket.on("presence:snapshot", learnPresence);
+socket.on("presence", (one) => learnPresence([one]));
 for (const event of ["message", "message:done", "message:updated"]) {
   socket.on(event, ({ message }) => message.channelId === channelId && store.put(message));
 }

@@ -62,6 +62,6 @@ function lookSoon() {
 
 const socket = connect();
 showPresence(socket);
-for (const event of ["connect", "presence", "daemon:status", "daemon:health"]) socket.on(event, lookSoon);
+for (const event of ["connect", "presence:snapshot", "presence", "daemon:status", "daemon:health"]) socket.on(event, lookSoon);
 setInterval(() => document.hidden || look(), EVERY);
 await look();

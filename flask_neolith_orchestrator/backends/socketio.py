@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from socketio.pubsub_manager import PubSubManager
@@ -47,7 +47,7 @@ def warn_of_open_origins(socketio: Any) -> bool:
 
 
 class SocketIOChannel:
-    """Implements `core.ports.Channel`. Lifetime: app, in one process; safe for all threads; never raises."""
+    """Implements `core.ports.Channel` and `Crowd`. Lifetime: app, in one process; for all threads; never raises."""
 
     def __init__(self, socketio: Any) -> None:
         self._socketio = socketio
@@ -56,11 +56,25 @@ class SocketIOChannel:
 
     def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
         """Tell everybody in `room`, over the message queue also on other processes."""
+        self._emit(event, dict(payload), room)
+
+    def emit_list(self, event: str, payloads: Sequence[Mapping[str, Any]], room: str) -> None:
+        """The same for many things at once."""
+        self._emit(event, [dict(one) for one in payloads], room)
+
+    def _emit(self, event: str, payload: object, room: str) -> None:
         try:
             self.hear()
-            self._socketio.emit(event, dict(payload), to=room, namespace=NAMESPACE)
+            self._socketio.emit(event, payload, to=room, namespace=NAMESPACE)
         except Exception:
             log.exception("%s was not sent", event, extra={"action": "emit-failed", "event": event})
+
+    def is_heard(self, room: str) -> bool:
+        """Whether anybody is in `room` here; over a message queue somebody may be on another process."""
+        manager = self._manager()
+        if manager is None or isinstance(manager, PubSubManager):
+            return True
+        return bool(manager.rooms.get(NAMESPACE, {}).get(room))
 
     def cut(self, room: str) -> None:
         """Disconnect every socket in `room`, on every process."""

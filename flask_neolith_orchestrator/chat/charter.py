@@ -73,7 +73,9 @@ def _or_none(value: Any) -> Any:
 
 
 class _Fields(BaseModel):
-    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_name=True, loc_by_alias=False)
+    model_config = ConfigDict(
+        extra="ignore", alias_generator=to_camel, validate_by_name=True, loc_by_alias=False, frozen=True
+    )
 
     system_prompt: Annotated[StrictStr, BeforeValidator(_as_text)] = ""
     personality: Annotated[StrictStr, BeforeValidator(_as_personality)] = ""
@@ -82,10 +84,16 @@ class _Fields(BaseModel):
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
-    charter: Annotated[_Fields, BeforeValidator(_as_dict)] = _Fields()
+    charter: Annotated[_Fields, BeforeValidator(_as_dict)] = Field(default_factory=_Fields)
     personality: Annotated[StrictStr, BeforeValidator(_as_personality)] = ""
+
+
+_READ: Final = frozenset(_Config.model_fields)
+
+_EMPTY: Final = _Config()
+"""For a configuration that says nothing of a charter: most of ten thousand do, and share it."""
 
 
 def load_charter(snapshot: OrchestratorSnapshot, version: int = 0) -> Charter:
@@ -94,7 +102,9 @@ def load_charter(snapshot: OrchestratorSnapshot, version: int = 0) -> Charter:
     Raises StartFailed, naming every bad field and never its value, or when the whole is longer than MAX_CHARTER.
     """
     try:
-        config = _Config.model_validate(_as_dict(snapshot.config))
+        given = _as_dict(snapshot.config)
+        empty = isinstance(given, dict) and _READ.isdisjoint(given)
+        config = _EMPTY if empty else _Config.model_validate(given)
     except ValidationError as error:
         raise StartFailed(_problems(snapshot.handle, error)) from None  # its text would quote the charter
     fields = config.charter

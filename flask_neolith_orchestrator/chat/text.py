@@ -16,6 +16,8 @@ def clean(text: str) -> str:
     Databases refuse null bytes, encoders refuse lone surrogates (shown as U+FFFD here), and exotic line ends
     would let one line pass for two. Cleaning twice changes nothing.
     """
+    if text.isascii() and text.isprintable():  # nearly every name: nothing to look for
+        return text
     return _LONE_SURROGATES.sub("\ufffd", _UNUSABLE.sub("", _LINE_ENDS.sub("\n", text)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from .cancel import Cancel
 from .types import Line, Member, MessageState, OrchestratorAction, OrchestratorSnapshot, Place, Usage
@@ -122,6 +122,19 @@ class Channel(Protocol):
 
     def health(self) -> Mapping[str, Any]:
         """{"ok": bool, ...}"""
+        ...
+
+
+@runtime_checkable
+class Crowd(Protocol):
+    """What a Channel can do besides, where it knows its rooms: for news of thousands at once."""
+
+    def emit_list(self, event: str, payloads: Sequence[Mapping[str, Any]], room: str) -> None:
+        """Tell everybody in `room` of many things by one event, whose payload is the list."""
+        ...
+
+    def is_heard(self, room: str) -> bool:
+        """Whether anybody may be in `room`; True where that cannot be known."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,13 +46,21 @@ class Crew:
         self._brains = brains
         self._news = news
         self._worker = worker
+        self._default = DaemonSettings(
+            limit=settings.max_concurrent_conversations,
+            heartbeat=settings.heartbeat_interval / 1000,
+            auto_respond=settings.auto_respond,
+            verbose=settings.verbose,
+        )
 
     def settings_of(self, snapshot: OrchestratorSnapshot) -> DaemonSettings:
         """The app's settings, and what `orchestrator_config["daemon"]` says instead.
 
         Raises StartFailed naming each value that cannot be used.
         """
-        own = snapshot.config.get("daemon") or {}
+        own = snapshot.config.get("daemon")
+        if not own:
+            return self._default
         if not isinstance(own, dict):
             msg = f"@{snapshot.handle}: orchestrator_config['daemon'] should be a mapping."
             raise StartFailed(msg)
@@ -105,16 +114,18 @@ class Crew:
         daemon.verbose = own.verbose if given.verbose is None else given.verbose
 
     def enlist(self, daemons: Sequence[OrchestratorDaemon]) -> list[OrchestratorDaemon]:
-        """Write that they run, in one transaction; returns those whose row that changed."""
-        changed = []
-        with self._stores.database.write() as tx:
-            for daemon in sorted(daemons, key=lambda one: int(one.id)):  # two processes lock in the same order
-                self._stores.daemons.ensure(tx, daemon.id)
-                self._stores.leases.make_slots(tx, daemon.id, daemon.limit)
-                if self._stores.daemons.move(tx, daemon.id, DaemonStatus.RUNNING):
-                    changed.append(daemon)
-                    self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.ONLINE)
-        return changed
+        """Write that they run, in one transaction of a few statements; returns those whose row that changed."""
+        stores, by_limit = self._stores, defaultdict[int, list[str]](list)
+        for daemon in daemons:
+            by_limit[daemon.limit].append(daemon.id)
+        with stores.database.write() as tx:
+            # the daemons' rows are locked first: two processes that start the same ones wait for each other here
+            changed = set(stores.daemons.start(tx, [daemon.id for daemon in daemons]))
+            for limit, ids in by_limit.items():
+                stores.leases.make_slots_of(tx, ids, limit)
+            if changed:
+                stores.people.set_statuses(tx, sorted(changed), OrchestratorStatus.ONLINE)
+        return [daemon for daemon in daemons if daemon.id in changed]
 
     def discharge(self, daemon: OrchestratorDaemon, reason: str) -> bool:
         """Write that it is stopped; True if that changed the row."""
@@ -139,6 +150,10 @@ class Crew:
         self._news.presence(daemon.orchestrator, presence)
         status = {"status": str(daemon.get_status()), "reason": reason}
         self._news.daemon("daemon:status", daemon.orchestrator, status)
+
+    def tell_many(self, daemons: Sequence[OrchestratorDaemon], presence: OrchestratorStatus) -> None:
+        """As `tell`, for so many that browsers do better to read the daemons' states than to hear of each."""
+        self._news.presences([daemon.orchestrator for daemon in daemons], presence)
 
     def wind_down(
         self, orchestrator_id: str | None, *, timeout: float, meanwhile: Callable[[], Any] | None = None

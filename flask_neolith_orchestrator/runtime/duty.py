@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from ..core.errors import DaemonError
 from ..core.types import Claim, DaemonStatus, OrchestratorStatus, OutgoingMessage
@@ -12,10 +13,14 @@ from ..store.external import Letter
 from ..store.settle import Ended, Fate, Outcome
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
+from .lives import BATCH
 from .manager import OrchestratorDaemonManager
 from .news import News
 
 log = logging.getLogger("flask_neolith_orchestrator")
+
+
+_STARTABLE: Final = (DaemonStatus.STOPPED, DaemonStatus.ERROR)
 
 
 class Duty:
@@ -27,6 +32,7 @@ class Duty:
         self._news = news
         self._moved = threading.Condition()
         self._moving: set[str] = set()
+        self._busy: set[str] = set()
         self.everywhere = False
         self.will_restart: Callable[[str], bool] = lambda _orchestrator_id: False
 
@@ -83,10 +89,20 @@ class Duty:
         if not busy and self._stores.leases.slots_of(orchestrator_id) >= daemon.limit:
             return
         daemon.busy = busy
+        (self._busy.add if busy else self._busy.discard)(orchestrator_id)
         with self._stores.database.write() as tx:
             changed = self._stores.people.set_status(tx, orchestrator_id, status)
         if changed:
             self._news.presence(daemon.orchestrator, status)
+
+    def free_busy(self) -> None:
+        """A slot of one that is busy here may have been freed by another process, or its daemon stopped."""
+        for orchestrator_id in list(self._busy):
+            daemon = self.manager.get_daemon(orchestrator_id)
+            if daemon is None or not daemon.busy:
+                self._busy.discard(orchestrator_id)
+            else:
+                self.slots_changed(orchestrator_id, OrchestratorStatus.ONLINE)
 
     def post_letters(self) -> None:
         """Tell listeners of `message:send` of answers in the host's own chat; one that fails gets it again."""
@@ -115,11 +131,17 @@ class Duty:
             self._stores.outbox.sent(letter, fine=False)
 
     def resume(self, orchestrator_ids: Sequence[str]) -> None:
-        """Run those who are wanted, in bulk, whether or not somebody logs in again."""
-        daemons = self.manager.daemons_for([one for one in orchestrator_ids if not self.will_restart(one)])
-        self.manager.lives.run_many(
-            [one for one in daemons if one.get_status() in (DaemonStatus.STOPPED, DaemonStatus.ERROR)]
-        )
+        """Run those who are wanted, in bulk, whether or not somebody logs in again; first those who have work."""
+        ready = self._stores.leases.ready()
+        due = [one for one in orchestrator_ids if not self.will_restart(one)]
+        due.sort(key=lambda one: one not in ready)
+        for start in range(0, len(due), BATCH):
+            with self._stores.database.read() as tx:
+                found = self._stores.people.snapshots(tx, due[start : start + BATCH])
+            self.manager.lives.run_many(
+                [one for one in self.manager.daemons_of(found) if one.get_status() in _STARTABLE],
+                {snapshot.id: snapshot for snapshot in found},
+            )
 
     def apart(self, daemon: OrchestratorDaemon, move: Callable[[OrchestratorDaemon], None]) -> None:
         """Move a daemon on a thread of its own, once at a time: a stop may take its time."""

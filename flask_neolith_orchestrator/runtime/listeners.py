@@ -15,8 +15,8 @@ Handler = Callable[..., None]
 Context = Callable[[], AbstractContextManager[Any]]
 Done = Callable[[bool], None]
 
-BOUND = 1_000
-"""Events that may wait for one listener; more are dropped, with a log line."""
+BOUND = 25_000
+"""Events that may wait for one listener; more are dropped, with a log line. Ten thousand daemons may start at once."""
 
 
 class _Listener:
@@ -124,13 +124,15 @@ class Emitter:
 
     def heard(self, event: str) -> bool:
         """Whether anybody listens to `event`."""
-        return any(one.event == event for one in self._listeners)
+        return bool(self._listeners) and any(one.event == event for one in self._listeners)
 
     def emit(self, event: str, /, *, done: Done | None = None, **arguments: Any) -> int:
         """Tell the listeners of `event`; returns how many there are. Never raises, never waits.
 
         `done` is called after each listener with whether it ended without an exception.
         """
+        if not self._listeners:  # so most events cost nothing
+            return 0
         listeners = [one for one in self._listeners if one.event == event]
         if any(one.once for one in listeners):
             with self._lock:  # of two simultaneous events only one may take a `once`

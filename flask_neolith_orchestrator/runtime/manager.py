@@ -114,6 +114,12 @@ class OrchestratorDaemonManager:
         with self._lock:
             return [self._daemons[one] for one in orchestrator_ids if one in self._daemons]
 
+    def daemons_of(self, snapshots: Sequence[OrchestratorSnapshot]) -> list[OrchestratorDaemon]:
+        """The daemons of orchestrators that have just been read, made if need be."""
+        with self._lock:
+            known = [self._daemons.get(snapshot.id) for snapshot in snapshots]
+        return [found or self._made(snapshot) for found, snapshot in zip(known, snapshots, strict=True)]
+
     def _made(self, snapshot: OrchestratorSnapshot) -> OrchestratorDaemon:
         interval = self._settings.heartbeat_interval / 1000
         limit = self._settings.max_concurrent_conversations

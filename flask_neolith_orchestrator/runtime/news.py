@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.events import channel_room, organization_room
-from ..core.ports import Channel, Clock
+from ..core.ports import Channel, Clock, Crowd
 from ..core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
 from ..store.stores import Stores
 from ..store.views import iso
@@ -75,6 +76,26 @@ class News:
             organization_room(snapshot.organization_id),
         )
 
+    def presences(self, snapshots: Sequence[OrchestratorSnapshot], status: OrchestratorStatus) -> None:
+        """Many have come or gone at once: each organization hears of its own by one `presence:snapshot`."""
+        if not isinstance(self._channel, Crowd):
+            for one in snapshots:
+                self.presence(one, status)
+            return
+        at = iso(self._clock.wall())
+        rooms: defaultdict[str, list[OrchestratorSnapshot]] = defaultdict(list)
+        for one in snapshots:
+            rooms[organization_room(one.organization_id)].append(one)
+        for room, there in rooms.items():
+            if self._channel.is_heard(room):
+                payloads = [_payload(one, status, at) for one in there]
+                self._channel.emit_list("presence:snapshot", payloads, room)
+
+    def is_heard(self, snapshot: OrchestratorSnapshot) -> bool:
+        """Whether any browser may hear what is told of this orchestrator's daemon."""
+        room = organization_room(snapshot.organization_id)
+        return not isinstance(self._channel, Crowd) or self._channel.is_heard(room)
+
     def daemon(self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any]) -> None:
         """`daemon:status` or `daemon:health`, for the organization."""
         room = organization_room(snapshot.organization_id)
@@ -83,11 +104,15 @@ class News:
 
 def presence_payload(snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: float) -> dict[str, Any]:
     """One orchestrator's presence as the wire shows it."""
+    return _payload(snapshot, status, iso(at))
+
+
+def _payload(snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: str | None) -> dict[str, Any]:
     return {
         "orchestratorId": snapshot.id,
         "userId": snapshot.user.id,
         "name": snapshot.user.name,
         "handle": snapshot.handle,
         "status": str(status),
-        "at": iso(at),
+        "at": at,
     }

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from ..core.types import OrchestratorStatus
 from ..settings import Settings
 from ..store.leases import Orphan
 from ..store.stores import Stores
@@ -18,6 +17,12 @@ from .worker import Worker
 log = logging.getLogger("flask_neolith_orchestrator")
 
 T = TypeVar("T")
+
+LOOK = 10.0
+"""Seconds between two looks at every daemon's row: for those that were written by hand."""
+
+LATE = 5.0
+"""Seconds by which a change may be seen later than its time: its transaction took so long, or a clock is behind."""
 
 EXPIRY_INTERVAL = 5.0
 """Seconds between two looks for deliveries that are too old."""
@@ -46,6 +51,8 @@ class Sweeper:
         self._ring = ring
         self._clock = stores.database.clock
         self._expired_at = float("-inf")
+        self._looked_at = self._swept_at = float("-inf")
+        self._unsettled: set[str] = set()
 
     def sweep(self) -> None:
         """Do each part; one that fails does not keep the others from being done, but the job shows it."""
@@ -96,10 +103,9 @@ class Sweeper:
 
     def ring_ready(self) -> None:
         """Ring for work that nobody was rung for: hints may be lost."""
-        ready = self._stores.leases.ready()
-        for daemon in self._manager.get_running_daemons():
-            count = ready.get(daemon.id, 0)
-            if count and len(self._worker.running(daemon.id)) < daemon.limit:
+        for orchestrator_id, count in self._stores.leases.ready().items():
+            daemon = self._manager.get_daemon(orchestrator_id)
+            if daemon is not None and daemon.is_running() and len(self._worker.running(daemon.id)) < daemon.limit:
                 self._ring(daemon.id, count)
 
     def expire(self) -> None:
@@ -125,17 +131,36 @@ class Sweeper:
         """Run what is wanted and stop what is not: another process may have heard of it first."""
         if not self._settings.mode:
             return
-        with self._stores.database.read() as tx:
-            rows = self._stores.daemons.rows(tx)
-        for daemon in self._manager.get_running_daemons():
-            row = rows.get(daemon.id)
-            if row is None or row.wanted != "running":
-                # on a thread of its own: a stop may take its time, and must not delay anybody else's sweep
-                self._duty.apart(daemon, self._halt)
-        wanted = [key for key, row in rows.items() if row.wanted == "running" and row.state != "error"]
-        missing = [key for key in wanted if not self._manager.is_daemon_running(key)]
+        wishes, everybody = self._wishes()
+        wanted = {key for key, (wish, _) in wishes.items() if wish == "running"}
+        # who is not among everybody has no row any more
+        known = self._manager.get_running_daemons() if everybody else self._running(wishes.keys() - wanted)
+        unwanted = [daemon for daemon in known if daemon.id not in wanted]
+        for daemon in unwanted:
+            # on a thread of its own: a stop may take its time, and must not delay anybody else's sweep
+            self._duty.apart(daemon, self._halt)
+        missing = [key for key, (_, state) in wishes.items() if key in wanted and state != "error"]
+        missing = [key for key in missing if not self._manager.is_daemon_running(key)]
+        self._unsettled = {daemon.id for daemon in unwanted}.union(missing)
         if missing:
             self._duty.resume(missing)
+            self._unsettled -= {daemon.id for daemon in self._running(missing)}
+
+    def _wishes(self) -> tuple[dict[str, tuple[str, str]], bool]:
+        """What is wanted, and whether that is of everybody: each second only what has changed is read."""
+        now = self._clock.monotonic()
+        everybody = now - self._looked_at >= LOOK
+        within = None if everybody else now - self._swept_at + LATE
+        with self._stores.database.read() as tx:
+            wishes = self._stores.daemons.wishes(tx, within=within, also=self._unsettled)
+        self._swept_at = now
+        if everybody:
+            self._looked_at = now
+        return wishes, everybody
+
+    def _running(self, orchestrator_ids: Iterable[str]) -> list[OrchestratorDaemon]:
+        found = [self._manager.get_daemon(one) for one in orchestrator_ids]
+        return [daemon for daemon in found if daemon is not None and daemon.is_running()]
 
     def _halt(self, daemon: OrchestratorDaemon) -> None:
         with daemon.life:  # it may have been wanted again meanwhile
@@ -150,6 +175,4 @@ class Sweeper:
 
     def free_busy(self) -> None:
         """A slot may have been freed by another process."""
-        for daemon in self._manager.get_running_daemons():
-            if daemon.busy and self._stores.leases.slots_of(daemon.id) < daemon.limit:
-                self._duty.slots_changed(daemon.id, OrchestratorStatus.ONLINE)
+        self._duty.free_busy()

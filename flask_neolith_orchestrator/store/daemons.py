@@ -6,11 +6,28 @@ Every change is a conditional update. Whoever changed the row tells everybody, s
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Double,
+    Table,
+    bindparam,
+    cast,
+    exists,
+    extract,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from ..core.types import Cause, DaemonStatus, Wanted
 from .database import Database
@@ -36,6 +53,19 @@ class DaemonRow:
     failed: int
 
 
+_BLANK: Final = {
+    "wanted": "stopped",
+    "cause": "login",
+    "state": "stopped",
+    "restarts": 0,
+    "window": "[]",
+    "processed": 0,
+    "failed": 0,
+    "slots": 0,
+}
+"""A row that nobody has written yet."""
+
+
 class Daemons:
     """Reads and changes daemon rows. Lifetime: app, in one process."""
 
@@ -45,21 +75,58 @@ class Daemons:
         self._w = models.table("Daemon")
         self._d = models.table("Delivery")
         self._s = models.table("Slot")
+        self._o = models.table("Orchestrator")
+        self._server_time = database.clock.database and database.dialect.name == "postgresql"
+        wishes = select(self._w.c.orchestrator_id, self._w.c.wanted, self._w.c.state)
+        self._wishes = database.prepare(wishes)
+        self._changes = database.prepare(wishes.where(self._w.c.changed_at > self._ago(database)))
+        self._beats = database.prepare(self._beat_statement())
+
+    def _ago(self, database: Database) -> Any:
+        span: BindParameter[float] = bindparam("b_span", type_=Double)
+        if self._server_time:  # unlike clock_timestamp() this is one value for a statement, so the index serves
+            return cast(extract("epoch", func.statement_timestamp()), Double) - span
+        return database.now() - span
+
+    def _beat_statement(self) -> Any:
+        w, at = self._w, bindparam("b_at", type_=Double)
+        # one parameter for all keys: a list of ten thousand costs more than the update itself
+        if self._dialect.name == "postgresql":
+            mine = w.c.orchestrator_id == func.any(bindparam("b_keys", type_=ARRAY(BigInteger)))
+        else:
+            mine = w.c.orchestrator_id.in_(select(func.json_each(bindparam("b_keys")).table_valued("value").c.value))
+        return update(w).where(mine).values(beat_at=at)
+
+    def _now(self) -> Any:
+        """For `changed_at`: every change of what is wanted or of a state carries it, so that others find the row."""
+        return cast(extract("epoch", func.clock_timestamp()), Double) if self._server_time else self._clock.wall()
 
     def ensure(self, tx: Connection, orchestrator_id: str) -> None:
         """Have a row."""
-        row = {
-            "orchestrator_id": int(orchestrator_id),
-            "wanted": "stopped",
-            "cause": "login",
-            "state": "stopped",
-            "restarts": 0,
-            "window": "[]",
-            "processed": 0,
-            "failed": 0,
-            "slots": 0,
-        }
+        row = {"orchestrator_id": int(orchestrator_id), **_BLANK}
         tx.execute(insert_into(self._w, self._dialect).values(row).on_conflict_do_nothing())
+
+    def start(self, tx: Connection, orchestrator_ids: Sequence[str]) -> list[str]:
+        """Write that many run, by three statements; returns those whose row that changed.
+
+        The rows are locked in the order of their ids, so that two processes that start the same ones do not block
+        each other for ever.
+        """
+        w, o = self._w, self._o
+        keys = [int(one) for one in orchestrator_ids]
+        blank = select(o.c.id, *[literal(value) for value in _BLANK.values()])
+        missing = blank.where(o.c.id.in_(keys), ~exists().where(w.c.orchestrator_id == o.c.id)).order_by(o.c.id)
+        names = ["orchestrator_id", *_BLANK]
+        tx.execute(insert_into(w, self._dialect).from_select(names, missing).on_conflict_do_nothing())
+        idle = (w.c.orchestrator_id.in_(keys), w.c.state != "running")
+        locked = select(w.c.orchestrator_id).where(*idle).order_by(w.c.orchestrator_id).with_for_update()
+        rows = tx.execute(
+            update(w)
+            .where(w.c.orchestrator_id.in_(locked), w.c.state != "running")
+            .values(self._state(DaemonStatus.RUNNING, None, None))
+            .returning(w.c.orchestrator_id)
+        )
+        return [str(row[0]) for row in rows]
 
     def lock(self, tx: Connection, orchestrator_id: str) -> None:
         """Make others who decide about this daemon wait for this transaction."""
@@ -72,7 +139,9 @@ class Daemons:
         w = self._w
         same = w.c.orchestrator_id == int(orchestrator_id)
         changed = tx.execute(
-            update(w).where(same, w.c.wanted != str(wanted)).values(wanted=str(wanted), cause=str(cause))
+            update(w)
+            .where(same, w.c.wanted != str(wanted))
+            .values(wanted=str(wanted), cause=str(cause), changed_at=self._now())
         )
         if not changed.rowcount:
             tx.execute(update(w).where(same, w.c.cause != str(cause)).values(cause=str(cause)))
@@ -90,17 +159,21 @@ class Daemons:
     ) -> bool:
         """Write the state, unless it is that already or one of `unless`; True if the row changed."""
         w = self._w
-        values: dict[str, Any] = {"state": str(state), "reason": reason, "error": error}
-        if state is DaemonStatus.RUNNING:
-            values["started_at"] = self._clock.wall()
-            values["beat_at"] = None  # the last beat of an earlier life is no sign of this one
-        if state in (DaemonStatus.STOPPED, DaemonStatus.ERROR):
-            values["started_at"] = None
+        values = self._state(state, reason, error)
         refused = [str(state), *(str(one) for one in unless)]
         changed = tx.execute(
             update(w).where(w.c.orchestrator_id == int(orchestrator_id), w.c.state.not_in(refused)).values(**values)
         )
         return bool(changed.rowcount)
+
+    def _state(self, state: DaemonStatus, reason: str | None, error: str | None) -> dict[str, Any]:
+        values: dict[str, Any] = {"state": str(state), "reason": reason, "error": error, "changed_at": self._now()}
+        if state is DaemonStatus.RUNNING:
+            values["started_at"] = self._clock.wall()
+            values["beat_at"] = None  # the last beat of an earlier life is no sign of this one
+        if state in (DaemonStatus.STOPPED, DaemonStatus.ERROR):
+            values["started_at"] = None
+        return values
 
     def record_restart(self, tx: Connection, orchestrator_id: str, window: Sequence[float], *, count: bool) -> None:
         """Write the restart window; `count` counts one more restart."""
@@ -112,15 +185,11 @@ class Daemons:
         )
 
     def beat(self, tx: Connection, orchestrator_ids: Sequence[str]) -> None:
-        """Write the heartbeats of many daemons by one statement (per 10,000)."""
-        w = self._w
-        keys = [int(one) for one in orchestrator_ids]
-        for start in range(0, len(keys), 10_000):
-            tx.execute(
-                update(w)
-                .where(w.c.orchestrator_id.in_(keys[start : start + 10_000]))
-                .values(beat_at=self._clock.wall())
-            )
+        """Write the heartbeats of many daemons by one statement."""
+        keys: Any = [int(one) for one in orchestrator_ids]
+        if self._dialect.name != "postgresql":
+            keys = json.dumps(keys)
+        self._beats.run(tx, b_keys=keys, b_at=self._clock.wall())
 
     def rows(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> dict[str, DaemonRow]:
         """Rows by orchestrator id: all, or those asked for."""
@@ -128,6 +197,21 @@ class Daemons:
         if orchestrator_ids is not None:
             statement = statement.where(self._w.c.orchestrator_id.in_([int(one) for one in orchestrator_ids]))
         return {str(row.orchestrator_id): _row(row) for row in tx.execute(statement)}
+
+    def wishes(
+        self, tx: Connection, *, within: float | None = None, also: Collection[str] = ()
+    ) -> dict[str, tuple[str, str]]:
+        """What is wanted and what is, by orchestrator id: of all, or where that changed `within` so many seconds.
+
+        `also` are ids that are read whether they changed or not. Rows that were written by hand have no time of their
+        change: they are among all only.
+        """
+        if within is None:
+            return {str(row[0]): (row[1], row[2]) for row in self._wishes.run(tx)}
+        found = {str(row[0]): (row[1], row[2]) for row in self._changes.run(tx, b_span=within)}
+        if also:
+            found |= {key: (str(row.wanted), str(row.state)) for key, row in self.rows(tx, list(also)).items()}
+        return found
 
     def wanted(self, tx: Connection) -> dict[str, DaemonStatus]:
         """Orchestrators that should be running, with their state over all processes."""
@@ -145,7 +229,7 @@ class Daemons:
         rows = tx.execute(
             update(w)
             .where(w.c.state.in_(alive))
-            .values(state="stopped", reason="no-node", started_at=None)
+            .values(state="stopped", reason="no-node", started_at=None, changed_at=self._now())
             .returning(w.c.orchestrator_id)
         )
         return [str(row[0]) for row in rows]
@@ -169,7 +253,7 @@ class Daemons:
         tx.execute(
             update(w)
             .where(w.c.orchestrator_id == int(orchestrator_id), or_(w.c.state == "error", w.c.window != "[]"))
-            .values(window="[]", error=None, state=_after_error(w))
+            .values(window="[]", error=None, state=_after_error(w), changed_at=self._now())
         )
 
 

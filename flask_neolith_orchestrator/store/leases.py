@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, distinct, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    distinct,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from .claims import LostRace
 from .database import Database
+from .inbox import insert_into
 from .models import Models
 
 
@@ -181,17 +196,22 @@ class Leases:
 
     def make_slots(self, tx: Connection, orchestrator_id: str, count: int) -> None:
         """Have at least `count` slot rows, made at an orchestrator's first start."""
+        self.make_slots_of(tx, [orchestrator_id], count)
+
+    def make_slots_of(self, tx: Connection, orchestrator_ids: Sequence[str], count: int) -> None:
+        """As `make_slots` for many whose daemon rows are there, by two statements."""
         s, w = self._s, self._w
-        orchestrator = int(orchestrator_id)
-        have = tx.execute(select(func.count()).where(s.c.orchestrator_id == orchestrator)).scalar_one()
-        if have < count:
-            # raising the daemon's own row first makes two nodes that start it wait for each other
-            tx.execute(
-                update(w)
-                .where(w.c.orchestrator_id == orchestrator, or_(w.c.slots < count, w.c.slots >= count))
-                .values(slots=count)
-            )
-            have = tx.execute(select(func.count()).where(s.c.orchestrator_id == orchestrator)).scalar_one()
-            rows = [{"orchestrator_id": orchestrator, "n": n} for n in range(have, count)]
-            if rows:
-                tx.execute(s.insert(), rows)
+        keys = [int(one) for one in orchestrator_ids]
+        number = select(literal(0).label("n")).cte("number", recursive=True)
+        number = number.union_all(select(number.c.n + 1).where(number.c.n + 1 < count))
+        # rows are made from 0 on, so who has the last has all
+        last = exists().where(s.c.orchestrator_id == w.c.orchestrator_id, s.c.n == count - 1)
+        missing = (
+            select(w.c.orchestrator_id, number.c.n)
+            .join(number, true())
+            .where(w.c.orchestrator_id.in_(keys), ~last)
+            .order_by(w.c.orchestrator_id, number.c.n)
+        )
+        made = insert_into(s, self._database.dialect).from_select(["orchestrator_id", "n"], missing)
+        if tx.execute(made.on_conflict_do_nothing()).rowcount:
+            tx.execute(update(w).where(w.c.orchestrator_id.in_(keys), w.c.slots < count).values(slots=count))

@@ -42,6 +42,7 @@ class DaemonColumns:
     processed: Mapped[int] = mapped_column(Integer, default=0)
     failed: Mapped[int] = mapped_column(Integer, default=0)
     slots: Mapped[int] = mapped_column(Integer, default=0)
+    changed_at: Mapped[float] = mapped_column(Instant, default=0.0, server_default="0", index=True)
 
 
 class NodeColumns:
@@ -172,7 +173,12 @@ class SlotColumns:
         """Made for each set of classes: a constraint or index belongs to one table."""
         return (
             UniqueConstraint("conversation_id", name="uq_neolith_slot_conversation"),
-            Index("ix_neolith_slot_node", "node_id"),
+            Index(
+                "ix_neolith_slot_held",
+                "node_id",
+                sqlite_where=text("node_id IS NOT NULL"),
+                postgresql_where=text("node_id IS NOT NULL"),
+            ),
         )
 
 

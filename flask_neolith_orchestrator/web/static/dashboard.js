@@ -183,7 +183,7 @@ function listen() {
     if (entry) showState(entry.cells.presence, news.status);
     lookSoon();
   });
-  for (const event of ["daemon:status", "daemon:health"]) socket.on(event, lookSoon);
+  for (const event of ["presence:snapshot", "daemon:status", "daemon:health"]) socket.on(event, lookSoon);
 }
 
 setInterval(() => {

@@ -23,6 +23,9 @@ ORCHESTRATORS = 5
 LIMIT = 10
 """The default of DAEMON_MAX_CONCURRENT_CONVERSATIONS."""
 
+SHOWN = 2
+"""Violations of one kind that are told in words."""
+
 _JOB = re.compile(r"@agent(\d+) job (\d+)\.(\d+)")
 
 
@@ -127,11 +130,10 @@ def _open_deliveries() -> int:
 
 def judge(made: World, plan: Plan, calls: Sequence[Call]) -> Faults:
     """Order, overlap and limit from the model's log; exactly one final answer for each question from the rows."""
-    problems = [*_order(plan, calls), *_limit(calls)]
     with made.app.app_context():
-        problems += _rows(plan)
+        kinds = (_order(plan, calls), _limit(calls), _rows(plan))
         db.session.rollback()
-    return Faults(violations=len(problems), details=tuple(problems[:5]))
+    return Faults(violations=sum(map(len, kinds)), details=tuple(one for kind in kinds for one in kind[:SHOWN]))
 
 
 def _order(plan: Plan, calls: Sequence[Call]) -> list[str]:
@@ -162,7 +164,8 @@ def _limit(calls: Sequence[Call]) -> list[str]:
 
 def _rows(plan: Plan) -> list[str]:
     delivery, turn, message = neolith.models.Delivery, neolith.models.Turn, neolith.models.Message
-    states = dict(db.session.execute(select(delivery.state, func.count()).group_by(delivery.state)).tuples().all())
+    ended = select(delivery.state, func.count()).group_by(delivery.state)
+    states = {str(state): int(count) for state, count in db.session.execute(ended)}
     problems = [] if states == {"answered": plan.jobs} else [f"deliveries ended as {states}"]
     turns = db.session.scalar(select(func.count()).select_from(turn).where(turn.state == "done", turn.attempt == 1))
     if turns != plan.jobs:

@@ -31,10 +31,10 @@ def waiting_deliveries(made: World, plan: Plan, rounds: int) -> Row:
     faults, ours, floors = Faults(), [], []
     tape = record(made, plan)
     for _ in range(rounds):
-        seconds, found = _round(made, plan, 0.0)
+        seconds, found = one_round(made, plan, 0.0)
         faults += found
         ours.append(seconds)
-        floor, found = _floor(made, plan, tape)
+        floor, found = floor_of(made, plan, tape)
         faults += found
         floors.append(floor)
     pairs = list(zip(ours, floors, strict=True))
@@ -58,7 +58,7 @@ def jobs(made: World, plan: Plan, rounds: int) -> Row:
     """Jobs that take 20 ms each, as many at once as the limit allows."""
     faults, times = Faults(), []
     for _ in range(rounds):
-        seconds, found = _round(made, plan, JOB)
+        seconds, found = one_round(made, plan, JOB)
         faults += found
         times.append(seconds)
     ideal = plan.jobs * JOB / min(ORCHESTRATORS * LIMIT, plan.conversations)
@@ -91,7 +91,8 @@ def dearest_statements(*, quick: bool = False) -> str:
     )
 
 
-def _round(made: World, plan: Plan, seconds: float) -> tuple[float, Faults]:
+def one_round(made: World, plan: Plan, seconds: float) -> tuple[float, Faults]:
+    """One drain of a copy, by a model that takes `seconds` for an answer: how long it took, and what went wrong."""
     with watch() as witness, copy_of(made) as copy:
         bring_up(copy)
         listen_for_skipped_jobs()
@@ -109,7 +110,8 @@ def record(made: World, plan: Plan) -> Tape:
         return Tape(list(tape.statements), tape.mark)  # without what closing the app runs
 
 
-def _floor(made: World, plan: Plan, tape: Tape) -> tuple[float, Faults]:
+def floor_of(made: World, plan: Plan, tape: Tape) -> tuple[float, Faults]:
+    """The tape on a copy: how long it took, and whether it did the same work."""
     with _copied(made) as file:
         took = play(tape, file)
         with closing(sqlite3.connect(file)) as connection:

@@ -75,15 +75,21 @@ class _Cursor(sqlite3.Cursor):
     tape: Tape
 
     def execute(self, sql: str, parameters: Any = ()) -> Self:
+        before = self.connection.in_transaction
         super().execute(sql, parameters)
-        self.tape.add(sql, parameters)
+        self._note(before, sql, parameters, many=False)
         return self
 
     def executemany(self, sql: str, parameters: Any) -> Self:
-        kept = list(parameters)
+        kept, before = list(parameters), self.connection.in_transaction
         super().executemany(sql, kept)
-        self.tape.add(sql, kept, many=True)
+        self._note(before, sql, kept, many=True)
         return self
+
+    def _note(self, before: bool, sql: str, parameters: Any, *, many: bool) -> None:
+        if self.connection.in_transaction and not before and not sql.startswith("BEGIN"):
+            self.tape.add("BEGIN")  # which the module does by itself before a first write
+        self.tape.add(sql, parameters, many)
 
 
 class _Connection(sqlite3.Connection):
@@ -92,6 +98,12 @@ class _Connection(sqlite3.Connection):
 
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(factory or self.cursors)
+
+    def execute(self, sql: str, parameters: Any = ()) -> Any:
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any) -> Any:
+        return self.cursor().executemany(sql, parameters)
 
     def commit(self) -> None:
         self._note("COMMIT")

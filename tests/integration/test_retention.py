@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, text
 from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import SchemaMissing
 from flask_neolith_orchestrator.core.types import DeliveryState, IncomingMessage, Place
+from flask_neolith_orchestrator.runtime import caretaker as caretaking
 from flask_neolith_orchestrator.runtime.caretaker import Caretaker
 from flask_neolith_orchestrator.store import retention as keeping
 from flask_neolith_orchestrator.store.inbox import Arrival, conversation_key
@@ -421,6 +422,19 @@ def test_all_conversations_are_walked_over(desk: Desk, monkeypatch: pytest.Monke
         step = desk.stores.retention.conversations(after)
         after, pages = step.after or 0, pages + 1
     assert pages == 8
+    assert keys(desk.world, "Conversation")[0] == {3, 6, 9, 12, 15, 18, 21, 23}
+
+
+def test_a_run_goes_on_where_the_last_one_stopped(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many conversations there are, all of them are looked at in turn."""
+    monkeypatch.setattr(keeping, "BATCH", 4)
+    monkeypatch.setattr(caretaking, "PAGES", 1)
+    fill(desk.world, 23)
+    with desk.database.write() as tx:
+        tx.execute(text("DELETE FROM neolith_delivery WHERE id % 3 > 0"))
+        tx.execute(text("DELETE FROM neolith_turn WHERE id % 3 > 0"))
+    for _ in range(8):
+        desk.world.house.caretaker.run()
     assert keys(desk.world, "Conversation")[0] == {3, 6, 9, 12, 15, 18, 21, 23}
 
 

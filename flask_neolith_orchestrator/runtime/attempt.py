@@ -29,6 +29,9 @@ NOT_READY = "I could not answer this: my charter cannot be used as it is. Somebo
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at the most."""
 
+DEEPEST = 100_000
+"""Lines of history among which what is asked is looked for at the most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Brains:
@@ -146,12 +149,22 @@ class Attempt:
         """The history with what is asked now at its end, even where answers to others have a later place."""
         claim = self.claim
         own = snapshot.user.id
-        until = claim.messages[-1] if claim.messages else None
-        limit = self._brains.settings.history_limit
-        found = self._stores.chat.history(tx, claim.place, until=until, own=own, limit=limit)
+        found = self._history(tx, own)
         lines = [replace(line, by_self=line.author_id == own) for line in found if line.message_id != claim.reply_id]
         asked = [line for line in lines if line.message_id in claim.messages]
-        return [line for line in lines if line.message_id not in claim.messages] + asked
+        others = [line for line in lines if line.message_id not in claim.messages]
+        return others[-self._brains.settings.history_limit :] + asked
+
+    def _history(self, tx: object, own: str) -> Sequence[Line]:
+        """The last lines, and more where others have said much since the first that is asked: it is never left out."""
+        claim, chat, limit = self.claim, self._stores.chat, self._brains.settings.history_limit
+        until = claim.messages[-1] if claim.messages else None
+        while True:
+            found = chat.history(tx, claim.place, until=until, own=own, limit=limit)
+            missing = set(claim.messages) - {line.message_id for line in found}
+            if not missing or limit > DEEPEST or not chat.present(tx, sorted(missing)):
+                return found
+            limit *= 8
 
     def _cancelled(self) -> Outcome | None:
         reason = self.cancel.reason

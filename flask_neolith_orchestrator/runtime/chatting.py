@@ -114,6 +114,8 @@ class Chat(ChatRooms):
         if not managed:
             raise Forbidden("Only its author, or an owner or admin of the organization, may delete a message.")
         tx = self._writing()
+        if found.state != "final":
+            self._parts.turns.hold_answer(tx, found.id)  # its finish locks the conversation before this row, too
         fresh = self._parts.messages.delete(tx, found.id, self._now())
         shown = self._parts.messages.view(tx, found.id)
         if fresh:

@@ -81,8 +81,10 @@ class Rows:
         assert sorted(held) == sorted(running)
         assert len({turns[one].conversation_id for one in running}) == len(running)
         assert {row.turn_id for row in deliveries if row.state == "running"} == running
-        streaming = {str(row.id) for row in self.all("Message") if row.state == "streaming"}
-        assert streaming == {turns[one].reply_id for one in running}
+        messages = {str(row.id): row for row in self.all("Message")}
+        streaming = {key for key, row in messages.items() if row.state == "streaming"}
+        seen = {turns[one].reply_id for one in running if messages[turns[one].reply_id].deleted_at is None}
+        assert streaming == seen
         for row in deliveries:
             assert row.state != "answered" or turns[row.turn_id].state == "done"
             assert row.state in OPEN or row.ended_at is not None

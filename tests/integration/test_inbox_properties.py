@@ -148,7 +148,7 @@ class InboxMachine(RuleBasedStateMachine):
 
     @rule(
         held=claims,
-        fate=st.sampled_from((Fate.ANSWERED, Fate.RETRY, Fate.RETRY, *Fate)),
+        fate=st.sampled_from((Fate.ANSWERED, Fate.RETRY, Fate.RETRY, Fate.FAILED, *Fate)),
         punished=st.booleans(),
         delay=st.sampled_from((0.0, 2.0, 20.0)),
     )
@@ -228,7 +228,20 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(orphan=consumes(orphans))
     def take_over(self, orphan: tuple[int, Orphan, Found]) -> None:
         """It acts on what it saw, at once or when all has changed."""
-        node, seen, found = orphan
+        self.taken(*orphan)
+
+    @rule(node=nodes)
+    def come_back_in_time(self, node: int) -> None:
+        """A process renews after another one has looked, and before that one acts."""
+        seen = self.stores[node].leases.held_by([self.stores[1 - node].nodes.id])
+        expected = self.model.found(node=1 - node)
+        self.advance(0.5)
+        self.renew(1 - node)
+        for orphan, found in zip(sorted(seen, key=lambda one: one.n), expected, strict=True):
+            self.taken(node, orphan, found)
+
+    def taken(self, node: int, seen: Orphan, found: Found) -> None:
+        """Rows and model say the same of a take-over."""
         expected = self.model.take_over(found)
         ended: Any
         try:

@@ -1,4 +1,4 @@
-"""Fixtures for acceptance tests: a real browser."""
+"""Fixtures for acceptance tests: a real browser, and where the crash campaign's processes come from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from .campaign.nursery import Nursery
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -30,3 +32,10 @@ def browser() -> Iterator[Browser]:
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """One for all tests: it imports everything once."""
+    with Nursery() as made:
+        yield made

@@ -1,0 +1,215 @@
+"""The judge: first of what people, the models' ledgers and browsers saw, then of the rows.
+
+| kind                | what was seen                                                                         |
+|---------------------|---------------------------------------------------------------------------------------|
+| `refused`           | a server answered a person's post with 4xx                                            |
+| `accepted-twice`    | one clientId was acknowledged with two ids                                            |
+| `lost`              | an acknowledged question that no finished answer names                                 |
+| `answered-twice`    | a question that several finished answers name                                          |
+| `unfinished`        | an answer that people see as streaming, interrupted or failed                          |
+| `order`             | in one conversation a later question was asked of a model, or answered, first          |
+| `overlap`           | two calls for one conversation at one time                                             |
+| `limit`             | more calls for one orchestrator at one time than it has slots, over all processes      |
+| `second-call`       | a question asked of a model again, though nobody had died or been paused in between    |
+| `done-twice`        | a browser heard twice, or in two versions, that an answer is done                      |
+| `after-done`        | a browser heard text or a new beginning of an answer that was done                     |
+| `old-epoch`         | a browser heard text of an older attempt after a newer one's                           |
+| `done-differs`      | what was told as done is not what is there in the end                                  |
+| `done-missing`      | nobody was told of a finished answer although a browser was listening all the time     |
+| `not-answered`      | rows: an accepted message whose delivery is not answered, or not exactly one           |
+| `reply-rows`        | rows: an answered turn without its one reply row, or an answer without a turn          |
+| `streaming`         | rows: an answer, a turn or a delivery is still under way                               |
+| `held`              | rows: a slot or a conversation is still taken                                          |
+| `integrity`         | the database file is damaged                                                           |
+| `died`              | a server process ended by itself                                                       |
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .ears import Event
+from .evidence import Call, Evidence, Reply
+from .questions import LIMIT
+from .rows import judge_rows
+
+TRANSPORT = 0.3
+"""Seconds by which an event of a dead process may be heard late, over another way than its successor's."""
+
+FINISH = 5.0
+"""Seconds within which an answer is written after its model's call; as long as somebody may hold the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not be."""
+
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+def audit(evidence: Evidence) -> list[Violation]:
+    """Everything that is wrong."""
+    parts: Sequence[Callable[[Evidence], Iterator[tuple[str, str]]]] = (
+        _posts,
+        _answers,
+        _order,
+        _overlaps,
+        _limits,
+        _second_calls,
+        _browsers,
+        _dones,
+        judge_rows,
+        _deaths,
+    )
+    return [Violation(*found) for part in parts for found in part(evidence)]
+
+
+def _posts(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for post in evidence.posts:
+        for refusal in post.refused:
+            yield "refused", f"question {post.number}: {refusal}"
+        if len(set(post.ids)) > 1:
+            yield "accepted-twice", f"question {post.number}: {sorted(set(post.ids))}"
+
+
+def _answers(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    naming: dict[int, list[Reply]] = defaultdict(list)
+    for reply in evidence.replies:
+        if reply.state != "final" or reply.answer is None:
+            yield "unfinished", f"answer {reply.id} is {reply.state}: {reply.text[:60]!r}"
+            continue
+        for number in reply.answer.numbers:
+            naming[number].append(reply)
+    for post in evidence.posts:
+        found = naming.get(post.number, [])
+        if not found and post.acknowledged:
+            yield "lost", f"question {post.number} (message {post.ids[0]})"
+        if len(found) > 1:
+            yield "answered-twice", f"question {post.number}: answers {[reply.id for reply in found]}"
+
+
+def _by_conversation(evidence: Evidence) -> dict[tuple[str, str, str], list[Call]]:
+    posts = evidence.by_number()
+    found: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
+    for call in evidence.calls:
+        if call.asked and posts[call.asked[0]].ids:
+            found[posts[call.asked[0]].conversation].append(call)
+    return found
+
+
+def _order(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    posts = evidence.by_number()
+    for conversation, calls in _by_conversation(evidence).items():
+        latest = 0
+        for call in calls:
+            ids = [int(posts[number].ids[0]) for number in call.asked if posts[number].ids]
+            if not call.zombie and min(ids) < latest:
+                yield "order", f"{conversation}: call {call.id} for {call.asked} came after message {latest}"
+            latest = max(latest, min(ids))
+
+
+def _overlaps(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for conversation, calls in _by_conversation(evidence).items():
+        before: Call | None = None
+        for call in calls:
+            if call.zombie:
+                continue
+            if before is not None and call.begin < before.end:
+                yield "overlap", f"{conversation}: {before.id} of {before.who} and {call.id} of {call.who}"
+            before = call if before is None or call.end > before.end else before
+
+
+def _limits(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    changes = [(one.begin, 1, one.handle) for one in evidence.calls if not one.zombie]
+    changes += [(one.end, -1, one.handle) for one in evidence.calls if not one.zombie]
+    running: dict[str, int] = defaultdict(int)
+    for at, change, handle in sorted(changes):
+        running[handle] += change
+        if running[handle] > LIMIT and change > 0:
+            yield "limit", f"@{handle}: {running[handle]} at {at:.3f}"
+
+
+def _second_calls(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for number, calls in evidence.calls_of().items():
+        for first, second in pairwise(calls):
+            if not _explained(evidence, first, second):
+                yield "second-call", f"question {number}: {first.id} of {first.who}, then {second.id} of {second.who}"
+
+
+def _explained(evidence: Evidence, first: Call, second: Call) -> bool:
+    """Whether the first call's process died before it can have finished, or one of the two lost its leases between."""
+    died = evidence.lives[first.who].died
+    if died is not None and died <= min(first.end + FINISH, second.begin + 0.01):
+        return True
+    pauses = [*evidence.lives[first.who].pauses, *evidence.lives[second.who].pauses]
+    return any(since < second.begin and back > first.begin for since, back in pauses)
+
+
+def _browsers(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    heard: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in evidence.events:
+        heard[event.who, event.message_id].append(event)
+    for events in heard.values():
+        yield from _told_in_order(events)
+
+
+def _told_in_order(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
+    """What one browser heard of one answer: text of ever newer attempts, then that it is done, then nothing."""
+    newest, since, done = -1, 0.0, False
+    for event in events:
+        told = f"{event.who} heard {event.name} of {event.message_id} (epoch {event.epoch})"
+        older = event.epoch < newest and event.at - since > TRANSPORT
+        if older and event.name == "message:delta":
+            yield "old-epoch", f"{told} after epoch {newest}"
+        if done and event.name in ("message:delta", "message:reset") and (older or event.epoch >= newest):
+            yield "after-done", f"{told} after it was done"
+        if event.epoch > newest:
+            newest, since = event.epoch, event.at
+        if event.name == "message:done" and event.state == "final":
+            if done:
+                yield "done-twice", f"{told} once more"
+            done = True
+
+
+def _dones(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    told: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    for event in evidence.events:
+        if event.name == "message:done" and event.state == "final":
+            told[event.message_id].add((event.epoch, event.text))
+    finished = {
+        str(row[0]): row[1] + evidence.offset
+        for row in evidence.fleet.rows("SELECT reply_id, ended_at FROM neolith_turn WHERE state = 'done'")
+    }
+    for reply in evidence.replies:
+        versions = told.get(reply.id, set())
+        if len(versions) > 1:
+            yield "done-twice", f"answer {reply.id} was told as done in {len(versions)} versions"
+        if any(text != reply.text for _, text in versions):
+            yield "done-differs", f"answer {reply.id} is not what was told as done"
+        if not versions and reply.state == "final" and _was_heard(evidence, finished.get(reply.id)):
+            yield "done-missing", f"answer {reply.id}: nobody was told"
+
+
+def _was_heard(evidence: Evidence, at: float | None) -> bool:
+    """Whether somebody listened around this time, and whoever finished it lived on to tell."""
+    if at is None:
+        return False
+    for life in evidence.lives.values():
+        if life.died is not None and at - 0.05 <= life.died <= at + 1.0:
+            return False
+        if any(since - 1.0 <= at <= back + 1.0 for since, back in life.pauses):
+            return False
+    return any(ear.joined < at - 0.05 and (ear.lost is None or ear.lost > at + 1.0) for ear in evidence.listening)
+
+
+def _deaths(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for life in evidence.lives.values():
+        if life.died is None and life.process.is_gone():
+            yield "died", f"{life.who} ended by itself"

@@ -55,22 +55,27 @@ class Duty:
             extra={"action": "turn-ended", "orchestrator": daemon.id, "turn": claim.turn_id, "attempt": claim.attempt},
         )
         message = {"id": claim.messages[-1] if claim.messages else None, "channel_id": claim.place.channel_id}
+        external = self._is_external(claim)
         if outcome.fate is Fate.ANSWERED:
             daemon.emit("message:processed", message=message)
-            if not self._is_external(claim):
+            if not external:
                 daemon.emit("message:send", response=self._response(claim, outcome))
         elif outcome.error_kind is not None:
             error = DaemonError(f"{outcome.error_kind}: {outcome.error}")
             daemon.note_error(self._stores.database.clock.wall(), error)
             daemon.emit("message:error", message=message, error=error)
-        if self._stores.external is not None and (outcome.fate in (Fate.ANSWERED, Fate.FAILED)):
+        if external and outcome.fate in (Fate.ANSWERED, Fate.FAILED):
             self.post_letters()
 
     def _is_external(self, claim: Claim) -> bool:
-        if self._stores.external is None:
+        external, channel = self._stores.external, claim.place.channel_id
+        if external is None:
             return False
+        known = external.known(channel)
+        if known is not None:
+            return known
         with self._stores.database.read() as tx:
-            return self._stores.external.is_external(tx, claim.place.channel_id)
+            return external.is_external(tx, channel)
 
     @staticmethod
     def _response(claim: Claim, outcome: Outcome) -> OutgoingMessage:

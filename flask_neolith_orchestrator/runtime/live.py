@@ -165,12 +165,12 @@ class Pacer:
 
     def _linger(self) -> bool:
         """Wait a little for the next turn: a thread for each would delay its request. False ends this one."""
-        if not self._closed:
-            self._moved.wait(LINGER)
+        woken = not self._closed and self._moved.wait(LINGER)
         with self._lock:
-            if not self._lives:
-                self._thread = None
-            return bool(self._lives)
+            if self._lives or (woken and not self._closed):  # or a turn that was over before this thread could look
+                return True
+            self._thread = None
+            return False
 
     def close(self) -> None:
         """Wait for no further turns. Safe twice."""

@@ -16,12 +16,17 @@ from ..store.views import iso
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
+LIST = 500
+"""Orchestrators in one list at the most: some 80 kB."""
+
+
 class News:
     """Tells browsers. Lifetime: app, in one process. Nothing here raises: a deaf browser reads the row again."""
 
     def __init__(self, stores: Stores, channel: Channel, clock: Clock) -> None:
         self._stores = stores
         self._channel = channel
+        self._crowd = channel if isinstance(channel, Crowd) else None
         self._clock = clock
 
     def reply_began(self, claim: Claim) -> None:
@@ -30,7 +35,7 @@ class News:
             payload = {"messageId": claim.reply_id, "epoch": claim.epoch}
             self._channel.emit("message:reset", payload, channel_room(claim.place.channel_id))
             return
-        self._message("message", claim.reply_id)
+        self._message("message", claim.reply_id, claim.place.channel_id)
 
     def reply_ended(self, claim: Claim, *, gone: bool) -> None:
         """An answer's row has been written for this attempt, or taken off the screen."""
@@ -38,7 +43,7 @@ class News:
             payload = {"messageId": claim.reply_id, "channelId": claim.place.channel_id}
             self._channel.emit("message:deleted", payload, channel_room(claim.place.channel_id))
         else:
-            self._message("message:done", claim.reply_id)
+            self._message("message:done", claim.reply_id, claim.place.channel_id)
 
     def reply_changed(self, reply_id: str) -> None:
         """An answer's row was changed by somebody other than its attempt."""
@@ -48,7 +53,9 @@ class News:
         """A notice has appeared where nobody had begun to answer."""
         self._message("message", reply_id)
 
-    def _message(self, event: str, message_id: str) -> None:
+    def _message(self, event: str, message_id: str, channel_id: str | None = None) -> None:
+        if channel_id is not None and not self._is_heard(channel_room(channel_id)):
+            return  # what nobody hears need not be read
         try:
             with self._stores.database.read() as tx:
                 message = self._stores.chat.view(tx, message_id)
@@ -77,8 +84,8 @@ class News:
         )
 
     def presences(self, snapshots: Sequence[OrchestratorSnapshot], status: OrchestratorStatus) -> None:
-        """Many have come or gone at once: each organization hears of its own by one `presence:snapshot`."""
-        if not isinstance(self._channel, Crowd):
+        """Many have come or gone at once: each organization hears of its own by `presence:snapshot`."""
+        if self._crowd is None:
             for one in snapshots:
                 self.presence(one, status)
             return
@@ -87,14 +94,17 @@ class News:
         for one in snapshots:
             rooms[organization_room(one.organization_id)].append(one)
         for room, there in rooms.items():
-            if self._channel.is_heard(room):
-                payloads = [_payload(one, status, at) for one in there]
-                self._channel.emit_list("presence:snapshot", payloads, room)
+            if self._crowd.is_heard(room):
+                for start in range(0, len(there), LIST):
+                    payloads = [_payload(one, status, at) for one in there[start : start + LIST]]
+                    self._crowd.emit_list("presence:snapshot", payloads, room)
 
     def is_heard(self, snapshot: OrchestratorSnapshot) -> bool:
         """Whether any browser may hear what is told of this orchestrator's daemon."""
-        room = organization_room(snapshot.organization_id)
-        return not isinstance(self._channel, Crowd) or self._channel.is_heard(room)
+        return self._is_heard(organization_room(snapshot.organization_id))
+
+    def _is_heard(self, room: str) -> bool:
+        return self._crowd is None or self._crowd.is_heard(room)
 
     def daemon(self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any]) -> None:
         """`daemon:status` or `daemon:health`, for the organization."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, bindparam, exists, insert, or_, select, update
 
@@ -12,12 +12,24 @@ from ..core.types import Line, Member, Place
 from .database import Database
 from .models import Models
 from .people import People
+from .prepared import Prepared
 from .views import Views
 
 SHOWN_TO_MODELS = ("final", "interrupted")
 
 LAST = 2**62
 """A key that no message reaches."""
+
+
+class _Said(NamedTuple):
+    """What a conversation's history needs of a message."""
+
+    id: int
+    author_id: Any
+    author_name: str | None
+    content: str
+    created_at: float
+    state: str
 
 
 class BundledChat:
@@ -33,25 +45,26 @@ class BundledChat:
         self._prepare_writes(database)
 
     def _prepare_reads(self) -> None:
-        m, o = self._m, self._o
+        m = self._m
         # these are made once: to build such a statement costs several times what running it does
         root = m.alias("root")
         keys: BindParameter[Any] = bindparam("keys", expanding=True)
-        self._present = select(m.c.id).where(
-            m.c.id.in_(keys),
-            m.c.deleted_at.is_(None),
-            ~exists().where(root.c.id == m.c.parent_id, root.c.deleted_at.is_not(None)),
+        self._present = Prepared(
+            select(m.c.id).where(
+                m.c.id.in_(keys),
+                m.c.deleted_at.is_(None),
+                ~exists().where(root.c.id == m.c.parent_id, root.c.deleted_at.is_not(None)),
+            )
         )
-        self._handles = select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))
         line = (
-            select(m)
+            select(m.c.id, m.c.author_id, m.c.author_name, m.c.content, m.c.created_at, m.c.state)
             .where(m.c.channel_id == bindparam("b_channel"), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS))
             .where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
             .order_by(m.c.id.desc())
             .limit(bindparam("b_limit"))
         )
-        self._main_line = line.where(m.c.parent_id.is_(None))
-        self._thread = line.where(or_(m.c.parent_id == bindparam("b_root"), m.c.id == bindparam("b_root")))
+        self._main_line = Prepared(line.where(m.c.parent_id.is_(None)))
+        self._thread = Prepared(line.where(or_(m.c.parent_id == bindparam("b_root"), m.c.id == bindparam("b_root"))))
 
     def _prepare_writes(self, database: Database) -> None:
         m = self._m
@@ -111,32 +124,31 @@ class BundledChat:
             "b_limit": limit,
         }
         if place.thread_id is None:
-            found = tx.execute(self._main_line, values)
+            found = self._main_line.run(tx, **values)
         else:
-            found = tx.execute(self._thread, {**values, "b_root": int(place.thread_id)})
-        rows = found.all()[::-1]
+            found = self._thread.run(tx, b_root=int(place.thread_id), **values)
+        rows = [_Said(*row) for row in found.fetchall()[::-1]]
         return self._lines(tx, [row for row in rows if row.state == "final" or row.content])
 
-    def _lines(self, tx: Connection, rows: Sequence[Any]) -> list[Line]:
-        keys = {row.author_id for row in rows if row.author_id is not None}
-        names = self._people.names(tx, keys)
-        handles = {row[0]: row[1] for row in tx.execute(self._handles, {"keys": list(keys)})}
+    def _lines(self, tx: Connection, rows: Sequence[_Said]) -> list[Line]:
+        authors = self._people.authors(tx, {row.author_id for row in rows})
+        nobody = ("", None)
         return [
             Line(
                 message_id=str(row.id),
                 author_id="" if row.author_id is None else str(row.author_id),
-                author_name=names.get(row.author_id) or row.author_name or "Somebody",
-                author_handle=handles.get(row.author_id),
+                author_name=authors.get(row.author_id, nobody)[0] or row.author_name or "Somebody",
+                author_handle=authors.get(row.author_id, nobody)[1],
                 content=row.content,
                 at=row.created_at,
-                is_orchestrator=row.author_id in handles,
+                is_orchestrator=authors.get(row.author_id, nobody)[1] is not None,
             )
             for row in rows
         ]
 
     def present(self, tx: Connection, message_ids: Sequence[str]) -> frozenset[str]:
         """Those that are still there; a message in a thread whose root was deleted is gone too."""
-        rows = tx.execute(self._present, {"keys": [int(one) for one in message_ids]})
+        rows = self._present.run(tx, keys=[int(one) for one in message_ids])
         return frozenset(str(row[0]) for row in rows)
 
     def open_reply(self, tx: Connection, draft: ReplyDraft) -> str:

@@ -60,8 +60,8 @@ class Database(ABC):
         return bindparam(NOW, type_=Double)
 
     def prepare(self, statement: Executable) -> Prepared:
-        """Compile a hot statement once."""
-        return Prepared(statement, self.dialect, self.clock)
+        """A hot statement, compiled once."""
+        return Prepared(statement, self.clock)
 
 
 class PooledDatabase(Database):

@@ -46,6 +46,10 @@ class Letter:
     state: str
 
 
+KNOWN_CHANNELS = 10_000
+"""Channels of which a process remembers whether they are the host's."""
+
+
 class External:
     """Keeps copies of a host's messages. Lifetime: app, in one process."""
 
@@ -59,6 +63,7 @@ class External:
         self._m = models.table("Message")
         self._o = models.table("Orchestrator")
         self._out = models.table("Outbox")
+        self._kinds: dict[str, bool] = {}
 
     def store(self, tx: Connection, message: IncomingMessage, *, session: Any) -> Stored:
         """Store a host's message once; a message that is there already is found again."""
@@ -99,10 +104,18 @@ class External:
         ).first()
         return None if row is None else str(row[0])
 
+    def known(self, channel_id: str) -> bool | None:
+        """What `is_external` has said before; None if it was not asked yet."""
+        return self._kinds.get(channel_id)
+
     def is_external(self, tx: Connection, channel_id: str) -> bool:
         """Whether a channel of ours stands for one of the host's."""
         ch = self._ch
-        return tx.execute(select(ch.c.kind).where(ch.c.id == int(channel_id))).scalar() == "external"
+        found = tx.execute(select(ch.c.kind).where(ch.c.id == int(channel_id))).scalar() == "external"
+        if len(self._kinds) >= KNOWN_CHANNELS:
+            self._kinds.clear()
+        self._kinds[channel_id] = found  # a channel's kind never changes
+        return found
 
     def _bundled(self, tx: Connection, message: IncomingMessage) -> Stored | None:
         """The message itself, where it is one of the bundled chat's own: same channel, id and text."""

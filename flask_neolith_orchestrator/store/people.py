@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
 from .models import Models
+from .prepared import Prepared
 
 DisplayName = Callable[[Any], str]
 """Says how a user row of the host is called."""
@@ -54,7 +55,13 @@ class People:
             flag = mapper.columns["is_orchestrator"]
             shown = shown.select_from(joined).add_columns(flag, config, *named_by)
         self._shown, self._shown_some = shown, shown.where(self._o.c.id.in_(keys))
-        self._shown_one = shown.where(self._o.c.id == bindparam("b_id"))
+        self._shown_one = Prepared(shown.where(self._o.c.id == bindparam("b_id")))
+        handles = select(self._o.c.user_id, self._o.c.handle).where(self._o.c.user_id.in_(keys))
+        if named_by is not None:
+            both = models.user_table.outerjoin(self._o, models.user_key == self._o.c.user_id)
+            handles = select(models.user_key, self._o.c.handle, *named_by).select_from(both)
+            handles = handles.where(models.user_key.in_(keys))
+        self._authors = Prepared(handles)
 
     def name_of(self, user: Any) -> str:
         """How a user object of the host is called."""
@@ -78,17 +85,28 @@ class People:
             return {}
         return {row[0]: _first_name(row[1:]) for row in tx.execute(self._named, {"keys": wanted})}
 
+    def authors(self, tx: Connection, keys: Iterable[Any]) -> dict[Any, tuple[str, str | None]]:
+        """How users are called, and their handle if they are orchestrators, by primary key."""
+        wanted = list({key for key in keys if key is not None})
+        if not wanted:
+            return {}
+        rows = self._authors.run(tx, keys=wanted)
+        if self._named is not None:
+            return {row[0]: (_first_name(row[2:]), row[1]) for row in rows}
+        handles = {row[0]: row[1] for row in rows}
+        return {key: (name, handles.get(key)) for key, name in self.names(tx, wanted).items()}
+
     def snapshots(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> list[OrchestratorSnapshot]:
         """Orchestrators (all of them, or those with these ids) as they are now."""
         rows = self._rows(tx, orchestrator_ids)
         same: dict[Any, Any] = {}  # thousands of rows share a few texts: each is kept once
         if self._named is not None:
             return [_snapshot(row[:-6], row[-6], row[-5], _first_name(row[-4:]), same) for row in rows]
-        users = self.users(tx, [row.user_id for row in rows])
+        users = self.users(tx, [row[_USER] for row in rows])
         return [
             _snapshot(row, user.is_orchestrator, user.orchestrator_config, self.name_of(user), same)
             for row in rows
-            if (user := users.get(row.user_id)) is not None
+            if (user := users.get(row[_USER])) is not None
         ]
 
     def _rows(self, tx: Connection, orchestrator_ids: Sequence[str] | None) -> Sequence[Any]:
@@ -96,7 +114,7 @@ class People:
             return tx.execute(self._shown).all()
         keys = [int(one) for one in orchestrator_ids if one.isdecimal() and len(one) < 19]
         if len(keys) == 1:  # the hot path
-            return tx.execute(self._shown_one, {"b_id": keys[0]}).all()
+            return self._shown_one.run(tx, b_id=keys[0]).fetchall()
         return tx.execute(self._shown_some, {"keys": keys}).all()
 
     def snapshot(self, tx: Connection, orchestrator_id: str) -> OrchestratorSnapshot | None:
@@ -152,6 +170,7 @@ class People:
 
 
 _SHOWN: Final = ("id", "handle", "role", "discipline", "status", "user_id", "organization_id", "capabilities")
+_USER: Final = _SHOWN.index("user_id")
 
 
 def name_columns(models: Models) -> list[Any] | None:

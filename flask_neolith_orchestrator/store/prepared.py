@@ -98,43 +98,33 @@ class _Text:
 class Prepared:
     """A hot Core statement. Lifetime: app, in one process; safe for all threads.
 
-    Lists may be given for expanding parameters. Columns and parameters are converted as their types say.
+    Lists may be given for expanding parameters. Columns and parameters are converted as their types say. Only a
+    statement that asks for the time needs a clock.
     """
 
-    def __init__(self, statement: Executable, dialect: Dialect, clock: Clock) -> None:
+    def __init__(self, statement: Executable, clock: Clock | None = None) -> None:
         self._statement: Any = statement
-        self._dialect = dialect
         self._clock = clock
-        self._direct = dialect.name == "sqlite"
-        self._compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # Executable hides it
-        binds = self._compiled.binds
-        kept = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()}
-        self._incoming = {name: convert for name, convert in kept.items() if convert is not None}
-        self._lists = tuple(name for name, bind in binds.items() if bind.expanding)
-        self._required = {name: None for name, bind in binds.items() if bind.required}
-        # Postgres' driver gives values as they are; SQLite's gives what is stored
-        columns = getattr(statement, "exported_columns", ()) if self._direct else ()
-        converts = [one.type.dialect_impl(dialect).result_processor(dialect, None) for one in columns]
-        self._outgoing = [(place, convert) for place, convert in enumerate(converts) if convert is not None]
         self._texts: dict[tuple[int, ...], _Text] = {}
+        self._recipe: _Recipe | None = None
 
     def run(self, tx: Connection, **values: Any) -> Rows:
         """Execute in `tx` with the statement's bind parameters given by name."""
-        widths = tuple([len(values[name]) for name in self._lists]) if self._lists else ()
+        recipe = self._recipe
+        if recipe is None:
+            recipe = self._recipe = _Recipe(self._statement, tx.dialect)
+        widths = tuple([len(values[name]) for name in recipe.lists])
         text = self._texts.get(widths)
         if text is None:
             if max(widths, default=0) > WIDEST:
                 found = tx.execute(self._statement, values)
                 return Rows([tuple(row) for row in found] if found.returns_rows else (), found.rowcount)
-            text = self._texts[widths] = self._text({name: values[name] for name in self._lists})
-        if text.timed and NOW not in values:
-            values[NOW] = self._clock.wall()
-        if self._direct:
-            return self._run_directly(tx, text, values)
-        result = tx.exec_driver_sql(text.sql, text.parameters(values))
-        return Rows(text.converted([tuple(row) for row in result]) if result.returns_rows else (), result.rowcount)
-
-    def _run_directly(self, tx: Connection, text: _Text, values: dict[str, Any]) -> Rows:
+            text = self._texts[widths] = recipe.text({name: values[name] for name in recipe.lists})
+        if text.timed and self._clock is not None:
+            values.setdefault(NOW, self._clock.wall())
+        if not recipe.direct:
+            result = tx.exec_driver_sql(text.sql, text.parameters(values))
+            return Rows([tuple(row) for row in result] if result.returns_rows else (), result.rowcount)
         driver: Any = tx.connection.dbapi_connection
         try:
             cursor = driver.execute(text.sql, text.parameters(values))
@@ -143,16 +133,34 @@ class Prepared:
             raise translated(error, text.sql) from error
         return Rows(text.converted(rows), cursor.rowcount)
 
-    def _text(self, lists: dict[str, Sequence[Any]]) -> _Text:
-        # the values given here only say how long the lists are: all are replaced at each run
+
+class _Recipe:
+    """A compiled statement, from which texts for lists of any lengths are made. Lifetime: its `Prepared`."""
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        self.direct = dialect.name == "sqlite"
+        self._compiled: Any = statement.compile(dialect=dialect)
+        binds = {name: bind for bind, name in self._compiled.bind_names.items()}
+        kept = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()}
+        self._incoming = {name: convert for name, convert in kept.items() if convert is not None}
+        self.lists = tuple([name for name, bind in binds.items() if bind.expanding and bind.required])
+        self._required = {name: None for name, bind in binds.items() if bind.required}
+        # Postgres' driver gives values as they are; SQLite's gives what is stored
+        columns = getattr(statement, "exported_columns", ()) if self.direct else ()
+        converts = [one.type.dialect_impl(dialect).result_processor(dialect, None) for one in columns]
+        self._outgoing = [(place, convert) for place, convert in enumerate(converts) if convert is not None]
+
+    def text(self, lists: dict[str, Sequence[Any]]) -> _Text:
+        """The statement for lists as long as these: their values are replaced at each run."""
         state = self._compiled.construct_expanded_state({**self._required, **lists})
-        names = [name for parts in state.parameter_expansion.values() for name in parts]
-        defaults = {name: value for name, value in state.parameters.items() if name not in names}
+        expansion = {name: state.parameter_expansion[name] for name in self.lists}
+        spread = {name for parts in expansion.values() for name in parts}
+        defaults = {name: value for name, value in state.parameters.items() if name not in spread}
         return _Text(
             state.statement,
             state.positiontup,
             defaults,
-            state.parameter_expansion,
+            expansion,
             {name: one for name, one in self._incoming.items() if name in defaults} | dict(state.processors),
             self._outgoing,
             NOW in defaults,

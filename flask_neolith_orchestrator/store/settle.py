@@ -154,9 +154,12 @@ class Settle:
             )
         )
 
-    def settle(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Outcome, list[Ended]] | None:
+    def settle(
+        self, tx: Connection, claim: Claim, outcome: Outcome, *, free: bool = True
+    ) -> tuple[Outcome, list[Ended]] | None:
         """Write the outcome and give the slot back; None (and nothing is written) if the fence has moved.
 
+        Without `free` the slot is left to the next claim of this transaction, or to `free`.
         Stop and the questions are looked at once more: what was committed before this counts. The outcome that
         was really written is returned, with the deliveries that have ended by it.
         """
@@ -164,7 +167,8 @@ class Settle:
         fenced = self._fence.run(tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=turn)
         if not fenced.rowcount:
             return None
-        self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=turn)
+        if free:
+            self.free(tx, claim)
         claim, outcome = self._as_asked(tx, claim, outcome)
         outcome, ended = self._without_deleted(tx, claim, outcome)
         if outcome.fate in _DELIVERIES:
@@ -175,6 +179,10 @@ class Settle:
         self._write_reply(tx, claim, outcome)
         self._count(tx, claim, outcome)  # last: all turns of this orchestrator share that row
         return outcome, ended
+
+    def free(self, tx: Connection, claim: Claim) -> None:
+        """Give a turn's slot back."""
+        self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=int(claim.turn_id))
 
     def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Claim, Outcome]:
         """Stop wins over everything that was not committed before it, and the last attempt is the head's failure."""

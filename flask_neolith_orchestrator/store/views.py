@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from .models import Models
 from .people import People
+from .prepared import Prepared
 
 
 def iso(at: float | None) -> str | None:
@@ -19,45 +21,55 @@ def iso(at: float | None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class _Thread(NamedTuple):
+    """What a root message shows of its thread: how many replies, and the last one."""
+
+    replies: int
+    id: int
+    author_id: Any
+    state: str
+    created_at: float
+
+
 class Views:
     """Shows messages. Lifetime: app, in one process; safe for all threads (each brings its transaction)."""
 
     def __init__(self, models: Models, people: People, to_html: Callable[[str], str]) -> None:
         self._people = people
         self._to_html = to_html
-        m, o, r = models.table("Message"), models.table("Orchestrator"), models.table("Reaction")
+        m, r = models.table("Message"), models.table("Reaction")
         # made once: to build such a statement costs several times what running it does
         keys: BindParameter[Any] = bindparam("keys", expanding=True)
-        self._by_id = select(m).where(m.c.id.in_(keys)).order_by(m.c.id)
-        self._handles = select(o.c.user_id, o.c.handle).where(o.c.user_id.in_(keys))
-        self._reacted = select(r.c.message_id, r.c.emoji, r.c.user_id).where(r.c.message_id.in_(keys)).order_by(r.c.id)
+        self._columns = m.columns.keys()
+        self._by_id = Prepared(select(m).where(m.c.id.in_(keys)).order_by(m.c.id))
+        reacted = select(r.c.message_id, r.c.emoji, r.c.user_id).where(r.c.message_id.in_(keys)).order_by(r.c.id)
+        self._reacted = Prepared(reacted)
         counts = (
             select(m.c.parent_id, func.count().label("count"), func.max(m.c.id).label("last"))
             .where(m.c.parent_id.in_(keys), m.c.deleted_at.is_(None))
             .group_by(m.c.parent_id)
             .subquery()
         )
-        self._last = select(counts.c.parent_id, counts.c.count, m.c.id, m.c.author_id, m.c.state, m.c.created_at).join(
-            counts, counts.c.last == m.c.id
-        )
+        last = select(counts.c.parent_id, counts.c.count, m.c.id, m.c.author_id, m.c.state, m.c.created_at)
+        self._last = Prepared(last.join(counts, counts.c.last == m.c.id))
 
     def messages(self, tx: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Messages by id, in the order of their ids; those that are not there are left out."""
-        rows = tx.execute(self._by_id, {"keys": [int(one) for one in ids]}).all()
-        return self.show(tx, rows)
+        rows = self._by_id.run(tx, keys=[int(one) for one in ids])
+        return self.show(tx, [SimpleNamespace(**dict(zip(self._columns, row, strict=True))) for row in rows])
 
     def show(self, tx: Connection, rows: Sequence[Any]) -> list[dict[str, Any]]:
         """Rows of neolith_message as the wire shows them."""
         keys = {row.author_id for row in rows if row.author_id is not None}
         threads = self._threads(tx, [row.id for row in rows if row.parent_id is None])
         for last in threads.values():
-            keys |= {last["author_id"]} - {None}
+            keys |= {last.author_id} - {None}
         authors = self._authors(tx, keys)
         reactions = self._reactions(tx, [row.id for row in rows])
         return [self._message(row, authors, threads.get(row.id), reactions.get(row.id, {})) for row in rows]
 
     def _message(
-        self, row: Any, authors: dict[Any, dict[str, Any]], last: dict[str, Any] | None, reactions: dict[str, list[str]]
+        self, row: Any, authors: dict[Any, dict[str, Any]], last: _Thread | None, reactions: dict[str, list[str]]
     ) -> dict[str, Any]:
         gone = row.deleted_at is not None
         content = "" if gone else row.content
@@ -80,7 +92,7 @@ class Views:
             "reactions": [{"emoji": emoji, "userIds": users} for emoji, users in sorted(reactions.items())],
         }
         if row.parent_id is None:
-            shown["replyCount"] = 0 if last is None else last["count"]
+            shown["replyCount"] = 0 if last is None else last.replies
             shown["lastReply"] = None if last is None else self._last_reply(last, authors)
         return shown
 
@@ -88,29 +100,27 @@ class Views:
         known = authors.get(row.author_id)
         return known or {"id": None, "name": row.author_name or "Somebody", "handle": None, "isOrchestrator": False}
 
-    def _last_reply(self, last: dict[str, Any], authors: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    def _last_reply(self, last: _Thread, authors: dict[Any, dict[str, Any]]) -> dict[str, Any]:
         return {
-            "id": str(last["id"]),
-            "author": authors.get(last["author_id"]),
-            "state": last["state"],
-            "at": iso(last["created_at"]),
+            "id": str(last.id),
+            "author": authors.get(last.author_id),
+            "state": last.state,
+            "at": iso(last.created_at),
         }
 
     def _authors(self, tx: Connection, keys: set[Any]) -> dict[Any, dict[str, Any]]:
-        handles = {row[0]: row[1] for row in tx.execute(self._handles, {"keys": list(keys)})}
         return {
-            key: {"id": str(key), "name": name, "handle": handles.get(key), "isOrchestrator": key in handles}
-            for key, name in self._people.names(tx, keys).items()
+            key: {"id": str(key), "name": name, "handle": handle, "isOrchestrator": handle is not None}
+            for key, (name, handle) in self._people.authors(tx, keys).items()
         }
 
-    def _threads(self, tx: Connection, roots: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Per root: how many replies, and the last one."""
+    def _threads(self, tx: Connection, roots: Sequence[int]) -> dict[int, _Thread]:
         if not roots:
             return {}
-        return {row["parent_id"]: dict(row) for row in tx.execute(self._last, {"keys": list(roots)}).mappings()}
+        return {row[0]: _Thread(*row[1:]) for row in self._last.run(tx, keys=list(roots))}
 
     def _reactions(self, tx: Connection, ids: Sequence[int]) -> dict[int, dict[str, list[str]]]:
         found: dict[int, dict[str, list[str]]] = {}
-        for message_id, emoji, user_id in tx.execute(self._reacted, {"keys": list(ids)}):
+        for message_id, emoji, user_id in self._reacted.run(tx, keys=list(ids)):
             found.setdefault(message_id, {}).setdefault(emoji, []).append(str(user_id))
         return found

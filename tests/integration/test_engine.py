@@ -347,11 +347,11 @@ def test_an_answer_is_kept_until_it_can_be_written(make_world: MakeWorld, monkey
     world = make_world(**SLOW_SWEEP)
     settle, tries = world.stores.settle.settle, []
 
-    def away(*arguments: Any) -> Any:
+    def away(*arguments: Any, **options: Any) -> Any:
         tries.append(arguments)
         if len(tries) < 3:
             raise ValueError("the disk is full")
-        return settle(*arguments)
+        return settle(*arguments, **options)
 
     monkeypatch.setattr(world.stores.settle, "settle", away)
     world.start()

@@ -1,7 +1,7 @@
 """The durable inbox, front side: work is accepted in the transaction of the message that asks for it.
 
-Accept only inserts, with ON CONFLICT DO NOTHING and in a fixed order: no row that others need is locked, and
-the same message accepted twice is one delivery.
+Accept only inserts what is not there, with ON CONFLICT DO NOTHING and in a fixed order: no row that others need is
+locked or waited for, and the same message accepted twice is one delivery.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, func, literal, select
+from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, exists, func, literal, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
@@ -79,15 +79,19 @@ class Inbox:
         )
 
     def _open_conversation(self, dialect: Dialect) -> Insert:
-        statement: Insert = insert_into(self._conversation, dialect).values(
-            orchestrator_id=bindparam("b_orchestrator"),
-            key=bindparam("b_key"),
-            channel_id=bindparam("b_channel"),
-            thread_id=bindparam("b_thread"),
-            is_dm=bindparam("b_dm"),
-            epoch=0,
-        )
-        return statement.on_conflict_do_nothing()  # type: ignore[attr-defined,no-any-return]  # per dialect
+        c = self._conversation
+        values = {
+            "orchestrator_id": bindparam("b_orchestrator", type_=c.c.orchestrator_id.type),
+            "key": bindparam("b_key", type_=c.c.key.type),
+            "channel_id": bindparam("b_channel", type_=c.c.channel_id.type),
+            "thread_id": bindparam("b_thread", type_=c.c.thread_id.type),
+            "is_dm": bindparam("b_dm", type_=c.c.is_dm.type),
+            "epoch": literal(0),
+        }
+        # ON CONFLICT alone would wait on Postgres for whoever is just changing the row that is there: a claim, a finish
+        there = exists().where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"))
+        statement = insert_into(c, dialect).from_select(list(values), select(*values.values()).where(~there))
+        return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]  # per dialect
 
     def _insert_delivery(self, dialect: Dialect, max_queue: int) -> Insert:
         c, d = self._conversation, self._delivery
@@ -98,6 +102,10 @@ class Inbox:
             .scalar_subquery()
         )
         full = waiting >= max_queue
+        known = d.alias("known")
+        twice = exists().where(
+            known.c.orchestrator_id == bindparam("b_orchestrator"), known.c.dedupe_key == bindparam("b_dedupe")
+        )
         source = select(
             bindparam("b_orchestrator", type_=d.c.orchestrator_id.type),
             c.c.id,
@@ -112,7 +120,7 @@ class Inbox:
             bindparam("b_accepted", type_=d.c.accepted_at.type),
             case((full, bindparam("b_accepted", type_=d.c.accepted_at.type)), else_=None),
             case((full, literal("queue-full")), else_=None),
-        ).where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"))
+        ).where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"), ~twice)
         names = [
             "orchestrator_id",
             "conversation_id",

@@ -812,6 +812,23 @@ def test_an_open_acceptance_keeps_nobody_from_claiming(pg: Desk) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("part", ["claim", "finish"])
+@pytest.mark.parametrize("again", [False, True], ids=["more", "the same"])
+def test_an_acceptance_waits_for_no_transaction_of_ours(pg: Desk, part: str, again: bool) -> None:
+    """A claim or a finish that is just being written keeps no host from accepting for the same conversation."""
+    thread = pg.say()
+    pg.accept("ann", thread, key="first")
+    claim = pg.take() if part == "finish" else None
+    with pg.database.write() as tx:
+        if claim is None:
+            assert pg.stores.claims.claim(tx, pg.world.ada, limit=2) is not None
+        else:
+            assert pg.stores.settle.settle(tx, claim, ANSWER) is not None
+        with meanwhile(lambda: pg.accept("bob", thread, key="first" if again else None)) as accepted:
+            assert accepted().fresh is not again
+
+
+@pytest.mark.postgres
 def test_a_stop_between_attempts_and_a_claim_do_not_deadlock(pg: Desk) -> None:
     """Both lock the conversation first: the claim passes by while Stop's transaction is open."""
     pg.accept()

@@ -174,7 +174,7 @@ class Worker:
             log.warning("A late answer was dropped: the turn has a newer owner", extra=attempt.fields("fenced"))
             return None, False
         self._contained(attempt, self._told, claim, *settled)
-        return coming, chain
+        return coming, coming is not None  # if nothing: who was rung meanwhile found the conversation still held
 
     def _settle(
         self, claim: Claim, outcome: Outcome, *, chain: bool

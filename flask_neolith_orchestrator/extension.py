@@ -194,7 +194,9 @@ class NeolithOrchestrator:
         from .backends.embedded import EmbeddedDispatcher
 
         return EmbeddedDispatcher(
-            max_threads=settings.max_threads, per_orchestrator=settings.max_concurrent_conversations
+            max_threads=settings.max_threads,
+            per_orchestrator=settings.max_concurrent_conversations,
+            patience=(settings.drain_time + settings.turn_timeout) / 1000 + 60.0,
         )
 
     def _schema_check(self, app: Flask) -> Callable[[], None]:

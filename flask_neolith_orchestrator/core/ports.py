@@ -100,12 +100,22 @@ class Dispatcher(Protocol):
         """Hint that `count` conversations of an orchestrator have work. Never blocks, never raises."""
         ...
 
+    def abandon(self, thread: int) -> None:
+        """The call on this thread (`threading.get_ident`) hangs: let others have its place.
+
+        The thread itself ends when its call does, if that ever happens.
+        """
+        ...
+
     def close(self, seconds: float) -> bool:
         """Take no more hints and wait for running handlers; True if all ended in time. Safe twice."""
         ...
 
     def health(self) -> Mapping[str, Any]:
-        """{"ok": bool, "threads": int, ...}"""
+        """{"ok": bool, "threads": int, "detail": why it is not ok, "alive": bool, ...}
+
+        `alive` is False where only a new process helps.
+        """
         ...
 
 

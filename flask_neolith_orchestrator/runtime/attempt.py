@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,8 @@ class Attempt:
         self.claim = claim
         self.cancel = Cancel()
         self.live = live
+        self.thread = threading.get_ident()
+        self.abandoned = False
         self.began = brains.clock.monotonic()
         self.deadline = self.began + brains.settings.turn_timeout / 1000
         self._stores = stores

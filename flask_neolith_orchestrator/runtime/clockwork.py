@@ -21,6 +21,9 @@ from ..core.ports import Clock
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
+HUNG = 300.0
+"""Seconds after which a job that still runs, and for ten of its periods, will not end by itself."""
+
 NOISE = "flask_neolith_orchestrator.scheduler"
 """Where APScheduler's own log lines go: what matters of them is told by the listener below."""
 
@@ -28,10 +31,12 @@ NOISE = "flask_neolith_orchestrator.scheduler"
 class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
     """Runs jobs on plain daemon threads, at most `threads` at a time. Lifetime: its scheduler."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, clock: Clock) -> None:
         super().__init__()
         self._name = name
         self._most = threads
+        self._clock = clock
+        self._busy: dict[str, float] = {}
         self._ready = threading.Condition()
         self._queue: deque[Callable[[], None]] = deque()
         self._threads = 0
@@ -43,15 +48,31 @@ class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler h
         super().start(scheduler, alias)
         self._logger = logging.getLogger(NOISE)
 
+    @property
+    def busy(self) -> dict[str, float]:
+        """Jobs that run now, with the instant at which they began."""
+        with self._ready:
+            return dict(self._busy)
+
     def _do_submit_job(self, job: Any, run_times: Any) -> None:
         with self._ready:
-            self._queue.append(lambda: self._run(job, run_times))
-            if len(self._queue) > self._idle and self._threads < self._most:
-                self._threads += 1
+            if len(self._queue) >= self._idle and self._threads < self._most:
+                # raises where there are no more threads: then this run of the job is missed, and nothing else
                 threading.Thread(target=self._work, name=f"neolith-{self._name}", daemon=True).start()
+                self._threads += 1
+            self._queue.append(lambda: self._run(job, run_times))
             self._ready.notify()
 
     def _run(self, job: Any, run_times: Any) -> None:
+        with self._ready:
+            self._busy[job.id] = self._clock.monotonic()
+        try:
+            self._perform(job, run_times)
+        finally:
+            with self._ready:
+                del self._busy[job.id]
+
+    def _perform(self, job: Any, run_times: Any) -> None:
         try:
             events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 -- APScheduler's own executors do
         except BaseException:  # noqa: BLE001 -- as APScheduler's own executors: a job's failure is told by an event
@@ -86,6 +107,16 @@ class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler h
             return self._ready.wait_for(lambda: not self._threads, seconds)
 
 
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler has no types
+    """One that says whether its thread lives: what it calls `running` stays true without it."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether jobs are still begun."""
+        thread: threading.Thread | None = getattr(self, "_thread", None)  # there is none after a shutdown
+        return bool(self.running) and thread is not None and thread.is_alive()
+
+
 class Clockwork:
     """Runs the jobs and remembers which failed. Lifetime: app, in one process."""
 
@@ -100,9 +131,10 @@ class Clockwork:
 
     def start(self, jobs: Mapping[str, tuple[Callable[[], None], float]]) -> None:
         """Start the jobs: name -> (function, period in seconds). `renew` has a thread of its own."""
-        jobs_of, renewals = DaemonThreadExecutor("job", 4), DaemonThreadExecutor("renew", 1)
+        jobs_of = DaemonThreadExecutor("job", 4, self._clock)
+        renewals = DaemonThreadExecutor("renew", 1, self._clock)
         logging.getLogger(NOISE).setLevel(logging.CRITICAL)
-        scheduler = BackgroundScheduler(
+        scheduler = _Scheduler(
             logger=logging.getLogger(NOISE),
             executors={"default": jobs_of, "renew": renewals},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -134,15 +166,28 @@ class Clockwork:
             log.error("The job %s failed", event.job_id, exc_info=error, extra={"action": "job-failed"})
 
     def health(self) -> Mapping[str, Any]:
-        """Whether every job runs as it should, and which does not."""
-        now = self._clock.monotonic()
+        """Whether the jobs do their work, and which does not.
+
+        A run that failed, or takes long, is shown at once; it is not well when none has succeeded for three periods.
+        """
+        scheduler, now = self._scheduler, self._clock.monotonic()
         with self._lock:
             problems = dict(self._failed)
-            for name, period in self._periods.items():
-                if now - self._ran[name] > 3 * period + 5.0:
-                    problems.setdefault(name, "late")
-        running = self._scheduler is not None and self._scheduler.running
-        return {"ok": running and not problems, "running": running, "problems": problems}
+            late = [name for name, period in self._periods.items() if now - self._ran[name] > 3 * period + 5.0]
+        for name in late:
+            problems[name] = f"late, {problems[name]}" if name in problems else "late"
+        busy = [(name, now - began) for executor in self._executors for name, began in executor.busy.items()]
+        hung = [name for name, since in busy if since > max(HUNG, 10 * self._periods[name])]
+        problems |= dict.fromkeys(hung, "hangs")
+        lives = scheduler is not None and scheduler.lives
+        told = [f"{name}: {what}" for name, what in sorted(problems.items())]
+        return {
+            "ok": lives and not late,
+            "alive": scheduler is None or (lives and not hung),
+            "running": lives,
+            "problems": problems,
+            "detail": "; ".join(told if lives else ["its thread has ended", *told]),
+        }
 
     def close(self, seconds: float = 2.0) -> None:
         """Stop the jobs, and wait for those that run, at most `seconds`. Safe twice."""

@@ -10,11 +10,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from ..chat.breaker import Breaker
 from ..chat.markdown import to_html
-from ..core.errors import NeolithError, OrchestratorModeOff
+from ..core.errors import OrchestratorModeOff
 from ..store.charters import Charters
 from ..store.keys import Keys
 from ..store.messages import Messages
@@ -32,6 +31,7 @@ from .crew import LAST_WORDS, Crew
 from .desk import Desk
 from .directory import Directory
 from .duty import Duty
+from .health import Health, Part
 from .idle import Idle
 from .intake import Intake
 from .jobs import Jobs
@@ -93,6 +93,14 @@ class House:
         self._wire_chat(on_membership)
         self._looked = threading.Event()
         self._started = Once(self._start, self._looked.set)
+        parts = {
+            "scheduler": self.clockwork.health,
+            "dispatcher": self.dispatcher.health,
+            "leases": self.worker.health,
+            "channel": self.channel.health,
+        }
+        self.health = Health(self.stores, wiring.check_schema, self._started, parts, self.supervisor.hanging)
+        self.manager.liveness = self.health.liveness
         self._closed = False
         self.quiet = False
 
@@ -111,6 +119,7 @@ class House:
         )
         self.duty = Duty(stores, self.manager, self.news)
         self.worker = Worker(stores, brains, wiring.channel, self.news, self.duty)
+        self.worker.let_go = self.dispatcher.abandon
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
@@ -217,23 +226,9 @@ class House:
             login_ttl=self.wiring.login_ttl,
         )
 
-    def readiness(self) -> dict[str, dict[str, Any]]:
-        """Per part whether it works, and details: database, scheduler, dispatcher, leases, channel."""
-        parts: dict[str, dict[str, Any]] = {}
-        try:
-            self.wiring.check_schema()
-            parts["database"] = {"ok": True}
-        except Exception as error:  # noqa: BLE001 -- whatever it is, this is the place that says so
-            parts["database"] = {
-                "ok": False,
-                "detail": str(error) if isinstance(error, NeolithError) else type(error).__name__,
-            }
-        parts["scheduler"] = dict(self.clockwork.health()) if self._started.done else {"ok": True, "running": False}
-        parts["dispatcher"] = dict(self.dispatcher.health())
-        parts["leases"] = self.worker.health()
-        parts["channel"] = dict(self.channel.health())
-        parts["mode"] = {"ok": True, "on": self.settings.mode}
-        return parts
+    def readiness(self) -> dict[str, Part]:
+        """Per part whether it works (see `health.Health`), and whether daemons may run at all."""
+        return {**self.health.readiness(), "mode": {"ok": True, "on": self.settings.mode}}
 
     def run_until_idle(self, timeout: float = 10.0) -> None:
         """Work until nothing is ready (see `idle.Idle`)."""

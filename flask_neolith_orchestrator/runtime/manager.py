@@ -59,6 +59,7 @@ class OrchestratorDaemonManager:
         self.ring: Callable[[str], None]
         self.cancel_turn: Callable[[str, StopReason], bool]
         self.readiness: Callable[[], Mapping[str, Mapping[str, Any]]]
+        self.liveness: Callable[[], Mapping[str, Any]]
         self.logged_in: Callable[[str], None]
         self.logged_out: Callable[[str], None]
 

@@ -51,6 +51,11 @@ class Once:
         """Whether a start goes on now."""
         return self._thread is not None
 
+    @property
+    def error(self) -> Exception | None:
+        """What kept the last start from being done; None while another goes on."""
+        return None if self.done else self._error
+
     def _may_start(self, wait: bool) -> bool:
         if self.done or self._ended:
             return False

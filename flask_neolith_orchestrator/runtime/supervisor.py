@@ -126,6 +126,10 @@ class Supervisor:
         patience = ANSWER if daemon.is_running() else self._settings.stop_timeout / 1000 + HANG
         return daemon.life.held_for > patience
 
+    def hanging(self) -> int:
+        """How many daemons of this process do not answer."""
+        return sum(self.hangs(daemon) for daemon in self._manager.all())
+
     def close(self) -> None:
         """No more restarts. Safe twice."""
         self._restarts.close()

@@ -57,6 +57,7 @@ class Worker:
         self._unknown: dict[str, int] = {}
         self.late_finishes = 0
         self.abandoned = 0
+        self.let_go: Callable[[int], None] = lambda _thread: None  # the dispatcher's `abandon`
         self._pacer = Pacer(
             stores.turns.checkpoint,
             self._clock,
@@ -67,13 +68,13 @@ class Worker:
     def drain(self, orchestrator_id: str) -> bool:
         """Work for one orchestrator for a while; True if a bound ended it and work may be left."""
         until = self._clock.monotonic() + self._settings.drain_time / 1000
-        attempt = self._claim(orchestrator_id)
-        turns = 0
+        attempt, turns, gone = self._claim(orchestrator_id), 0, False
         while attempt is not None:
             turns += 1
-            chain = turns < self._settings.drain_turns and self._clock.monotonic() < until
-            attempt, looked = self._perform(attempt, chain=chain)
-            if not chain:
+            chain = not gone and turns < self._settings.drain_turns and self._clock.monotonic() < until
+            done, (attempt, looked) = attempt, self._perform(attempt, chain=chain)
+            gone = gone or done.abandoned  # others have this thread's place: it takes nothing new
+            if not chain or (gone and attempt is None):
                 return True
             if not looked:
                 attempt = self._claim(orchestrator_id)
@@ -235,8 +236,12 @@ class Worker:
     def abandon(self, attempt: Attempt) -> None:
         """Count a stuck attempt as gone: its thread may go on, but its fence will be moved."""
         attempt.cancel.set(StopReason.REVOKED)
-        self.abandoned += 1
-        self._forget(attempt)
+        with self._changed:
+            if self._is_running(attempt):  # else its thread does something else by now
+                self.abandoned += 1
+                attempt.abandoned = True
+                self.let_go(attempt.thread)
+                self._forget(attempt)
 
     def cancel(self, turn_id: str, reason: StopReason) -> bool:
         """End a turn that runs in this process; False if it does not."""
@@ -285,10 +290,10 @@ class Worker:
 
     def health(self) -> dict[str, Any]:
         """How the leases are."""
-        with self._changed:
-            running = len(self._attempts)
+        running = len(self._attempts)
         ok = not running or self._may_speak()
-        return {"ok": ok, "running": running, "lateFinishes": self.late_finishes, "abandoned": self.abandoned}
+        counts = {"running": running, "lateFinishes": self.late_finishes, "abandoned": self.abandoned}
+        return {"ok": ok, "detail": "" if ok else "they are not renewed", **counts}
 
 
 def _alone(_live: LiveText) -> None:

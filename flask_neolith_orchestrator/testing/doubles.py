@@ -125,6 +125,9 @@ class ManualDispatcher:
                 self.rung.append(orchestrator_id)
         return calls
 
+    def abandon(self, thread: int) -> None:
+        """The caller's own thread has no place that others could have."""
+
     def close(self, seconds: float) -> bool:
         """Take no more."""
         self._closed = True

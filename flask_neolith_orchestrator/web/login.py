@@ -27,6 +27,9 @@ TOKEN = "_neolith_login"  # noqa: S105 -- the name of a key, not a secret
 USER = "_neolith_user"
 """Whose token it is, so that a login as somebody else is seen."""
 
+LIVENESS = "neolith.live"
+"""The endpoint of `GET health/live`."""
+
 GRACE = 10.0
 """Seconds for which the login of a socket without a token outlives the socket."""
 
@@ -57,7 +60,8 @@ class Hooks:
 
     def on_request(self) -> None:
         """First sign of life. The very first request of a process waits until a forgotten migration has been named."""
-        self._contained(self._state.begin)
+        if request.endpoint != LIVENESS:  # whoever asks that must not wait for the database
+            self._contained(self._state.begin)
 
     def on_login(self, _sender: object, user: Any = None, **_: object) -> None:
         """`user_logged_in`: by credentials."""

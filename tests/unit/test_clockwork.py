@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from flask_neolith_orchestrator.runtime.clockwork import Clockwork
@@ -45,7 +48,8 @@ def test_every_job_runs(clockwork: Clockwork) -> None:
     for count in counts.values():
         for _ in range(3):
             assert count.acquire(timeout=10)
-    assert clockwork.health() == {"ok": True, "running": True, "problems": {}}
+    health = clockwork.health()
+    assert (health["ok"], health["alive"], health["running"], health["detail"]) == (True, True, True, "")
     clockwork.close()
     assert clockwork.health()["ok"] is False
 
@@ -172,7 +176,104 @@ def test_a_job_that_is_late_is_named() -> None:
     assert made.health()["ok"] is True
     clock.advance(3 * 3_600 + 6)
     assert made.health()["problems"] == {"heartbeat": "late"}
+    assert (made.health()["ok"], made.health()["alive"], made.health()["detail"]) == (False, True, "heartbeat: late")
     made.close()
+
+
+def test_a_job_that_never_works_is_late_too() -> None:
+    """One failure is shown and forgiven; when no run has succeeded for three periods, the jobs are not well."""
+    clock, ran, mended = ManualClock(), threading.Semaphore(0), threading.Event()
+
+    def job() -> None:
+        ran.release()
+        if not mended.is_set():
+            raise ValueError("broken")
+
+    made, pause = Clockwork(clock), threading.Event()
+    made.start({"sweep": (job, 0.05)})
+    assert ran.acquire(timeout=10)
+    while not made.health()["problems"]:
+        pause.wait(0.01)
+    assert made.health()["ok"] is True
+    clock.advance(6)
+    assert (made.health()["ok"], made.health()["alive"]) == (False, True)
+    assert made.health()["detail"] == "sweep: late, failed: ValueError"
+    mended.set()
+    while not made.health()["ok"]:
+        pause.wait(0.01)
+    made.close()
+
+
+def test_a_run_that_was_missed_is_shown(clockwork: Clockwork) -> None:
+    """What APScheduler says it left out is named until the next run that works."""
+    ran = threading.Semaphore(0)
+    clockwork.start({"sweep": (ran.release, 0.5)})
+    clockwork._heard(JobExecutionEvent(EVENT_JOB_MISSED, "sweep", "default", datetime.now(UTC)))
+    assert clockwork.health()["problems"] == {"sweep": "missed"}
+    assert clockwork.health()["ok"] is True
+    assert ran.acquire(timeout=10)
+    pause = threading.Event()
+    while clockwork.health()["problems"]:
+        pause.wait(0.01)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_scheduler_without_its_thread_is_dead(clockwork: Clockwork) -> None:
+    """Nothing begins jobs any more: not well, and only a new process helps. APScheduler itself would not notice."""
+    ran = threading.Event()
+    clockwork.start({"sweep": (ran.set, 0.01)})
+    eventually(ran)
+    assert clockwork.health()["alive"] is True
+    scheduler = clockwork._scheduler
+    scheduler._process_jobs = lambda: sys.exit()  # whatever ends the thread
+    scheduler._thread.join(10)
+    assert scheduler.running
+    health = clockwork.health()
+    assert (health["ok"], health["alive"], health["running"]) == (False, False, False)
+    assert health["detail"].startswith("its thread has ended")
+
+
+def test_a_job_that_hangs_for_long_needs_a_new_process() -> None:
+    """A thread cannot be killed: after five minutes, and ten periods, the job is not expected to end any more."""
+    clock, entered, release = ManualClock(), threading.Event(), threading.Event()
+
+    def job() -> None:
+        entered.set()
+        release.wait(20)
+
+    made, pause = Clockwork(clock), threading.Event()
+    made.start({"renew": (job, 0.01), "sweep": (lambda: None, 3_600.0)})
+    eventually(entered)
+    clock.advance(299)
+    assert made.health()["alive"] is True
+    clock.advance(2)
+    health = made.health()
+    assert (health["ok"], health["alive"]) == (False, False)
+    assert "renew: hangs" in health["detail"]
+    release.set()
+    while not made.health()["alive"]:
+        pause.wait(0.01)
+    made.close()
+
+
+def test_a_machine_without_threads_misses_a_run(clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that cannot be started costs that run of the job; the next one has a thread again."""
+    refused, ran = threading.Semaphore(0), threading.Event()
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if not thread.name.startswith("neolith-job"):
+            start(thread)
+            return
+        refused.release()
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        clockwork.start({"sweep": (ran.set, 0.02)})
+        for _ in range(6):
+            assert refused.acquire(timeout=10)
+    eventually(ran)
 
 
 def test_the_hosts_own_scheduler_keeps_its_voice(clockwork: Clockwork, caplog: pytest.LogCaptureFixture) -> None:

@@ -52,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     rows: list[Row] = []
     for name in options.only or SUBJECTS:
-        sys.stderr.write(f"{name} ...\n")
+        started = time.monotonic()
         rows += measured(name, quick=options.quick)
+        sys.stderr.write(f"{name}: measured in {time.monotonic() - started:.0f} s\n")
     shown = markdown(rows) if options.markdown else table(rows)
     sys.stdout.write(f"{machine()}; {time.monotonic() - began:.0f} s\n\n{shown}\n")
     return int(any(row.faults.any for row in rows))

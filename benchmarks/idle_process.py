@@ -37,13 +37,18 @@ class Rounds(logging.Handler):
 
     def __init__(self, job: str) -> None:
         super().__init__(logging.INFO)
-        self.took: list[float] = []
+        self.took: list[tuple[float, float]] = []
+        """When each began, and for how long it ran."""
         self._job = job
         self._began = 0.0
         logger = logging.getLogger(SCHEDULER)
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(self)
+
+    def first(self, seconds: float) -> list[float]:
+        """How long those took that began within some seconds of the first."""
+        return [took for began, took in self.took if began < self.took[0][0] + seconds - 0.5]
 
     def emit(self, record: logging.LogRecord) -> None:
         """A job begins or has ended. The job is the first thing that each line names."""
@@ -53,7 +58,7 @@ class Rounds(logging.Handler):
         if record.msg.startswith("Running"):
             self._began = time.perf_counter()
         elif "successfully" in record.msg:
-            self.took.append(time.perf_counter() - self._began)
+            self.took.append((self._began, time.perf_counter() - self._began))
 
 
 def ours(folder: Path, count: int, quiet: float) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def _quietly(job: str, seconds: float) -> dict[str, Any]:
     busy, began = time.process_time(), time.perf_counter()
     nothing.wait(seconds)
     cpu = (time.process_time() - busy) / (time.perf_counter() - began)
-    return {"rss": rss, "cpu": cpu, "threads": threading.active_count(), "beats": rounds.took}
+    return {"rss": rss, "cpu": cpu, "threads": threading.active_count(), "beats": rounds.first(PERIOD)}
 
 
 def resident() -> int:

@@ -46,19 +46,43 @@ class Claims:
         self._o = models.table("Orchestrator")
         self._lease = lease
         self._max_age = max_age
-        self._prepare_slots(database)
         self._prepare_members(database)
+        self._prepare_slots(database)
 
-    def _prepare_slots(self, database: Database) -> None:
-        d, c, s = self._d, self._c, self._s
-        now = database.now()
-        self._pick = database.prepare(self._pick_statement(now))
+    def _prepare_members(self, database: Database) -> None:
+        d, c = self._d, self._c
+        self._pick = database.prepare(self._pick_statement(database.now()))
         self._members = database.prepare(
             select(d.c.id, d.c.author_id, d.c.kind, d.c.message_id, d.c.attempts, d.c.turn_id)
             .where(d.c.conversation_id == bindparam("b_conversation"), d.c.state == "waiting")
             .order_by(d.c.id)
             .limit(MEMBERS)
         )
+        self._mark = database.prepare(
+            update(d)
+            .where(
+                d.c.conversation_id == bindparam("b_conversation"),
+                d.c.state == "waiting",
+                d.c.author_id == bindparam("b_author"),
+                d.c.id >= bindparam("b_first"),
+                d.c.id <= bindparam("b_last"),
+            )
+            # an attempt is the head's: its neighbours do not share its fate
+            .values(
+                state="running",
+                turn_id=bindparam("b_turn"),
+                attempts=d.c.attempts + case((d.c.id == bindparam("b_first"), 1), else_=0),
+            )
+        )
+        self._hold = database.prepare(
+            update(c)
+            .where(c.c.id == bindparam("b_conversation"), c.c.turn_id.is_(None), c.c.epoch == bindparam("b_before"))
+            .values(turn_id=bindparam("b_turn"), epoch=bindparam("b_epoch"))
+        )
+
+    def _prepare_slots(self, database: Database) -> None:
+        s = self._s
+        now = database.now()
         free = (
             select(s.c.n)
             .where(
@@ -94,30 +118,6 @@ class Claims:
                 turn_id=bindparam("b_turn"),
                 epoch=bindparam("b_epoch"),
                 lease_until=now + self._lease,
-            )
-        )
-        self._hold = database.prepare(
-            update(c)
-            .where(c.c.id == bindparam("b_conversation"), c.c.turn_id.is_(None), c.c.epoch == bindparam("b_before"))
-            .values(turn_id=bindparam("b_turn"), epoch=bindparam("b_epoch"))
-        )
-
-    def _prepare_members(self, database: Database) -> None:
-        d = self._d
-        self._mark = database.prepare(
-            update(d)
-            .where(
-                d.c.conversation_id == bindparam("b_conversation"),
-                d.c.state == "waiting",
-                d.c.author_id == bindparam("b_author"),
-                d.c.id >= bindparam("b_first"),
-                d.c.id <= bindparam("b_last"),
-            )
-            # an attempt is the head's: its neighbours do not share its fate
-            .values(
-                state="running",
-                turn_id=bindparam("b_turn"),
-                attempts=d.c.attempts + case((d.c.id == bindparam("b_first"), 1), else_=0),
             )
         )
 

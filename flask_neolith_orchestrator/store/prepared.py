@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, Dialect, Insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
@@ -70,7 +70,6 @@ class _Text:
     defaults: Mapping[str, Any]
     expansion: Mapping[str, Sequence[str]]
     incoming: Mapping[str, Convert]
-    outgoing: Sequence[tuple[int, Convert]]
     timed: bool
 
     def parameters(self, values: dict[str, Any]) -> Any:
@@ -81,18 +80,6 @@ class _Text:
         for name, convert in self.incoming.items():
             merged[name] = convert(merged[name])
         return merged if self.order is None else [merged[name] for name in self.order]
-
-    def converted(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """Rows as SQLAlchemy would give them."""
-        if not self.outgoing or not rows:
-            return rows
-        found = []
-        for row in rows:
-            values = list(row)
-            for place, convert in self.outgoing:
-                values[place] = convert(values[place])
-            found.append(tuple(values))
-        return found
 
 
 class Prepared:
@@ -123,32 +110,52 @@ class Prepared:
         if text.timed and self._clock is not None:
             values.setdefault(NOW, self._clock.wall())
         if not recipe.direct:
-            result = tx.exec_driver_sql(text.sql, text.parameters(values))
-            return Rows([tuple(row) for row in result] if result.returns_rows else (), result.rowcount)
+            result: Any = tx.exec_driver_sql(text.sql, text.parameters(values))
+            if not result.returns_rows:
+                return Rows((), result.rowcount)
+            description = result.cursor.description
+            return Rows(recipe.converted([tuple(row) for row in result], description), result.rowcount)
         driver: Any = tx.connection.dbapi_connection
         try:
             cursor = driver.execute(text.sql, text.parameters(values))
             rows = cursor.fetchall() if cursor.description is not None else ()
         except sqlite3.Error as error:
             raise translated(error, text.sql) from error
-        return Rows(text.converted(rows), cursor.rowcount)
+        return Rows(recipe.converted(rows, cursor.description) if rows else rows, cursor.rowcount)
 
 
 class _Recipe:
     """A compiled statement, from which texts for lists of any lengths are made. Lifetime: its `Prepared`."""
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._types = [column.type for column in getattr(statement, "exported_columns", ())]
         self.direct = dialect.name == "sqlite"
+        if isinstance(statement, Insert) and not self._types:
+            statement = statement.inline()  # or SQLAlchemy would ask for the key that nobody wants
         self._compiled: Any = statement.compile(dialect=dialect)
         binds = {name: bind for bind, name in self._compiled.bind_names.items()}
         kept = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()}
         self._incoming = {name: convert for name, convert in kept.items() if convert is not None}
         self.lists = tuple([name for name, bind in binds.items() if bind.expanding and bind.required])
         self._required = {name: None for name, bind in binds.items() if bind.required}
-        # Postgres' driver gives values as they are; SQLite's gives what is stored
-        columns = getattr(statement, "exported_columns", ()) if self.direct else ()
-        converts = [one.type.dialect_impl(dialect).result_processor(dialect, None) for one in columns]
-        self._outgoing = [(place, convert) for place, convert in enumerate(converts) if convert is not None]
+        self._outgoing: list[tuple[int, Convert]] | None = None
+
+    def converted(self, rows: Sequence[Any], description: Sequence[Any]) -> Sequence[Any]:
+        """Rows as SQLAlchemy would give them; `description` is the driver's, with its codes for types."""
+        if self._outgoing is None:
+            kinds = zip(self._types, description, strict=True)
+            converts = [kind.dialect_impl(self._dialect).result_processor(self._dialect, one[1]) for kind, one in kinds]
+            self._outgoing = [(place, convert) for place, convert in enumerate(converts) if convert is not None]
+        if not self._outgoing:
+            return rows
+        found = []
+        for row in rows:
+            values = list(row)
+            for place, convert in self._outgoing:
+                values[place] = convert(values[place])
+            found.append(tuple(values))
+        return found
 
     def text(self, lists: dict[str, Sequence[Any]]) -> _Text:
         """The statement for lists as long as these: their values are replaced at each run."""
@@ -162,7 +169,6 @@ class _Recipe:
             defaults,
             expansion,
             {name: one for name, one in self._incoming.items() if name in defaults} | dict(state.processors),
-            self._outgoing,
             NOW in defaults,
         )
 

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from flask_neolith_orchestrator.testing import ScriptedModel, use_model
 
 from .app import World, close, db, neolith, world
-from .rows import Faults
+from .rows import Faults, Meter, Spent
 
 ORCHESTRATORS = 5
 LIMIT = 10
@@ -97,20 +97,20 @@ def _ask(made: World, conversation: int, depth: int) -> None:
         neolith.chat.post(author, made.channel, words, thread_id=root)
 
 
-def drain(made: World, plan: Plan, seconds: float, timeout: float = 120.0) -> tuple[float, Log]:
+def drain(made: World, plan: Plan, seconds: float, timeout: float = 120.0) -> tuple[Spent, Log]:
     """Start the orchestrators and wait for all answers; returns how long that took, and what the model saw.
 
     The runtime is up before: `bring_up`.
     """
     log = Log(seconds, plan.jobs)
     with use_model(made.app, ScriptedModel(replies=log.answer)), made.app.app_context():
-        began = time.perf_counter()
+        meter = Meter()
         for orchestrator in made.orchestrators:
             neolith.manager.start_daemon(orchestrator)
         log.all_asked.wait(timeout)
-        while _open_deliveries() and time.perf_counter() - began < timeout:
+        while _open_deliveries() and meter.read().seconds < timeout:
             threading.Event().wait(0.002)
-        return time.perf_counter() - began, log
+        return meter.read(), log
 
 
 def bring_up(made: World) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .app import DATABASE, World, copy_of
 from .backlog import LIMIT, ORCHESTRATORS, Plan, bring_up, drain, filled, judge
-from .rows import Faults, Row, median
+from .rows import Faults, Row, Spent, median, milliseconds
 from .tape import Tape, costs, play, recording
 from .witness import inspect, listen_for_skipped_jobs, watch
 
@@ -28,19 +28,22 @@ def measure(*, quick: bool = False) -> Sequence[Row]:
 
 def waiting_deliveries(made: World, plan: Plan, rounds: int) -> Row:
     """One turn for each delivery, beside the same statements through bare sqlite3."""
-    faults, ours, floors = Faults(), [], []
+    faults = Faults()
+    ours: list[Spent] = []
+    floors: list[Spent] = []
     tape = record(made, plan)
     for _ in range(rounds):
-        seconds, found = one_round(made, plan, 0.0)
+        spent, found = one_round(made, plan, 0.0)
         faults += found
-        ours.append(seconds)
+        ours.append(spent)
         floor, found = floor_of(made, plan, tape)
         faults += found
         floors.append(floor)
     pairs = list(zip(ours, floors, strict=True))
-    share = median(floor / seconds for seconds, floor in pairs)
-    rate, floor_rate = plan.jobs / median(ours), plan.jobs / median(floors)
-    shown = ", ".join(f"{plan.jobs / seconds:,.0f} of {plan.jobs / floor:,.0f}" for seconds, floor in pairs)
+    share = median(floor.seconds / one.seconds for one, floor in pairs)
+    rate, floor_rate = (plan.jobs / median(one.seconds for one in all_of) for all_of in (ours, floors))
+    busy, floor_busy = (median(one.processor for one in all_of) / plan.jobs for all_of in (ours, floors))
+    shown = ", ".join(f"{plan.jobs / one.seconds:,.0f} of {plan.jobs / floor.seconds:,.0f}" for one, floor in pairs)
     statements, commits = len(tape.timed) / plan.jobs, tape.count("COMMIT") / plan.jobs
     return Row(
         f"drain of {plan.jobs:,} waiting deliveries, one per turn, model takes no time",
@@ -50,20 +53,25 @@ def waiting_deliveries(made: World, plan: Plan, rounds: int) -> Row:
         f"{floor_rate:,.0f} turns/s: the same statements, bare sqlite3, one thread",
         f"{share:.2f}",
         faults,
-        (f"{rounds} paired rounds: {shown} turns/s", f"{statements:.1f} statements and {commits:.2f} commits a turn"),
+        (
+            f"{rounds} paired rounds: {shown} turns/s",
+            f"{statements:.1f} statements and {commits:.2f} commits a turn",
+            f"processor time a turn: {milliseconds(busy)}, the floor's {milliseconds(floor_busy)}",
+        ),
     )
 
 
 def jobs(made: World, plan: Plan, rounds: int) -> Row:
     """Jobs that take 20 ms each, as many at once as the limit allows."""
-    faults, times = Faults(), []
+    faults = Faults()
+    spent: list[Spent] = []
     for _ in range(rounds):
-        seconds, found = one_round(made, plan, JOB)
+        one, found = one_round(made, plan, JOB)
         faults += found
-        times.append(seconds)
+        spent.append(one)
     ideal = plan.jobs * JOB / min(ORCHESTRATORS * LIMIT, plan.conversations)
     aim = 2.0 * plan.jobs / Plan().jobs
-    took = median(times)
+    took = median(one.seconds for one in spent)
     return Row(
         f"{plan.jobs:,} jobs of 20 ms, {plan.conversations} conversations, {ORCHESTRATORS} orchestrators, limit 10",
         f"{took:.2f} s",
@@ -72,7 +80,10 @@ def jobs(made: World, plan: Plan, rounds: int) -> Row:
         f"{ideal:.2f} s: ideal",
         f"{took / ideal:.2f}",
         faults,
-        (f"{rounds} rounds: {', '.join(f'{one:.2f} s' for one in times)}",),
+        (
+            f"{rounds} rounds: {', '.join(f'{one.seconds:.2f} s' for one in spent)}",
+            f"processor time in all: {median(one.processor for one in spent):.2f} s",
+        ),
     )
 
 
@@ -91,7 +102,7 @@ def dearest_statements(*, quick: bool = False) -> str:
     )
 
 
-def one_round(made: World, plan: Plan, seconds: float) -> tuple[float, Faults]:
+def one_round(made: World, plan: Plan, seconds: float) -> tuple[Spent, Faults]:
     """One drain of a copy, by a model that takes `seconds` for an answer: how long it took, and what went wrong."""
     with watch() as witness, copy_of(made) as copy:
         bring_up(copy)
@@ -110,7 +121,7 @@ def record(made: World, plan: Plan) -> Tape:
         return Tape(list(tape.statements), tape.mark)  # without what closing the app runs
 
 
-def floor_of(made: World, plan: Plan, tape: Tape) -> tuple[float, Faults]:
+def floor_of(made: World, plan: Plan, tape: Tape) -> tuple[Spent, Faults]:
     """The tape on a copy: how long it took, and whether it did the same work."""
     with _copied(made) as file:
         took = play(tape, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -68,6 +69,26 @@ class Row:
         faults = dict(data["faults"])
         faults["details"] = tuple(faults["details"])
         return cls(**{**data, "faults": Faults(**faults), "notes": tuple(data["notes"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds by the clock, and of processor time of this process, which a busy machine changes less."""
+
+    seconds: float
+    processor: float
+
+
+class Meter:
+    """Measures from its making on."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._busy = time.process_time()
+
+    def read(self) -> Spent:
+        """Until now."""
+        return Spent(time.perf_counter() - self._began, time.process_time() - self._busy)
 
 
 def median(values: Iterable[float]) -> float:

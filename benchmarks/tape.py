@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from .rows import Meter, Spent
+
 Statement = tuple[str, Any, bool]
 """Text, parameters, and whether there are many sets of them."""
 
@@ -127,12 +129,12 @@ class Cost:
     seconds: float
 
 
-def play(tape: Tape, file: Path) -> float:
-    """Run the tape on a file; returns how long its timed part took, in seconds."""
+def play(tape: Tape, file: Path) -> Spent:
+    """Run the tape on a file; returns how long its timed part took."""
     with _ready(tape, file) as cursor:
-        began = time.perf_counter()
+        meter = Meter()
         _run(cursor, tape.timed)
-        return time.perf_counter() - began
+        return meter.read()
 
 
 def costs(tape: Tape, file: Path) -> list[Cost]:

@@ -22,6 +22,9 @@ Record = Sequence[Any]
 MEMBERS = 50
 """Deliveries of one turn at the most."""
 
+SUSPECT = 2
+"""Attempts after which a process may have died of a delivery: it shares its process with no other such one."""
+
 
 class LostRace(Exception):
     """Another process was quicker. A control signal: the transaction is rolled back and the claim tried again."""
@@ -142,11 +145,25 @@ class Claims:
                 exists().where(
                     w.c.orchestrator_id == bindparam("b_orchestrator"), w.c.wanted == "running", w.c.state != "error"
                 ),
+                or_(d.c.attempts < SUSPECT, ~self._runs_suspect()),
             )
             .order_by(d.c.id)
             .limit(1)
             # not so strong a lock that an open transaction of the host's, which has accepted more, would keep it
             .with_for_update(of=c, skip_locked=True, key_share=True)
+        )
+
+    def _runs_suspect(self) -> Any:
+        """Whether this node works on a turn that processes may have died of.
+
+        The others that ran at a death would share the fate of a poison message if all began again with it each time.
+        """
+        s, suspect = self._s, self._d.alias("suspect")
+        return exists().where(
+            s.c.node_id == bindparam("b_node"),
+            suspect.c.turn_id == s.c.turn_id,
+            suspect.c.state == "running",
+            suspect.c.attempts > SUSPECT,
         )
 
     def claim(self, tx: Connection, orchestrator_id: str, *, limit: int, over: Claim | None = None) -> Claim | None:
@@ -156,7 +173,7 @@ class Claims:
         Raises LostRace (roll back and try again) where another process was quicker, and NoSlot (roll back).
         """
         orchestrator = int(orchestrator_id)
-        picked = self._pick.run(tx, b_orchestrator=orchestrator).fetchone()
+        picked = self._pick.run(tx, b_orchestrator=orchestrator, b_node=self._node).fetchone()
         if picked is None:
             return None
         head_id, conversation, before, channel, thread, is_dm, user = picked

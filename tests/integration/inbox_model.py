@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 OPEN = ("waiting", "running")
+SUSPECT = 2
 
 NOTICE = "(a notice)"
 """Stands for whatever text says that no answer will come."""
@@ -166,6 +167,8 @@ class InboxModel:
     def claim(self, node: int, limit: int) -> Right | Blocked | None:
         """The oldest ready head and those directly behind it by the same author; for a turn begun before, its own."""
         heads = self.heads()
+        if any(slot.node == node and slot.turn and self._is_suspect(slot.turn) for slot in self.slots):
+            heads = [one for one in heads if one.attempts < SUSPECT]
         if not heads:
             return None
         free = [n for n, slot in enumerate(self.slots[:limit]) if slot.node is None]
@@ -183,6 +186,10 @@ class InboxModel:
         slot = self.slots[free[0]]
         slot.node, slot.turn, slot.lease = node, turn, self.now + self.lease
         return Right(node, place, turn, place.epoch, free[0], tuple(members), head.attempts, turn.attempt)
+
+    def _is_suspect(self, turn: Turn) -> bool:
+        """Whether processes may have died of it: a node works on one such turn at a time."""
+        return any(one.attempts > SUSPECT for one in self.of(turn, "running"))
 
     def _members(self, head: Delivery) -> list[Delivery]:
         members = []

@@ -169,19 +169,19 @@ class Crew:
         for attempt in worker.running(orchestrator_id):
             worker.abandon(attempt)
             log.error("A turn would not end and was handed back", extra=attempt.fields("turn-abandoned"))
-            self.hand_back(attempt.claim.turn_id)
+            self.hand_back(attempt.claim.turn_id, punished=False)
 
-    def hand_back(self, turn_id: str) -> None:
-        """Move a turn's fence and let its deliveries wait again."""
+    def hand_back(self, turn_id: str, *, punished: bool = True) -> None:
+        """Move a turn's fence and let its deliveries wait again; a stop is nothing that they are `punished` for."""
         for _ in range(3):  # a renewal of our own may come between the look and the write
             orphan = self._stores.leases.find(turn_id)
-            if orphan is None or self.take_over(orphan) is not None:
+            if orphan is None or self.take_over(orphan, punished=punished) is not None:
                 return
 
-    def take_over(self, orphan: Orphan) -> Any:
+    def take_over(self, orphan: Orphan, *, punished: bool = True) -> Any:
         """Recover one orphan; None where its owner came back or somebody else did."""
         try:
-            recovered = self._stores.recovery.take_over(orphan)
+            recovered = self._stores.recovery.take_over(orphan, punished=punished)
         except LostRace:
             return None
         if recovered is not None and recovered.reply_id is not None:

@@ -43,11 +43,12 @@ class Recovery:
         self._t = models.table("Turn")
         self._o = models.table("Orchestrator")
 
-    def take_over(self, orphan: Orphan) -> Recovered | None:
+    def take_over(self, orphan: Orphan, *, punished: bool = True) -> Recovered | None:
         """Hand an orphan's turn back, in one transaction; None if somebody else did, or its owner came back.
 
-        The next attempt takes the head alone, so that one poison message does not bury its neighbours. Raises
-        LostRace where the owner renewed meanwhile.
+        The next attempt takes the head alone, so that one poison message does not bury its neighbours; unless it is
+        not `punished`: then the turn is as it was before this attempt. Raises LostRace where the owner renewed
+        meanwhile.
         """
         with self._database.write() as tx:
             if not self._leases.release(tx, orphan):
@@ -60,7 +61,7 @@ class Recovery:
             ended = self._cancelled(tx, orphan)
             dead = False
             if head is not None and not ended:
-                ended = self._hand_back(tx, orphan, head)
+                ended = self._hand_back(tx, orphan, head, punished=punished)
                 dead = bool(ended)
             reply = self._end_turn(tx, orphan, dead=dead)
             return Recovered(str(orphan.orchestrator_id), str(orphan.turn_id), reply, tuple(ended))
@@ -79,9 +80,13 @@ class Recovery:
         )
         return ended_rows(rows)
 
-    def _hand_back(self, tx: Connection, orphan: Orphan, head: tuple[int, int]) -> list[Ended]:
+    def _hand_back(self, tx: Connection, orphan: Orphan, head: tuple[int, int], *, punished: bool) -> list[Ended]:
         d = self._d
         mine = (d.c.turn_id == orphan.turn_id, d.c.state == "running")
+        if not punished:
+            tx.execute(update(d).where(d.c.id == head[0]).values(attempts=head[1] - 1))
+            tx.execute(update(d).where(*mine).values(state="waiting"))
+            return []
         tx.execute(update(d).where(*mine, d.c.id != head[0]).values(state="waiting", turn_id=None))
         if head[1] < self._max_attempts:
             tx.execute(update(d).where(*mine).values(state="waiting"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from flask_neolith_orchestrator.core.types import Claim
+from flask_neolith_orchestrator.core.types import Claim, IncomingMessage
 
 from .conftest import Databases, MakeWorld
-from .stage import PATIENCE
+from .interleave import interleaved
+from .stage import PATIENCE, Door, Scene, echo
 from .world import World, until
 
 SLOW_SWEEP: dict[str, Any] = {"DAEMON_SWEEP_INTERVAL": 60_000}
@@ -59,3 +62,130 @@ def test_a_message_during_the_last_look_is_answered(
     world.post("ann", "@ada first", thread=thread)
     world.channel.wait_for("message:done", 2)
     assert world.deliveries() == ["answered", "answered"]
+
+
+def deaf(door: Door) -> Iterable[str]:
+    """Say something, and hear no stop flag until the door opens."""
+    yield "Late "
+    door.wait()
+    yield "words."
+
+
+def test_a_turn_that_will_not_end_at_a_stop_is_not_punished(make_world: MakeWorld, databases: Databases) -> None:
+    """Given up at the stop, again and again: it uses up no attempt, and its two lines stay one turn."""
+    world = make_world(on=databases, DAEMON_STOP_TIMEOUT=50, DAEMON_MAX_ATTEMPTS=2)
+    door, thread = Door(), world.thread()
+    world.model.script = lambda scene: deaf(door) if scene.number <= 3 else echo(scene)
+    for line in ("one", "two"):
+        world.post("ann", f"@ada {line}", thread=thread)
+    for number in range(1, 4):
+        world.start()
+        world.model.wait_for(number)
+        with world.context():
+            world.neolith.manager.stop_daemon(world.ada)
+        assert world.deliveries() == ["waiting", "waiting"]
+    assert [row["attempts"] for row in world.rows("Delivery")] == [0, 0]
+    door.open()
+    world.model.wait_running(0)
+    until(lambda: world.house.dispatcher.health()["active"] == 0, "the threads that were given up have ended")
+    world.start()
+    world.rest()
+    assert world.deliveries() == ["answered", "answered"]
+    assert (len(world.answers()), world.rows("Turn")[0]["attempt"]) == (1, 4)
+
+
+def accept(world: World, number: int = 1, then: Callable[[Any], None] = lambda session: session.commit()) -> str:
+    """Accept a message of the host's own chat in the host's session, and commit (or do something else); the reason."""
+    message = IncomingMessage(
+        id=f"host-{number}",
+        content="@ada hello",
+        channel_id="room-9",
+        author_id=world.ids["ann"],
+        timestamp=1_700_000_000.0,
+    )
+    with world.context():
+        [made] = world.neolith.accept(message, to=[world.ada])
+        then(world.db.session)
+    return made.reason
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("ends", ["committed", "rolled back"])
+def test_two_processes_accept_one_message_at_every_instant(
+    make_world: MakeWorld, on_postgres: Databases, ends: str
+) -> None:
+    """The second one comes between any two statements of the first: one delivery, answered by one call.
+
+    If the first is rolled back, the second one's counts.
+    """
+    first = make_world(on=on_postgres, **SLOW_SWEEP)
+    second = make_world(like=first, **SLOW_SWEEP)
+    kept = ends == "committed"
+    end: Callable[[Any], None] = lambda session: session.commit() if kept else session.rollback()  # noqa: E731 -- short
+    reasons = []
+    with ThreadPoolExecutor(2) as pool:
+        for at in itertools.count(1):
+            met = interleaved(pool, first, at, lambda: accept(first, at, end), lambda: accept(second, at))  # noqa: B023 -- run at once
+            if met is None:
+                break
+            reasons.append(met)
+    assert len(reasons) >= 3
+    assert set(reasons) <= {("accepted", "accepted" if not kept else "duplicate"), ("duplicate", "accepted")}
+    assert len({row["dedupe_key"] for row in first.rows("Delivery")}) == len(first.rows("Delivery"))
+    second.start()
+    second.rest(30.0)
+    assert len(second.model.scenes) == len(second.answers()) == len(first.rows("Delivery"))
+
+
+def test_a_message_is_known_after_a_restart(make_world: MakeWorld, databases: Databases) -> None:
+    """Answered, then all processes ended; a new one is given the same message: no second call."""
+    world = make_world(on=databases)
+    world.start()
+    assert accept(world) == "accepted"
+    world.rest()
+    world.close()
+    later = make_world(like=world)
+    assert accept(later) == "duplicate"
+    later.start()
+    later.rest()
+    assert len(later.model.scenes) == len(later.answers()) == 1
+
+
+def test_a_lost_ring_and_two_processes(make_world: MakeWorld, databases: Databases) -> None:
+    """Nobody hears the bell of the process that accepted: the sweep of the one that works finds it within a second."""
+    quiet = make_world(on=databases, ORCHESTRATOR_MODE=False)
+    working = make_world(like=quiet)
+    working.start()
+    quiet.post("ann", "@ada hello")
+    working.channel.wait_for("message:done")
+    assert quiet.deliveries() == ["answered"]
+
+
+def test_slow_then_fast_and_another_thread_beside_them(make_world: MakeWorld, databases: Databases) -> None:
+    """In one conversation in order, in two at once; each prompt has its own thread and no other."""
+    world = make_world(on=databases, **SLOW_SWEEP)
+    door = Door()
+
+    def slow(scene: Scene) -> Iterable[str]:
+        if "slow" in scene.asked:
+            door.wait(scene.cancel)
+        yield from echo(scene)
+
+    world.model.script = slow
+    one, other = world.thread(), world.thread()
+    world.start()
+    world.post("ann", "@ada slow apple", thread=one)
+    world.model.wait_for(1)
+    world.post("bob", "@ada fast apple", thread=one)
+    world.post("bob", "@ada fast pear", thread=other)
+    world.channel.wait_for("message:done", 1)
+    assert [row["content"].split()[-2:] for row in world.answers() if row["state"] == "final"] == [["fast", "pear"]]
+    door.open()
+    world.channel.wait_for("message:done", 3)
+    done = [one["message"]["content"].split()[-2:] for one in world.channel.of("message:done")]
+    assert done[1:] == [["slow", "apple"], ["fast", "apple"]]
+    for scene in world.model.scenes:
+        said = str(scene.request.messages)
+        assert ("apple" in said) != ("pear" in said)
+    where = [(row["content"].split()[-1], str(row["parent_id"])) for row in world.answers()]
+    assert sorted(where) == sorted([("apple", one), ("apple", one), ("pear", other)])

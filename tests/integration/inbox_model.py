@@ -164,14 +164,14 @@ class InboxModel:
                 found.append(head)
         return sorted(found, key=lambda one: one.number) if self.wanted else []
 
-    def claim(self, node: int, limit: int) -> Right | Blocked | None:
+    def claim(self, node: int, limit: int, *, keep: int | None = None) -> Right | Blocked | None:
         """The oldest ready head and those directly behind it by the same author; for a turn begun before, its own."""
         heads = self.heads()
         if any(slot.node == node and slot.turn and self._is_suspect(slot.turn) for slot in self.slots):
             heads = [one for one in heads if one.attempts < SUSPECT]
         if not heads:
             return None
-        free = [n for n, slot in enumerate(self.slots[:limit]) if slot.node is None]
+        free = [n for n, slot in enumerate(self.slots[:limit]) if slot.node is None and keep in (None, n)]
         if not free:
             return Blocked.NO_SLOT
         head = heads[0]

@@ -92,9 +92,12 @@ class InboxMachine(RuleBasedStateMachine):
         with self.stores[node].database.write() as tx:
             return self.stores[node].inbox.accept_in(tx, [arrival])[0]
 
-    @initialize()
-    def begin(self) -> None:
-        """Two people wait in one thread."""
+    @initialize(most=st.sampled_from((MAX_ATTEMPTS, MAX_ATTEMPTS, 2 * MAX_ATTEMPTS)))
+    def begin(self, most: int) -> None:
+        """Two people wait in one thread; so many attempts are all."""
+        self.model.max_attempts = most
+        for stores in self.stores:
+            stores.settle._max_attempts = stores.recovery._max_attempts = most
         for who in ("ann", "ann", "bob"):
             self.accept(0, who, "0", 0.0)
 
@@ -178,16 +181,18 @@ class InboxMachine(RuleBasedStateMachine):
 
     @rule(target=claims, held=claims, limit=st.integers(1, SLOTS))
     def answer_and_claim(self, held: tuple[Claim, Right], limit: int) -> Any:
-        """The end of an attempt and the next claim in one transaction, which is undone where no slot is free."""
+        """The end of an attempt and the next claim in one transaction, which keeps the slot, as workers do."""
         claim, right = held
         if not self.model.holds(right) or limit <= right.slot:
             return multiple()
         self.model.settle(right, "answered", "Done", 0.0, punished=False)
-        node = right.node
-        with self.stores[node].database.write() as tx:
-            self.stores[node].settle.settle(tx, claim, Outcome(Fate.ANSWERED, text="Done"))
-            got = self.stores[node].claims.claim(tx, self.rows.ada, limit=limit)
-        return self.compared(self.model.claim(node, limit), got)
+        stores = self.stores[right.node]
+        with stores.database.write() as tx:
+            stores.settle.settle(tx, claim, Outcome(Fate.ANSWERED, text="Done"), free=False)
+            got = stores.claims.claim(tx, self.rows.ada, limit=limit, over=claim)
+            if got is None:
+                stores.settle.free(tx, claim)
+        return self.compared(self.model.claim(right.node, limit, keep=right.slot), got)
 
     @rule(held=claims)
     def checkpoint(self, held: tuple[Claim, Right]) -> None:
@@ -216,14 +221,17 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(target=orphans, node=nodes, dead=st.booleans())
     def look(self, node: int, dead: bool) -> Any:
         """A process sees what another one lost: its lease has run out, or it is known to be dead."""
+        return multiple(*self.pairs(node, dead=dead))
+
+    def pairs(self, node: int, *, dead: bool) -> list[tuple[int, Orphan, Found]]:
+        """What a process finds of the other one's, and what the model says it should."""
         leases, other = self.stores[node].leases, self.stores[1 - node].nodes.id
-        seen = leases.held_by([other]) if dead else leases.expired()
+        seen = sorted(leases.held_by([other]) if dead else leases.expired(), key=lambda one: one.n)
         expected = self.model.found(node=1 - node) if dead else self.model.found(expired_for=node)
-        pairs: dict[tuple[object, ...], Orphan] = {
-            (one.n, str(one.turn_id), one.epoch, one.lease_until): one for one in seen
-        }
-        assert set(pairs) == {(one.slot, self.id_of(one.turn), one.epoch, one.lease) for one in expected}
-        return multiple(*((node, pairs[one.slot, self.id_of(one.turn), one.epoch, one.lease], one) for one in expected))
+        assert [(one.n, str(one.turn_id), one.epoch, one.lease_until) for one in seen] == [
+            (one.slot, self.id_of(one.turn), one.epoch, one.lease) for one in expected
+        ]
+        return [(node, one, found) for one, found in zip(seen, expected, strict=True)]
 
     @rule(orphan=consumes(orphans))
     def take_over(self, orphan: tuple[int, Orphan, Found]) -> None:
@@ -233,12 +241,17 @@ class InboxMachine(RuleBasedStateMachine):
     @rule(node=nodes)
     def come_back_in_time(self, node: int) -> None:
         """A process renews after another one has looked, and before that one acts."""
-        seen = self.stores[node].leases.held_by([self.stores[1 - node].nodes.id])
-        expected = self.model.found(node=1 - node)
+        seen = self.pairs(node, dead=True)
         self.advance(0.5)
         self.renew(1 - node)
-        for orphan, found in zip(sorted(seen, key=lambda one: one.n), expected, strict=True):
-            self.taken(node, orphan, found)
+        for orphan in seen:
+            self.taken(*orphan)
+
+    @rule(node=nodes)
+    def die(self, node: int) -> None:
+        """A process dies with all its turns, and the other one hands them back."""
+        for orphan in self.pairs(node, dead=True):
+            self.taken(*orphan)
 
     def taken(self, node: int, seen: Orphan, found: Found) -> None:
         """Rows and model say the same of a take-over."""

@@ -88,16 +88,9 @@ class Site:
         assert seeding.wait(60) == 0, self.log()
         module = "tests.acceptance.soak.provider"
         self.provider = self._start("provider", module, "--port", str(self.model_port), "--seed", str(seed))
-        gunicorn = (
-            "gunicorn",
-            "-b",
-            f"127.0.0.1:{self.port}",
-            "-w",
-            "1",
-            "--threads",
-            str(REQUESTS),
-            "--no-control-socket",
-        )
+        gunicorn = ["gunicorn", "-b", f"127.0.0.1:{self.port}", "-w", "1", "--threads", str(REQUESTS)]
+        # nobody is quiet for so long: a connection that is closed just when it is used again is nobody's fault
+        gunicorn += ["--keep-alive", "75", "--no-control-socket"]
         self.server = self._start("server", *gunicorn, f"{APP}()")
         until(lambda: _listens(self.port) and _listens(self.model_port), "both listen", 30)
         self.pid = self._warm()

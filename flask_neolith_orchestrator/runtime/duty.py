@@ -20,7 +20,13 @@ from .news import News
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
+HURRY = 2.0
+"""Seconds that the start of one batch of daemons may take until others do not leave the rest to it."""
+
 _STARTABLE: Final = (DaemonStatus.STOPPED, DaemonStatus.ERROR)
+
+RESUME = 10.0
+"""Seconds for which a start in bulk is waited for; it goes on by itself after that."""
 
 
 class Duty:
@@ -33,6 +39,7 @@ class Duty:
         self._moved = threading.Condition()
         self._moving: set[str] = set()
         self._busy: set[str] = set()
+        self._resumed_at = float("-inf")
         self.everywhere = False
         self.will_restart: Callable[[str], bool] = lambda _orchestrator_id: False
 
@@ -136,17 +143,43 @@ class Duty:
             self._stores.outbox.sent(letter, fine=False)
 
     def resume(self, orchestrator_ids: Sequence[str]) -> None:
-        """Run those who are wanted, in bulk, whether or not somebody logs in again; first those who have work."""
-        ready = self._stores.leases.ready()
+        """Run those who are wanted, in bulk, whether or not somebody logs in again; first those who have work.
+
+        On a thread of its own, waited for only so long: what one of them waits for may hang, and neither the start of
+        the process nor its sweep may.
+        """
         due = [one for one in orchestrator_ids if not self.will_restart(one)]
+        failures: list[Exception] = []
+
+        def run() -> None:
+            try:
+                self._resume(due)
+            except Exception as error:  # noqa: BLE001 -- raised below; later on it is for the next sweep to see
+                failures.append(error)
+
+        thread = threading.Thread(target=run, name="neolith-resume", daemon=True)
+        thread.start()
+        thread.join(RESUME)
+        if failures:
+            raise failures[0]
+
+    def _resume(self, due: list[str]) -> None:
+        ready = self._stores.leases.ready()
         due.sort(key=lambda one: one not in ready)
         for start in range(0, len(due), BATCH):
+            self._resumed_at = self._stores.database.clock.monotonic()
             with self._stores.database.read() as tx:
                 found = self._stores.people.snapshots(tx, due[start : start + BATCH])
             self.manager.lives.run_many(
                 [one for one in self.manager.daemons_of(found) if one.get_status() in _STARTABLE],
                 {snapshot.id: snapshot for snapshot in found},
             )
+        self._resumed_at = float("-inf")
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether another thread starts those who are wanted, and gets on with it."""
+        return self._stores.database.clock.monotonic() - self._resumed_at < HURRY
 
     def apart(self, daemon: OrchestratorDaemon, move: Callable[[OrchestratorDaemon], None]) -> None:
         """Move a daemon on a thread of its own, once at a time: a stop may take its time."""

@@ -150,7 +150,7 @@ class Lives:
                 self._tell("auto-start-error", orchestrator_id=daemon.id, error=error)
             else:
                 ready.append(daemon)
-        self._enlist(ready)
+        self._enlist([daemon for daemon in ready if daemon.life.held])
 
     def _enlist(self, ready: Sequence[OrchestratorDaemon]) -> None:
         try:

@@ -12,7 +12,8 @@ import pytest
 
 from flask_neolith_orchestrator import OrchestratorDaemon
 from flask_neolith_orchestrator.core.errors import DaemonError, DaemonStuck, Superseded
-from flask_neolith_orchestrator.runtime import restarts
+from flask_neolith_orchestrator.core.types import Cause, Wanted
+from flask_neolith_orchestrator.runtime import duty, restarts
 from flask_neolith_orchestrator.runtime.life import Life
 from flask_neolith_orchestrator.testing import ManualClock
 
@@ -100,8 +101,10 @@ def test_sixteen_starts_meet_in_the_middle_of_one(world: World, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("last", ["start", "stop"])
-def test_the_last_wish_wins_whoever_is_slow(world: World, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
-    """A wish is written, its thread is overtaken by the opposite wish and its whole deed: that one stays true."""
+def test_the_last_wish_wins_whoever_is_slow(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    """A wish is written, its thread is overtaken by the opposite wish and its whole deed: that one stays true, at
+    once, and not only after the next sweep."""
+    world = make_world(DAEMON_SWEEP_INTERVAL=60_000)
     daemon = ada(world)
     if last == "start":
         in_context(world, daemon.start)
@@ -468,6 +471,27 @@ def test_a_restart_that_hangs_keeps_nobody_waiting(make_world: MakeWorld, monkey
     until(lambda: ada(world).is_running(), "a new generation of ada")
     hang.released.set()
     answers(world, "ada", "bee")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_hangs_at_the_start_of_the_process(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the start of the process nor its sweep waits for it, and those started together with it run as well."""
+    monkeypatch.setattr(duty, "RESUME", 0.2)
+    world = make_world(orchestrators=("ada", "bee"), DAEMON_RESTART_DELAY=1, DAEMON_STOP_TIMEOUT=1)
+    world.start()
+    world.close()
+    again = make_world(like=world, DAEMON_RESTART_DELAY=1, DAEMON_STOP_TIMEOUT=1)
+    with again.stores.database.write() as tx:
+        for one in again.orchestrators.values():
+            again.stores.daemons.want(tx, one, Wanted.RUNNING, Cause.PERSON)
+    hang = hang_in_prepare(again, monkeypatch, "ada")
+    assert Call(again.house.ensure_started).end() is None
+    assert hang.entered.acquire(timeout=10)
+    assert Call(again.house.sweeper.sweep).end() is None
+    give_up(again, ada(again))
+    until(lambda: len(again.house.manager.get_running_daemons()) == 2, "both run")
+    hang.released.set()
+    answers(again, "ada", "bee")
 
 
 def test_a_check_does_not_wait_for_anybody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

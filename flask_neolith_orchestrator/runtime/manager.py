@@ -26,7 +26,7 @@ from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .intake import Accepted, Intake
 from .listeners import Context, Done, Emitter, Handler
-from .lives import Lives
+from .lives import BATCH, Lives
 from .statuses import Statuses
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -109,9 +109,8 @@ class OrchestratorDaemonManager:
             missing = [one for one in orchestrator_ids if one not in self._daemons]
         if missing:
             with self._stores.database.read() as tx:
-                snapshots = self._stores.people.snapshots(tx, missing)
-            for snapshot in snapshots:
-                self._made(snapshot)
+                for start in range(0, len(missing), BATCH):
+                    self.daemons_of(self._stores.people.snapshots(tx, missing[start : start + BATCH]))
         with self._lock:
             return [self._daemons[one] for one in orchestrator_ids if one in self._daemons]
 
@@ -199,6 +198,10 @@ class OrchestratorDaemonManager:
         """How every orchestrator is, over all processes."""
         return self._statuses.states(None, self._local())
 
+    def get_daemon_statuses(self, orchestrator_ids: Sequence[str]) -> list[DaemonState]:
+        """How some orchestrators are, over all processes; unknown ids are left out."""
+        return self._statuses.states(orchestrator_ids, self._local())
+
     def restarts(self, orchestrator_id: str) -> int:
         """How often it was restarted, over all processes."""
         return self._statuses.restarts(orchestrator_id)
@@ -253,6 +256,10 @@ class OrchestratorDaemonManager:
         """A daemon's event, told by the manager; returns how many listen here."""
         name = RELAYED.get(event)
         return 0 if name is None else self._emitter.emit(name, done=done, orchestrator_id=daemon.id, **arguments)
+
+    def hears(self, event: str) -> bool:
+        """Whether anybody listens to the manager's `event`."""
+        return self._emitter.heard(event)
 
     def heard(self, event: str) -> bool:
         """Whether anybody listens to a daemon's `event` here."""

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.ports import Channel
 from ..core.types import OrchestratorStatus
 from ..store.stores import Stores
+from .lives import BATCH, MANY
 from .manager import OrchestratorDaemonManager
 from .news import News
 
@@ -56,14 +57,19 @@ class NodeLife:
     def _unbacked(self, tx: Any) -> list[str]:
         """Nobody is alive, so nobody runs. Decided in the transaction in which nodes come and go, one by one."""
         changed = self._stores.daemons.unbacked(tx)
-        for orchestrator_id in changed:
-            self._stores.people.set_status(tx, orchestrator_id, OrchestratorStatus.OFFLINE)
+        for start in range(0, len(changed), BATCH):
+            some = changed[start : start + BATCH]
+            self._stores.people.set_statuses(tx, some, OrchestratorStatus.OFFLINE)
         return changed
 
     def _tell(self, changed: list[str]) -> None:
         """Everybody is told, so that a later resume is a change that is told too."""
-        for daemon in self._manager.daemons_for(changed):
-            self._news.presence(daemon.orchestrator, OrchestratorStatus.OFFLINE)
-            self._news.daemon("daemon:status", daemon.orchestrator, {"status": "stopped", "reason": "no-node"})
+        daemons = self._manager.daemons_for(changed)
+        if len(daemons) > MANY:
+            self._news.presences([daemon.orchestrator for daemon in daemons], OrchestratorStatus.OFFLINE)
+        for daemon in daemons:
+            if len(daemons) <= MANY:
+                self._news.presence(daemon.orchestrator, OrchestratorStatus.OFFLINE)
+                self._news.daemon("daemon:status", daemon.orchestrator, {"status": "stopped", "reason": "no-node"})
             daemon.emit("stopped", reason="no-node")
             self._manager.emit("daemon:stopped", orchestrator_id=daemon.id, reason="no-node")

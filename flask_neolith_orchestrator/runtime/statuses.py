@@ -24,11 +24,10 @@ class Statuses:
         stores = self._stores
         with stores.database.read() as tx:
             snapshots = stores.people.snapshots(tx, orchestrator_ids)
-            ids = [snapshot.id for snapshot in snapshots]
-            rows = stores.daemons.rows(tx, ids)
-            counts = stores.daemons.counts(tx, ids)
+            ids = None if orchestrator_ids is None else [snapshot.id for snapshot in snapshots]
+            rows, counts = stores.daemons.rows(tx, ids), stores.daemons.counts(tx, ids)
         return [
-            self._state(snapshot, rows.get(snapshot.id), counts[snapshot.id], local.get(snapshot.id))
+            self._state(snapshot, rows.get(snapshot.id), counts.get(snapshot.id, (0, 0)), local.get(snapshot.id))
             for snapshot in snapshots
         ]
 

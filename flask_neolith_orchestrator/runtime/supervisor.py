@@ -13,6 +13,7 @@ from ..settings import Settings
 from ..store.stores import Stores
 from .attempt import Attempt
 from .daemon import OrchestratorDaemon
+from .lives import BATCH
 from .manager import OrchestratorDaemonManager
 from .news import News
 from .restarts import Restarts
@@ -57,17 +58,16 @@ class Supervisor:
         """Write the beats of all daemons that are due and prove to live, by one statement."""
         now = self._clock.monotonic()
         stuck = {attempt.claim.orchestrator_id for attempt in self._worker.past_deadline()}
-        beating = []
-        for daemon in self._manager.get_running_daemons():
-            if daemon.next_beat <= now and daemon.id not in stuck and _answers(daemon):
-                daemon.next_beat = now + daemon.heartbeat_interval
-                beating.append(daemon)
+        due = [daemon for daemon in self._manager.all() if daemon.next_beat <= now and daemon.is_running()]
+        # evidence of life: its lock is free
+        beating = [daemon for daemon in due if not daemon.life.held_for and daemon.id not in stuck]
         if not beating:
             return
         with self._stores.database.write() as tx:
             self._stores.daemons.beat(tx, [daemon.id for daemon in beating])
         at = self._clock.wall()
         for daemon in beating:
+            daemon.next_beat = now + daemon.heartbeat_interval
             daemon.beat_at = at
             if daemon.listens("heartbeat"):
                 daemon.emit("heartbeat", health=daemon.get_health_status())
@@ -80,10 +80,20 @@ class Supervisor:
                 self._manager.emit("daemon:health-error", orchestrator_id=daemon.id, error=error)
                 self._restarts.died(daemon, error, hangs=True)
         self._restarts.look()
-        states = {state.orchestrator.id: state for state in self._manager.get_all_daemon_statuses()}
-        for daemon in self._manager.get_running_daemons():
-            if daemon.id in states and not self.hangs(daemon):
-                self._tell_health(daemon, states[daemon.id].health)
+        watched = [daemon for daemon in self._watched() if not self.hangs(daemon)]
+        for start in range(0, len(watched), BATCH):
+            some = {daemon.id: daemon for daemon in watched[start : start + BATCH]}
+            for state in self._manager.get_daemon_statuses(list(some)):
+                self._tell_health(some[state.orchestrator.id], state.health)
+
+    def _watched(self) -> list[OrchestratorDaemon]:
+        """Daemons whose health somebody may hear: of thousands that nobody watches nothing is read."""
+        running = self._manager.get_running_daemons()
+        if self._manager.hears("daemon:health"):
+            return running
+        circles = {daemon.orchestrator.organization_id: daemon.orchestrator for daemon in running}
+        heard = {key for key, one in circles.items() if self._news.is_heard(one)}
+        return [daemon for daemon in running if daemon.orchestrator.organization_id in heard]
 
     def _tell_health(self, daemon: OrchestratorDaemon, health: HealthStatus) -> None:
         self._manager.emit("daemon:health", orchestrator_id=daemon.id, health=health)
@@ -133,11 +143,3 @@ class Supervisor:
     def close(self) -> None:
         """No more restarts. Safe twice."""
         self._restarts.close()
-
-
-def _answers(daemon: OrchestratorDaemon) -> bool:
-    """Evidence of life: its lock can be taken."""
-    if not daemon.life.acquire(blocking=False):
-        return False
-    daemon.life.release()
-    return True

@@ -18,11 +18,13 @@ log = logging.getLogger("flask_neolith_orchestrator")
 
 T = TypeVar("T")
 
-LOOK = 10.0
+LOOK = 30.0
 """Seconds between two looks at every daemon's row: for those that were written by hand."""
 
-LATE = 5.0
+LATE = 2.0
 """Seconds by which a change may be seen later than its time: its transaction took so long, or a clock is behind."""
+
+_NOBODY = ("stopped", "stopped")
 
 EXPIRY_INTERVAL = 5.0
 """Seconds between two looks for deliveries that are too old."""
@@ -132,17 +134,18 @@ class Sweeper:
         if not self._settings.mode:
             return
         wishes, everybody = self._wishes()
-        wanted = {key for key, (wish, _) in wishes.items() if wish == "running"}
+        running = self._manager.get_running_daemons() if everybody else self._running(wishes)
+        here = {daemon.id: daemon for daemon in running}
         # who is not among everybody has no row any more
-        known = self._manager.get_running_daemons() if everybody else self._running(wishes.keys() - wanted)
-        unwanted = [daemon for daemon in known if daemon.id not in wanted]
+        unwanted = [daemon for key, daemon in here.items() if wishes.get(key, _NOBODY)[0] != "running"]
         for daemon in unwanted:
             # on a thread of its own: a stop may take its time, and must not delay anybody else's sweep
             self._duty.apart(daemon, self._halt)
-        missing = [key for key, (_, state) in wishes.items() if key in wanted and state != "error"]
-        missing = [key for key in missing if not self._manager.is_daemon_running(key)]
+        missing = [
+            key for key, (wish, state) in wishes.items() if wish == "running" and state != "error" and key not in here
+        ]
         self._unsettled = {daemon.id for daemon in unwanted}.union(missing)
-        if missing:
+        if missing and not self._duty.is_resuming:
             self._duty.resume(missing)
             self._unsettled -= {daemon.id for daemon in self._running(missing)}
 

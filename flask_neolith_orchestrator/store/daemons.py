@@ -232,15 +232,18 @@ class Daemons:
             .values(state="stopped", reason="no-node", started_at=None, changed_at=self._now())
             .returning(w.c.orchestrator_id)
         )
-        return [str(row[0]) for row in rows]
+        return [str(key) for key in sorted(row[0] for row in rows)]
 
-    def counts(self, tx: Connection, orchestrator_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Per orchestrator: waiting deliveries, and turns running now, over all nodes."""
-        keys = [int(one) for one in orchestrator_ids]
+    def counts(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
+        """Waiting deliveries, and turns running now, over all nodes: of those that have any, by orchestrator id."""
         d, s = self._d, self._s
-        waiting = self._by_orchestrator(tx, d, d.c.orchestrator_id.in_(keys), d.c.state == "waiting")
-        active = self._by_orchestrator(tx, s, s.c.orchestrator_id.in_(keys), s.c.node_id.is_not(None))
-        return {str(key): (waiting.get(key, 0), active.get(key, 0)) for key in keys}
+        asked: list[list[ColumnElement[bool]]] = [[], []]
+        if orchestrator_ids is not None:
+            keys = [int(one) for one in orchestrator_ids]
+            asked = [[d.c.orchestrator_id.in_(keys)], [s.c.orchestrator_id.in_(keys)]]
+        waiting = self._by_orchestrator(tx, d, *asked[0], d.c.state == "waiting")
+        active = self._by_orchestrator(tx, s, *asked[1], s.c.node_id.is_not(None))
+        return {str(key): (waiting.get(key, 0), active.get(key, 0)) for key in waiting.keys() | active.keys()}
 
     @staticmethod
     def _by_orchestrator(tx: Connection, table: Table, *which: ColumnElement[bool]) -> dict[int, int]:

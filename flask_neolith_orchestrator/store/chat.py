@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, bindparam, exists, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    exists,
+    insert,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from ..core.ports import ReplyDraft, ReplyWrite
 from ..core.types import Line, Member, Place
@@ -60,11 +72,12 @@ class BundledChat:
             select(m.c.id, m.c.author_id, m.c.author_name, m.c.content, m.c.created_at, m.c.state)
             .where(m.c.channel_id == bindparam("b_channel"), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS))
             .where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
-            .order_by(m.c.id.desc())
-            .limit(bindparam("b_limit"))
         )
-        self._main_line = Prepared(line.where(m.c.parent_id.is_(None)))
-        self._thread = Prepared(line.where(or_(m.c.parent_id == bindparam("b_root"), m.c.id == bindparam("b_root"))))
+        self._main_line = Prepared(_newest(line.where(m.c.parent_id.is_(None)), m.c.id))
+        # apart, as one condition for both would be looked for in the whole channel
+        replies = _newest(line.where(m.c.parent_id == bindparam("b_root")), m.c.id).subquery()
+        both = union_all(select(*replies.c), line.where(m.c.id == bindparam("b_root"))).subquery()
+        self._thread = Prepared(_newest(select(*both.c), both.c.id))
 
     def _prepare_writes(self, database: Database) -> None:
         m = self._m
@@ -190,3 +203,7 @@ class BundledChat:
         """The message as the wire shows it."""
         found = self._views.messages(tx, [message_id])
         return found[0] if found else None
+
+
+def _newest(lines: Select[Any], key: ColumnElement[int]) -> Select[Any]:
+    return lines.order_by(key.desc()).limit(bindparam("b_limit"))

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, case, exists, or_, select, update
 from ..core.ports import ChatStore
 from ..core.types import Claim, DeliveryKind, Place
 from .beginnings import Asked, Beginnings
+from .columns import WAITING
 from .database import Database
 from .models import Models
 
@@ -57,7 +58,7 @@ class Claims:
         self._pick = database.prepare(self._pick_statement(database.now()))
         self._members = database.prepare(
             select(d.c.id, d.c.author_id, d.c.kind, d.c.message_id, d.c.attempts, d.c.turn_id)
-            .where(d.c.conversation_id == bindparam("b_conversation"), d.c.state == "waiting")
+            .where(d.c.conversation_id == bindparam("b_conversation"), d.c.state == WAITING)
             .order_by(d.c.id)
             .limit(MEMBERS)
         )
@@ -65,7 +66,7 @@ class Claims:
             update(d)
             .where(
                 d.c.conversation_id == bindparam("b_conversation"),
-                d.c.state == "waiting",
+                d.c.state == WAITING,
                 d.c.author_id == bindparam("b_author"),
                 d.c.id >= bindparam("b_first"),
                 d.c.id <= bindparam("b_last"),
@@ -133,13 +134,13 @@ class Claims:
             .join(o, o.c.id == d.c.orchestrator_id)
             .where(
                 d.c.orchestrator_id == bindparam("b_orchestrator"),
-                d.c.state == "waiting",
+                d.c.state == WAITING,
                 d.c.ready_at <= now,
                 d.c.accepted_at > now - self._max_age,  # what is too old is the sweep's, even at a start after long
                 c.c.turn_id.is_(None),
                 ~exists().where(
                     earlier.c.conversation_id == d.c.conversation_id,
-                    or_(earlier.c.state == "waiting", earlier.c.state == "running"),
+                    earlier.c.state.in_(("waiting", "running")),
                     earlier.c.id < d.c.id,
                 ),
                 exists().where(

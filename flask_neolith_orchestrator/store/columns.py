@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    literal_column,
+)
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 
 Key = BigInteger().with_variant(Integer(), "sqlite")
@@ -54,3 +63,7 @@ def metadata_of(user_model: type[Any]) -> MetaData:
     """The metadata of the user model's bind."""
     metadata: MetaData = user_model.metadata
     return metadata
+
+
+WAITING = literal_column("'waiting'", String)
+"""A delivery's state in a statement's own text: a partial index is used only where it can be read what is asked."""

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, exists, func, literal, select
+from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, exists, func, literal, select, true
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
 from ..core.types import DeliveryKind, DeliveryState, Place
+from .columns import WAITING
 from .database import Database
 from .gate import Gate
 from .models import Models
@@ -96,16 +97,18 @@ class Inbox:
     def _insert_delivery(self, dialect: Dialect, max_queue: int) -> Insert:
         c, d = self._conversation, self._delivery
         waiting = (
-            select(func.count())
+            select(func.count().label("count"))
             .select_from(d)
-            .where(d.c.orchestrator_id == bindparam("b_orchestrator"), d.c.state == literal("waiting"))
-            .scalar_subquery()
+            .where(d.c.orchestrator_id == bindparam("b_orchestrator"), d.c.state == WAITING)
+            .subquery()
         )
-        full = waiting >= max_queue
+        full = waiting.c.count >= max_queue
         known = d.alias("known")
         twice = exists().where(
             known.c.orchestrator_id == bindparam("b_orchestrator"), known.c.dedupe_key == bindparam("b_dedupe")
         )
+        # one row, so that the queue is counted once
+        there = c.join(waiting, true())
         source = select(
             bindparam("b_orchestrator", type_=d.c.orchestrator_id.type),
             c.c.id,
@@ -120,7 +123,8 @@ class Inbox:
             bindparam("b_accepted", type_=d.c.accepted_at.type),
             case((full, bindparam("b_accepted", type_=d.c.accepted_at.type)), else_=None),
             case((full, literal("queue-full")), else_=None),
-        ).where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"), ~twice)
+        ).select_from(there)
+        source = source.where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"), ~twice)
         names = [
             "orchestrator_id",
             "conversation_id",

@@ -14,7 +14,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    or_,
     select,
     true,
     tuple_,
@@ -22,6 +21,7 @@ from sqlalchemy import (
 )
 
 from .claims import LostRace
+from .columns import WAITING
 from .database import Database
 from .inbox import insert_into
 from .models import Models
@@ -82,14 +82,14 @@ class Leases:
         earlier = d.alias("earlier")
         heads = ~exists().where(
             earlier.c.conversation_id == d.c.conversation_id,
-            or_(earlier.c.state == "waiting", earlier.c.state == "running"),
+            earlier.c.state.in_(("waiting", "running")),
             earlier.c.id < d.c.id,
         )
         self._ready = database.prepare(
             select(d.c.orchestrator_id, func.count(distinct(d.c.conversation_id)))
             .join(c, c.c.id == d.c.conversation_id)
             .join(w, w.c.orchestrator_id == d.c.orchestrator_id)
-            .where(d.c.state == "waiting", d.c.ready_at <= now, c.c.turn_id.is_(None), heads)
+            .where(d.c.state == WAITING, d.c.ready_at <= now, c.c.turn_id.is_(None), heads)
             .where(w.c.wanted == "running", w.c.state != "error")
             .group_by(d.c.orchestrator_id)
         )
@@ -172,7 +172,7 @@ class Leases:
 
     def waiting(self, tx: Connection) -> list[str]:
         """Orchestrators for whom anything waits."""
-        statement = select(self._d.c.orchestrator_id).distinct().where(self._d.c.state == "waiting")
+        statement = select(self._d.c.orchestrator_id).distinct().where(self._d.c.state == WAITING)
         return [str(row[0]) for row in tx.execute(statement)]
 
     def overdue(self, max_age: float) -> list[str]:
@@ -180,7 +180,7 @@ class Leases:
         d = self._d
         statement = (
             select(d.c.id)
-            .where(d.c.state == "waiting", d.c.accepted_at < self._database.clock.wall() - max_age)
+            .where(d.c.state == WAITING, d.c.accepted_at < self._database.clock.wall() - max_age)
             .order_by(d.c.id)
             .limit(100)
         )

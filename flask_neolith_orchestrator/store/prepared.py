@@ -123,6 +123,11 @@ class Prepared:
             raise translated(error, text.sql) from error
         return Rows(recipe.converted(rows, cursor.description) if rows else rows, cursor.rowcount)
 
+    def sql(self, dialect: Dialect, width: int = 1) -> str:
+        """The driver text with lists of `width` values: for those who ask the database how it is run."""
+        recipe = _Recipe(self._statement, dialect)
+        return recipe.text({name: [None] * width for name in recipe.lists}).sql
+
 
 class _Recipe:
     """A compiled statement, from which texts for lists of any lengths are made. Lifetime: its `Prepared`."""

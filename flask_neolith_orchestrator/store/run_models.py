@@ -108,15 +108,8 @@ class DeliveryColumns:
                 sqlite_where=text("state = 'waiting'"),
                 postgresql_where=text("state = 'waiting'"),
             ),
-            Index(
-                "ix_neolith_delivery_open",
-                "conversation_id",
-                "id",
-                sqlite_where=text("state IN ('waiting', 'running')"),
-                postgresql_where=text("state IN ('waiting', 'running')"),
-            ),
             Index("ix_neolith_delivery_message", "message_id"),
-            Index("ix_neolith_delivery_conversation", "conversation_id"),
+            Index("ix_neolith_delivery_conversation", "conversation_id", "state", "id"),
             Index(
                 "ix_neolith_delivery_ended",
                 "state",

@@ -1,0 +1,71 @@
+"""What hot statements cost must not grow with what has ended: SQLite finds their rows by the indexes made for them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.dialects import sqlite
+
+from flask_neolith_orchestrator.store.chat import BundledChat
+from flask_neolith_orchestrator.store.prepared import Prepared
+
+from .conftest import MakeWorld
+from .world import World
+
+
+def plan(world: World, statement: Prepared) -> list[str]:
+    """The steps of SQLite's plan."""
+    text = statement.sql(sqlite.dialect(), 1)
+    with world.stores.database.read() as tx:
+        rows = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple([1] * text.count("?")))
+        return [row[3] for row in rows]
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """An app on a SQLite file."""
+    return make_world()
+
+
+def how(steps: list[str], table: str) -> str:
+    """By which index the rows of a table that is looked at once are found."""
+    (found,) = [step for step in steps if step.split()[1] == table]
+    return found.partition(" USING ")[2].removeprefix("COVERING ").removeprefix("INDEX ")
+
+
+def test_a_claim_looks_only_at_what_waits(world: World) -> None:
+    """The oldest ready delivery is found in order, by the index of those that wait, whatever has been answered."""
+    steps = plan(world, world.stores.claims._pick)
+    assert how(steps, "neolith_delivery").startswith("ix_neolith_delivery_waiting")
+    assert how(steps, "earlier") == "ix_neolith_delivery_conversation (conversation_id=? AND state=? AND id<?)"
+    assert not any("TEMP B-TREE" in step for step in steps)
+
+
+def test_the_members_of_a_turn_are_looked_up(world: World) -> None:
+    """A long conversation's answered deliveries are not looked at again."""
+    for statement in (world.stores.claims._members, world.stores.claims._mark):
+        assert "(conversation_id=? AND state=?" in how(plan(world, statement), "neolith_delivery")
+
+
+def test_the_sweep_looks_only_at_what_waits(world: World) -> None:
+    """What is looked for each second costs nothing while nothing waits."""
+    steps = plan(world, world.stores.leases._ready)
+    assert how(steps, "neolith_delivery").startswith("ix_neolith_delivery_waiting")
+    assert how(steps, "earlier") == "ix_neolith_delivery_conversation (conversation_id=? AND state=? AND id<?)"
+    assert how(plan(world, world.stores.leases._expired), "neolith_slot").startswith("ix_neolith_slot_held")
+
+
+def test_accept_counts_only_what_waits(world: World) -> None:
+    """The length of the queue is counted once, and a known message is found by its key."""
+    steps = plan(world, world.stores.inbox._insert)
+    assert [step for step in steps if "ix_neolith_delivery_waiting" in step] != []
+    assert sum("neolith_delivery " in step for step in steps) == 1
+    assert how(steps, "known").startswith("sqlite_autoindex_neolith_delivery_1")
+
+
+def test_a_threads_history_is_not_looked_for_in_its_channel(world: World) -> None:
+    """A thread's newest lines are found by its root, however long the channel is."""
+    chat = world.stores.chat
+    assert isinstance(chat, BundledChat)
+    steps = plan(world, chat._thread)
+    assert [step for step in steps if "ix_neolith_message_line (channel_id=? AND parent_id=?)" in step] != []
+    assert not any(step.endswith("ix_neolith_message_line (channel_id=?)") for step in steps)

@@ -19,17 +19,20 @@ from sqlalchemy import (
     Double,
     Table,
     bindparam,
+    case,
     cast,
     exists,
     extract,
     func,
     literal,
+    null,
     or_,
     select,
     update,
 )
 
 from ..core.types import Cause, DaemonStatus, Wanted
+from .columns import WAITING
 from .database import Database
 from .inbox import insert_into
 from .models import Models
@@ -77,7 +80,9 @@ class Daemons:
         self._s = models.table("Slot")
         self._o = models.table("Orchestrator")
         self._server_time = database.clock.database and database.dialect.name == "postgresql"
-        wishes = select(self._w.c.orchestrator_id, self._w.c.wanted, self._w.c.state)
+        wanted, state = self._w.c.wanted, self._w.c.state
+        wish = case((wanted != "running", 0), (state == "error", null()), else_=1)
+        wishes = select(self._w.c.orchestrator_id, wish)
         self._wishes = database.prepare(wishes)
         self._changes = database.prepare(wishes.where(self._w.c.changed_at > self._ago(database)))
         self._beats = database.prepare(self._beat_statement())
@@ -200,17 +205,18 @@ class Daemons:
 
     def wishes(
         self, tx: Connection, *, within: float | None = None, also: Collection[str] = ()
-    ) -> dict[str, tuple[str, str]]:
-        """What is wanted and what is, by orchestrator id: of all, or where that changed `within` so many seconds.
+    ) -> dict[str, int | None]:
+        """Who should be running (1) and who not (0), by orchestrator id: of all, or where that changed `within` so many seconds.
 
-        `also` are ids that are read whether they changed or not. Rows that were written by hand have no time of their
+        None is for one that is wanted and has given up. `also` are ids that are read whether they changed or not. Rows that were written by hand have no time of their
         change: they are among all only.
         """
         if within is None:
-            return {str(row[0]): (row[1], row[2]) for row in self._wishes.run(tx)}
-        found = {str(row[0]): (row[1], row[2]) for row in self._changes.run(tx, b_span=within)}
-        if also:
-            found |= {key: (str(row.wanted), str(row.state)) for key, row in self.rows(tx, list(also)).items()}
+            return {str(row[0]): row[1] for row in self._wishes.run(tx)}
+        found = {str(row[0]): row[1] for row in self._changes.run(tx, b_span=within)}
+        for key, row in self.rows(tx, list(also)).items() if also else ():
+            given_up = row.state is DaemonStatus.ERROR
+            found[key] = 0 if row.wanted is not Wanted.RUNNING else None if given_up else 1
         return found
 
     def wanted(self, tx: Connection) -> dict[str, DaemonStatus]:
@@ -241,7 +247,7 @@ class Daemons:
         if orchestrator_ids is not None:
             keys = [int(one) for one in orchestrator_ids]
             asked = [[d.c.orchestrator_id.in_(keys)], [s.c.orchestrator_id.in_(keys)]]
-        waiting = self._by_orchestrator(tx, d, *asked[0], d.c.state == "waiting")
+        waiting = self._by_orchestrator(tx, d, *asked[0], d.c.state == WAITING)
         active = self._by_orchestrator(tx, s, *asked[1], s.c.node_id.is_not(None))
         return {str(key): (waiting.get(key, 0), active.get(key, 0)) for key in waiting.keys() | active.keys()}
 

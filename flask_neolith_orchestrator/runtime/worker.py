@@ -108,7 +108,8 @@ class Worker:
             may_speak=self._may_speak,
             announce=lambda: self._news.reply_began(claim),
         )
-        pace = self._pacer.add if self._stores.database.threads else _alone
+        # where there can be no second thread, the text is told at the attempt's end
+        pace = self._pacer.add if self._stores.database.threads else lambda _live: None
         attempt = Attempt(claim, self._stores, self._brains, live, pace)
         with self._changed:
             if not self._attempts:
@@ -181,11 +182,14 @@ class Worker:
         self, claim: Claim, outcome: Outcome, *, chain: bool
     ) -> tuple[tuple[Outcome, list[Ended]] | None, Claim | None]:
         limit = self._host.limit_of(claim.orchestrator_id) if chain else 0
+        keep = claim.slot < limit  # a slot that is kept is two statements less
         with self._stores.database.write() as tx:
-            settled = self._stores.settle.settle(tx, claim, outcome)
+            settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
             following = None
-            if limit > 0 and settled is not None:
-                following = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit)
+            if keep and settled is not None:
+                following = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
+                if following is None:
+                    self._stores.settle.free(tx, claim)
         return settled, following
 
     def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
@@ -294,7 +298,3 @@ class Worker:
         ok = not running or self._may_speak()
         counts = {"running": running, "lateFinishes": self.late_finishes, "abandoned": self.abandoned}
         return {"ok": ok, "detail": "" if ok else "they are not renewed", **counts}
-
-
-def _alone(_live: LiveText) -> None:
-    """Nobody looks after the text where there can be no second thread: it is told at the attempt's end."""

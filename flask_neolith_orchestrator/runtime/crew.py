@@ -166,10 +166,18 @@ class Crew:
             attempt.cancel.set(StopReason.SHUTDOWN)
         if worker.wait_idle(orchestrator_id, LAST_WORDS, meanwhile):
             return
+        failures: list[Exception] = []
         for attempt in worker.running(orchestrator_id):
             worker.abandon(attempt)
-            log.error("A turn would not end and was handed back", extra=attempt.fields("turn-abandoned"))
-            self.hand_back(attempt.claim.turn_id, punished=False)
+            try:
+                self.hand_back(attempt.claim.turn_id, punished=False)
+                log.error("A turn would not end and was handed back", extra=attempt.fields("turn-abandoned"))
+            except Exception as error:
+                # the others must not stay for it; its slot is found without a thread by the sweep
+                log.exception("A turn could not be handed back", extra=attempt.fields("stop-error"))
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def hand_back(self, turn_id: str, *, punished: bool = True) -> None:
         """Move a turn's fence and let its deliveries wait again; a stop is nothing that they are `punished` for."""

@@ -173,6 +173,74 @@ def test_a_turn_that_is_claimed_in_the_instant_of_a_restart(make_world: MakeWorl
     assert world.model.most == 1
 
 
+def test_a_finish_of_the_old_generation_is_void(make_world: MakeWorld) -> None:
+    """An old thread is just about to write when it is given up, and does so while the new generation answers the same
+    turn: only the new answer is ever seen."""
+    world = make_world(DAEMON_STOP_TIMEOUT=20)
+    finishing, go_on, door = threading.Event(), threading.Event(), Door()
+    settle = world.house.worker._settle
+
+    def settling(*arguments: Any, chain: bool) -> Any:
+        if not finishing.is_set():
+            finishing.set()
+            assert go_on.wait(10)
+        return settle(*arguments, chain=chain)
+
+    def script(scene: Scene) -> Iterable[str]:
+        yield "Old." if scene.number == 1 else "New."
+        if scene.number == 2:
+            door.wait(scene.cancel)
+
+    world.house.worker._settle = settling  # type: ignore[method-assign,assignment]  # any arguments
+    world.model.script = script
+    world.start()
+    world.post("ann", "@ada hello")
+    assert finishing.wait(10)
+    assert Call(lambda: in_context(world, ada(world).restart)).end() is None
+    world.model.wait_for(2)
+    go_on.set()
+    until(lambda: world.house.worker.late_finishes == 1, "the old finish")
+    assert (world.deliveries(), world.answers()[0]["state"]) == (["running"], "streaming")
+    door.open()
+    world.rest()
+    assert ([one["content"] for one in world.answers()], world.deliveries()) == (["New."], ["answered"])
+
+
+def test_one_turn_that_cannot_be_handed_back_keeps_no_other(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop gives up two turns, and the first cannot be written: the second goes back, the first a little later."""
+    world, told = make_world(DAEMON_STOP_TIMEOUT=20), list[Any]()
+    world.house.manager.on("daemon:stop-error", lambda orchestrator_id, error: told.append(error))
+    door, crew, failures = Door(), world.house.manager.lives.crew, [KeyError("a bug of somebody's")]
+    hand_back = crew.hand_back
+
+    def failing_once(turn_id: str, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        hand_back(turn_id, **more)
+
+    def deaf(scene: Scene) -> Iterable[str]:
+        if scene.number <= 2:
+            door.wait()
+        yield from echo(scene)
+
+    monkeypatch.setattr(crew, "hand_back", failing_once)
+    world.model.script = deaf
+    world.start()
+    for number in range(2):
+        world.post("ann", f"@ada {number}")
+    world.model.wait_running(2)
+    in_context(world, ada(world).stop)
+    assert sorted(world.deliveries()) == ["running", "waiting"]
+    until(lambda: told, "it was told of")
+    until(lambda: world.deliveries() == ["waiting"] * 2, "the sweep hands the other one back")
+    door.open()
+    world.start()
+    until(lambda: world.deliveries() == ["answered"] * 2, "both are answered")
+    assert len(world.answers()) == 2
+
+
 def failing(world: World, monkeypatch: pytest.MonkeyPatch, *, times: int = 1_000) -> list[str]:
     """Let the next starts fail for a cause that may pass; those that were tried."""
     crew, tries = world.house.manager.lives.crew, list[str]()

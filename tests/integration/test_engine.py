@@ -390,7 +390,7 @@ def test_one_row_that_cannot_be_swept_harms_no_other(
         world.post("ann", f"@ada {number}")
     recovery, swept = world.stores.recovery, []
 
-    def fail_first(one: Any) -> None:
+    def fail_first(one: Any, **_options: Any) -> None:
         swept.append(one)
         if len(swept) == 1:
             raise ValueError("a broken row")

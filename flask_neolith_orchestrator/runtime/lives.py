@@ -165,8 +165,9 @@ class Lives:
             for daemon in began:
                 self._began(daemon, changed=daemon in changed)
             return
+        now = self._stores.database.clock.monotonic()
         for daemon in began:
-            self._set_running(daemon)
+            self._set_running(daemon, now)
         self.crew.tell_many([daemon for daemon in began if daemon in changed], OrchestratorStatus.ONLINE)
         for daemon in began:
             self._started(daemon, logging.DEBUG, changed=daemon in changed)
@@ -185,17 +186,17 @@ class Lives:
 
     def _began(self, daemon: OrchestratorDaemon, *, changed: bool) -> None:
         """It runs now (its `life` is held); if this process changed the row, everybody is told."""
-        self._set_running(daemon)
+        self._set_running(daemon, self._stores.database.clock.monotonic())
         if changed:
             self.crew.tell(daemon, OrchestratorStatus.ONLINE)
         self._started(daemon, logging.INFO, changed=changed)
 
-    def _set_running(self, daemon: OrchestratorDaemon) -> None:
+    def _set_running(self, daemon: OrchestratorDaemon, now: float) -> None:
         daemon.move(DaemonStatus.RUNNING)
-        daemon.started_at = self._stores.database.clock.monotonic()
+        daemon.started_at = now
         # the first beat comes somewhere within the interval, so that many do not beat at one instant
         share = zlib.crc32(daemon.id.encode()) % 997 / 997
-        daemon.next_beat = daemon.started_at + daemon.heartbeat_interval * share
+        daemon.next_beat = now + daemon.heartbeat_interval * share
 
     def _started(self, daemon: OrchestratorDaemon, level: int, *, changed: bool) -> None:
         if changed:

@@ -24,8 +24,6 @@ LOOK = 30.0
 LATE = 2.0
 """Seconds by which a change may be seen later than its time: its transaction took so long, or a clock is behind."""
 
-_NOBODY = ("stopped", "stopped")
-
 EXPIRY_INTERVAL = 5.0
 """Seconds between two looks for deliveries that are too old."""
 
@@ -137,20 +135,18 @@ class Sweeper:
         running = self._manager.get_running_daemons() if everybody else self._running(wishes)
         here = {daemon.id: daemon for daemon in running}
         # who is not among everybody has no row any more
-        unwanted = [daemon for key, daemon in here.items() if wishes.get(key, _NOBODY)[0] != "running"]
+        unwanted = [daemon for key, daemon in here.items() if wishes.get(key, 0) == 0]
         for daemon in unwanted:
             # on a thread of its own: a stop may take its time, and must not delay anybody else's sweep
             self._duty.apart(daemon, self._halt)
-        missing = [
-            key for key, (wish, state) in wishes.items() if wish == "running" and state != "error" and key not in here
-        ]
+        missing = [key for key, wish in wishes.items() if wish and key not in here]
         self._unsettled = {daemon.id for daemon in unwanted}.union(missing)
         if missing and not self._duty.is_resuming:
             self._duty.resume(missing)
             self._unsettled -= {daemon.id for daemon in self._running(missing)}
 
-    def _wishes(self) -> tuple[dict[str, tuple[str, str]], bool]:
-        """What is wanted, and whether that is of everybody: each second only what has changed is read."""
+    def _wishes(self) -> tuple[dict[str, int | None], bool]:
+        """Who is wanted, and whether that is of everybody: each second only what has changed is read."""
         now = self._clock.monotonic()
         everybody = now - self._looked_at >= LOOK
         within = None if everybody else now - self._swept_at + LATE

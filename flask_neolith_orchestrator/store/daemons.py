@@ -206,10 +206,10 @@ class Daemons:
     def wishes(
         self, tx: Connection, *, within: float | None = None, also: Collection[str] = ()
     ) -> dict[str, int | None]:
-        """Who should be running (1) and who not (0), by orchestrator id: of all, or where that changed `within` so many seconds.
+        """Who should be running (1) and who not (0), by orchestrator id; None for one that is wanted and has given up.
 
-        None is for one that is wanted and has given up. `also` are ids that are read whether they changed or not. Rows that were written by hand have no time of their
-        change: they are among all only.
+        Of all, or where that changed `within` so many seconds; `also` are ids that are read whether they changed or
+        not. Rows that were written by hand have no time of their change: they are among all only.
         """
         if within is None:
             return {str(row[0]): row[1] for row in self._wishes.run(tx)}

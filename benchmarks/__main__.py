@@ -12,11 +12,13 @@ import json
 import logging
 import os
 import platform
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -75,15 +77,27 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measured(name: str, *, quick: bool) -> Sequence[Row]:
     """The rows of one subject, from a process of its own. One that fails has one row, which is void."""
     command = [sys.executable, "-m", "benchmarks", "--child", name, *(["--quick"] if quick else [])]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, check=True, cwd=ROOT)
-        found = json.loads(done.stdout.splitlines()[-1])
+        said, _ = child.communicate(timeout=TIMEOUT)
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, command)
+        found = json.loads(said.splitlines()[-1])
     except (subprocess.SubprocessError, ValueError, IndexError) as error:
         return [Row(name, "-", "-", False, faults=Faults(errors=1, details=(f"{type(error).__name__}: {error}",)))]
+    finally:
+        _end_group(child)
     if isinstance(found, str):
         sys.stdout.write(f"{found}\n")
         return []
     return [Row.from_json(row) for row in found]
+
+
+def _end_group(child: subprocess.Popen[str]) -> None:
+    """End the child and whatever it has started and left behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
 
 
 ROOT = Path(__file__).parent.parent

@@ -74,11 +74,13 @@ def measure(*, quick: bool = False) -> Sequence[Row]:
 def _round(made: World, api: str) -> tuple[Seen, Faults]:
     before = len(report(api)["requests"])
     victim, _, _ = _serve(made, api)
-    requests(api, before + 1)
-    threading.Event().wait(0.3)  # the turn is in the middle of its answer
-    running = report(api)["openStreams"]
-    victim.kill()
-    victim.wait()
+    try:
+        requests(api, before + 1)
+        threading.Event().wait(0.3)  # the turn is in the middle of its answer
+        running = report(api)["openStreams"]
+    finally:
+        victim.kill()
+        victim.communicate()
     successor, listening, answered = _serve(made, api)
     try:
         claimed = _claimed_again(made)

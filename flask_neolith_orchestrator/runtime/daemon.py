@@ -212,6 +212,11 @@ class OrchestratorDaemon:
         """Whether telling `event` is worth what it costs to know its arguments."""
         return self._keeper.heard(event) or (self._emitter is not None and self._emitter.heard(event))
 
+    @property
+    def listener_problems(self) -> list[str]:
+        """Which of its listeners hang or failed."""
+        return [] if self._emitter is None else self._emitter.problems
+
     def close(self) -> None:
         """Forget all listeners."""
         if self._emitter is not None:

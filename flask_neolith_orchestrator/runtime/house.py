@@ -98,6 +98,7 @@ class House:
             "dispatcher": self.dispatcher.health,
             "leases": self.worker.health,
             "channel": self.channel.health,
+            "listeners": self.manager.listeners_health,
         }
         self.health = Health(self.stores, wiring.check_schema, self._started, parts, self.supervisor.hanging)
         self.manager.liveness = self.health.liveness

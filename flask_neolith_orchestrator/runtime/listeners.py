@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +19,9 @@ Done = Callable[[bool], None]
 BOUND = 25_000
 """Events that may wait for one listener; more are dropped, with a log line. Ten thousand daemons may start at once."""
 
+SLOW = 10.0
+"""Seconds after which a listener that is still busy with one event is taken to hang."""
+
 
 class _Listener:
     """One handler of one event. A thread exists only while events wait, so an idle one costs nothing."""
@@ -30,6 +34,17 @@ class _Listener:
         self._queue: deque[tuple[dict[str, Any], Done | None]] = deque()
         self._lock = threading.Lock()
         self._busy = False
+        self._began: float | None = None
+        self._failed: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it now: it hangs, or its last call failed."""
+        began = self._began
+        hangs = began is not None and time.monotonic() - began > SLOW
+        what = "hangs" if hangs else self._failed
+        name = getattr(self.handler, "__qualname__", type(self.handler).__name__)
+        return None if what is None else f"{name} ({self.event}) {what}"
 
     def put(self, arguments: dict[str, Any], done: Done | None) -> None:
         with self._lock:
@@ -58,13 +73,18 @@ class _Listener:
             self._told(self._call(arguments), done)
 
     def _call(self, arguments: dict[str, Any]) -> bool:
+        self._began = time.monotonic()
         try:
             with self._context():
                 self.handler(**arguments)
-        except Exception:
+        except Exception as error:
             log.exception("A listener of %s failed", self.event, extra={"action": "listener-failed"})
-            return False
-        return True
+            self._failed = f"failed: {type(error).__name__}"
+        else:
+            self._failed = None
+        finally:
+            self._began = None
+        return self._failed is None
 
     def _told(self, fine: bool, done: Done | None) -> None:
         try:
@@ -121,6 +141,11 @@ class Emitter:
     def handlers(self) -> tuple[tuple[str, Handler, bool], ...]:
         """Who listens now: event, handler, and whether only for the next one."""
         return tuple((one.event, one.handler, one.once) for one in self._listeners)
+
+    @property
+    def problems(self) -> list[str]:
+        """Which listeners hang or failed at their last event, and how."""
+        return [problem for one in self._listeners if (problem := one.problem) is not None]
 
     def heard(self, event: str) -> bool:
         """Whether anybody listens to `event`."""

@@ -191,8 +191,7 @@ class OrchestratorDaemonManager:
 
     def get_daemon_status(self, orchestrator: object) -> DaemonState | None:
         """How it is over all processes; None if there is no such orchestrator."""
-        found = self._statuses.states([self._id_of(orchestrator)], self._local())
-        return found[0] if found else None
+        return next(iter(self._statuses.states([self._id_of(orchestrator)], self._local())), None)
 
     def get_all_daemon_statuses(self) -> list[DaemonState]:
         """How every orchestrator is, over all processes."""
@@ -212,8 +211,7 @@ class OrchestratorDaemonManager:
 
     def all(self) -> list[OrchestratorDaemon]:
         """Every daemon object of this process, running or not."""
-        with self._lock:
-            return list(self._daemons.values())
+        return list(self._local().values())
 
     def _local(self) -> Mapping[str, OrchestratorDaemon]:
         with self._lock:
@@ -276,6 +274,11 @@ class OrchestratorDaemonManager:
                 reason=one.reason,
             )
         self.intake.ended()
+
+    def listeners_health(self) -> Mapping[str, Any]:
+        """Which listeners hang or failed: that harms nobody else, and whoever misses an event wants to know."""
+        problems = [*self._emitter.problems, *(one for daemon in self.all() for one in daemon.listener_problems)]
+        return {"ok": True, "detail": "; ".join(problems[:10])}
 
     @property
     def handlers(self) -> tuple[tuple[str, Handler, bool], ...]:

@@ -70,7 +70,15 @@ class Supervisor:
             daemon.next_beat = now + daemon.heartbeat_interval
             daemon.beat_at = at
             if daemon.listens("heartbeat"):
-                daemon.emit("heartbeat", health=daemon.get_health_status())
+                self._tell_beat(daemon)
+
+    @staticmethod
+    def _tell_beat(daemon: OrchestratorDaemon) -> None:
+        try:
+            daemon.emit("heartbeat", health=daemon.get_health_status())
+        except Exception:
+            # one whose row has just been deleted, say: the others' beats are told all the same
+            log.exception("A beat could not be told", extra={"action": "tell-failed", "orchestrator": daemon.id})
 
     def check(self) -> None:
         """Look at each daemon of this process; one that does not answer is named, and begun afresh a little later."""

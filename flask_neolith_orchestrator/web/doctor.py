@@ -7,6 +7,7 @@ from collections.abc import Callable
 from flask import current_app
 
 from ..core.errors import NeolithError
+from ..core.types import DaemonStatus
 from ..runtime.state import State
 
 Say = Callable[[str], object]
@@ -14,7 +15,7 @@ Say = Callable[[str], object]
 
 def examine(state: State, say: Say) -> bool:
     """Check each part and say how it is; True if nothing must be mended."""
-    checks = (_mode, _database, _model, _sockets, _scheduler, _inbox)
+    checks = (_mode, _database, _model, _sockets, _scheduler, _daemons, _inbox)
     found = [check(state, say) for check in checks]  # every one of them, whatever an earlier one says
     return all(found)
 
@@ -88,6 +89,18 @@ def _scheduler(state: State, say: Say) -> bool:
     if not alive:
         return _note(say, "scheduler: no process runs daemons now. They start with the app's first request.")
     return _ok(say, f"scheduler: {len(alive)} process(es) run daemons.")
+
+
+def _daemons(state: State, say: Say) -> bool:
+    try:
+        states = state.house.manager.get_all_daemon_statuses()
+    except Exception as error:  # noqa: BLE001 -- the database's own finding is above
+        return _bad(say, f"daemons: cannot be read ({type(error).__name__}).")
+    failed = [one for one in states if one.status is DaemonStatus.ERROR]
+    if failed:
+        shown = "; ".join(f"@{one.orchestrator.handle}: {one.last_error}" for one in failed[:5])
+        return _bad(say, f"daemons: {len(failed)} have failed. Mend it and start them again. {shown}")
+    return _ok(say, "daemons: none has failed.")
 
 
 def _inbox(state: State, say: Say) -> bool:

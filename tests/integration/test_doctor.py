@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from flask_login import LoginManager, UserMixin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
+from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin, StartFailed
+
+from .test_events import spoil
+from .world import World
 
 
 def test_the_doctor_sees_everything_even_without_tables(tmp_path: Path) -> None:
@@ -36,3 +40,15 @@ def test_the_doctor_sees_everything_even_without_tables(tmp_path: Path) -> None:
     assert "There is no table 'user' of users" in result.output
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
+
+
+def test_the_doctor_names_daemons_that_have_failed(world: World) -> None:
+    """Who is in error, and why: until somebody mends it and starts them again."""
+    runner = world.app.test_cli_runner()
+    assert "ok    daemons: none has failed." in runner.invoke(args=["neolith", "doctor"]).output
+    spoil(world)
+    with pytest.raises(StartFailed):
+        world.start("ada")
+    told = runner.invoke(args=["neolith", "doctor"])
+    assert "BAD   daemons: 1 have failed. Mend it and start them again. @ada: @ada: orch" in told.output
+    assert told.exit_code == 1

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from flask_neolith_orchestrator import StartFailed
+from flask_neolith_orchestrator import OrchestratorDaemon, StartFailed
 from flask_neolith_orchestrator.backends import embedded
-from flask_neolith_orchestrator.runtime import clockwork, health, state, supervisor
+from flask_neolith_orchestrator.core.types import HealthStatus
+from flask_neolith_orchestrator.runtime import clockwork, health, listeners, state, supervisor
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import MakeWorld
@@ -173,6 +174,53 @@ def test_a_daemon_that_hangs_is_no_reason_to_stop_the_process(running: World, mo
     with hanging(running, ada(running)):
         assert running.house.readiness()["daemons"] == {"ok": True, "detail": "1 do not answer"}
         assert (asked(running, "ready"), asked(running, "live")) == (WELL, WELL)
+
+
+def test_a_listener_that_hangs_or_raises_is_named(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the manager's and of a daemon's: managers see which, as long as it is so; the process stays ready."""
+    monkeypatch.setattr(listeners, "SLOW", 0.02)
+    release, bugs = threading.Event(), [ValueError("a bug")]
+
+    def hangs(**_: object) -> None:
+        release.wait(20)
+
+    def raises(**_: object) -> None:
+        if bugs:
+            raise bugs.pop()
+
+    def told() -> str:
+        return str(running.house.readiness()["listeners"]["detail"])
+
+    running.house.manager.on("daemon:message-processed", hangs)
+    ada(running).on("message:processed", raises)
+    answers(running, "ada")
+    until(lambda: "hangs (daemon:message-processed) hangs" in told(), "the one that hangs")
+    until(lambda: "raises (message:processed) failed: ValueError" in told(), "the one that raises")
+    assert asked(running, "ready") == WELL
+    release.set()
+    answers(running, "ada")
+    until(lambda: told() == "", "both are well again")
+
+
+def test_one_beat_that_cannot_be_told_keeps_no_other(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with one daemon's health, the others' heartbeats are told."""
+    world, heard = make_world(orchestrators=("ada", "bee", "cyd")), list[str]()
+    world.start()
+    manager = world.house.manager
+    manager.on("daemon:heartbeat", lambda orchestrator_id, **_: heard.append(orchestrator_id))
+    health_of = manager.health
+
+    def broken(daemon: OrchestratorDaemon) -> HealthStatus:
+        if daemon.id == world.ada:
+            raise IndexError("it is gone")
+        return health_of(daemon)
+
+    monkeypatch.setattr(manager, "health", broken)
+    for daemon in manager.all():
+        daemon.next_beat = 0.0
+    world.house.supervisor.heartbeat()
+    until(lambda: len(heard) == 2, "two heartbeats")
+    assert world.ada not in heard
 
 
 def deaf_at_first(door: Door, calls: int) -> Callable[[Scene], Iterable[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from flask_neolith_orchestrator.core.types import Cause, Place, Wanted
 from flask_neolith_orchestrator.testing import ManualClock
@@ -55,6 +55,11 @@ class Rows:
 
     def say(self, who: str, key: str) -> str:
         """Store a person's message, and nothing else."""
+        with self.database.write() as tx:
+            return self.said(tx, who, key)
+
+    def said(self, tx: Connection, who: str, key: str) -> str:
+        """The same within a transaction."""
         world, message = self.worlds[0], self.table("Message")
         thread = self.place(key).thread_id
         values = {
@@ -64,8 +69,7 @@ class Rows:
             "content": "hello",
             "created_at": self.clock.wall(),
         }
-        with self.database.write() as tx:
-            return str(tx.execute(insert(message).values(**values).returning(message.c.id)).scalar_one())
+        return str(tx.execute(insert(message).values(**values).returning(message.c.id)).scalar_one())
 
     def all(self, name: str) -> list[Any]:
         """Rows of a table in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,14 +17,15 @@ WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_da
 
 
 class Holdup:
-    """Holds one thread before its n-th statement or commit on an engine. `reached` says whether it came so far."""
+    """Holds one thread before its n-th statement or commit on an engine; `reached` says whether it came so far."""
 
     def __init__(self, engine: Engine, at: int) -> None:
         self._engine = engine
         self._at = at
         self._count = 0
         self._thread: int | None = None
-        self.reached = threading.Event()
+        self.reached = False
+        self.moved = threading.Event()
         self._go_on = Door()
 
     def go_on(self) -> None:
@@ -36,7 +37,8 @@ class Holdup:
             return
         self._count += 1
         if self._count == self._at:
-            self.reached.set()
+            self.reached = True
+            self.moved.set()
             self._go_on.wait()
 
     @contextmanager
@@ -73,14 +75,17 @@ def interleaved(
         with holdup.watching():
             return first()
 
-    one = pool.submit(held)
-    until(lambda: holdup.reached.is_set() or one.done(), "it comes to its statement, or to its end")
-    if not holdup.reached.is_set():
+    one, moved = pool.submit(held), holdup.moved
+    one.add_done_callback(lambda _: moved.set())
+    if not moved.wait(PATIENCE):
+        raise TimeoutError("It came neither to its statement nor to its end.")
+    if not holdup.reached:
         one.result(PATIENCE)
         return None
     other: Future[Any] = pool.submit(second)
     try:
-        until(lambda: other.done() or waits_for_a_lock(world), "the other one ends or waits")
+        if not wait([other], timeout=0.03).done:  # most end at once: only then is it worth asking
+            until(lambda: other.done() or waits_for_a_lock(world), "the other one ends or waits")
     finally:
         holdup.go_on()
     return one.result(PATIENCE), other.result(PATIENCE)

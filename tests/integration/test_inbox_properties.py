@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -65,7 +66,6 @@ people = st.sampled_from(("ann", "bob"))
 class InboxMachine(RuleBasedStateMachine):
     """Each rule does one thing to the rows and to the model, and compares what both said; `agree` compares the rest."""
 
-    claims = Bundle("claims")
     orphans = Bundle("orphans")
 
     def __init__(self, rows: Rows) -> None:
@@ -75,6 +75,7 @@ class InboxMachine(RuleBasedStateMachine):
         rows.clear()
         slots = [Slot() for _ in range(SLOTS)]
         self.model = InboxModel(slots, rows.clock.wall(), LEASE, MAX_AGE, MAX_QUEUE, MAX_ATTEMPTS)
+        self.held: list[tuple[Claim, Right]] = []
         self.turns: dict[str, Turn] = {}
         self.replies: dict[str, str] = {}
 
@@ -118,8 +119,8 @@ class InboxMachine(RuleBasedStateMachine):
         made = self.arrive(node, number, known.place.key, known.question, 0.0)
         assert (int(made.delivery_id), made.fresh, made.state) == (known.number, False, known.state)
 
-    @rule(target=claims, node=nodes, limit=st.integers(1, SLOTS))
-    def claim(self, node: int, limit: int) -> Any:
+    @rule(node=nodes, limit=st.integers(1, SLOTS))
+    def claim(self, node: int, limit: int) -> None:
         """A process looks for work."""
         right = self.model.claim(node, limit)
         got: Claim | Blocked | None = Blocked.NO_SLOT
@@ -128,13 +129,13 @@ class InboxMachine(RuleBasedStateMachine):
                 got = self.stores[node].claims.claim(tx, self.rows.ada, limit=limit)
         except NoSlot:
             pass
-        return self.compared(right, got)
+        self.compare(right, got)
 
-    def compared(self, right: Right | Blocked | None, got: Claim | Blocked | None) -> Any:
-        """Both say the same of a claim: (what the rows gave, what the model gave), or nothing."""
+    def compare(self, right: Right | Blocked | None, got: Claim | Blocked | None) -> None:
+        """Both say the same of a claim."""
         if not isinstance(right, Right) or not isinstance(got, Claim):
             assert got == right
-            return multiple()
+            return
         ids = self.rows.worlds[0].ids
         assert got.deliveries == tuple(str(one.number) for one in right.members)
         assert got.messages == tuple(one.question.id for one in right.members)
@@ -147,17 +148,24 @@ class InboxMachine(RuleBasedStateMachine):
         )
         assert self.turns.setdefault(got.turn_id, right.turn) is right.turn
         assert self.replies.setdefault(got.turn_id, got.reply_id) == got.reply_id
-        return got, right
+        self.held.append((got, right))
 
+    def some_claim(self, data: st.DataObject) -> tuple[Claim, Right]:
+        """Some claim that was ever made, rather one that still holds."""
+        live = [one for one in self.held if self.model.holds(one[1])]
+        number = data.draw(st.sampled_from([self.held.index(one) for one in live * 3 + self.held]), label="claim")
+        return self.held[number]
+
+    @precondition(lambda self: self.held)
     @rule(
-        held=claims,
+        data=st.data(),
         fate=st.sampled_from((Fate.ANSWERED, Fate.RETRY, Fate.RETRY, Fate.FAILED, *Fate)),
         punished=st.booleans(),
         delay=st.sampled_from((0.0, 2.0, 20.0)),
     )
-    def settle(self, held: tuple[Claim, Right], fate: Fate, punished: bool, delay: float) -> None:
+    def settle(self, data: st.DataObject, fate: Fate, punished: bool, delay: float) -> None:
         """An attempt ends, now or long after somebody else took its turn."""
-        claim, right = held
+        claim, right = self.some_claim(data)
         text = f"Text {right.epoch}"
         expected = self.model.settle(right, str(fate), text, delay if fate is Fate.RETRY else 0.0, punished=punished)
         outcome = self.outcome(fate, text, delay, punished=punished)
@@ -179,12 +187,13 @@ class InboxMachine(RuleBasedStateMachine):
             ended = {one.delivery_id: str(one.state) for one in settled[1]}
             assert ended == {str(one.number): one.state for one in right.members if not one.open}
 
-    @rule(target=claims, held=claims, limit=st.integers(1, SLOTS))
-    def answer_and_claim(self, held: tuple[Claim, Right], limit: int) -> Any:
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), limit=st.integers(1, SLOTS))
+    def answer_and_claim(self, data: st.DataObject, limit: int) -> None:
         """The end of an attempt and the next claim in one transaction, which keeps the slot, as workers do."""
-        claim, right = held
+        claim, right = self.some_claim(data)
         if not self.model.holds(right) or limit <= right.slot:
-            return multiple()
+            return
         self.model.settle(right, "answered", "Done", 0.0, punished=False)
         stores = self.stores[right.node]
         with stores.database.write() as tx:
@@ -192,12 +201,13 @@ class InboxMachine(RuleBasedStateMachine):
             got = stores.claims.claim(tx, self.rows.ada, limit=limit, over=claim)
             if got is None:
                 stores.settle.free(tx, claim)
-        return self.compared(self.model.claim(right.node, limit, keep=right.slot), got)
+        self.compare(self.model.claim(right.node, limit, keep=right.slot), got)
 
-    @rule(held=claims)
-    def checkpoint(self, held: tuple[Claim, Right]) -> None:
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def checkpoint(self, data: st.DataObject) -> None:
         """A process keeps the text so far, perhaps long after it lost the turn."""
-        claim, right = held
+        claim, right = self.some_claim(data)
         kept = self.stores[right.node].turns.checkpoint(claim, f"So far {right.epoch}", 1)
         assert kept == self.model.checkpoint(right, f"So far {right.epoch}")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,7 +32,9 @@ class Meeting:
         self.rows = rows
         rows.clear()
         self.here, self.there = (world.stores for world in rows.worlds)
-        self.questions = [self.arrive(who, number) for number, who in enumerate(("ann", "ann", "bob"))]
+        with self.there.database.write() as tx:
+            lines = enumerate(("ann", "ann", "bob"))
+            self.questions = [self.arrive(who, number, self.there, tx) for number, who in lines]
         self.deliveries = [str(row.id) for row in rows.all("Delivery")]
         self.claim: Claim | None = None
         self.orphan: Orphan | None = None
@@ -44,13 +47,17 @@ class Meeting:
             with self.here.database.write() as tx:
                 self.here.settle.settle(tx, self.claim, Outcome(fate, text="Half"))
 
-    def arrive(self, who: str, number: int) -> str:
+    def arrive(self, who: str, number: int, stores: Any, tx: Any) -> str:
         """A line for the orchestrator."""
-        question, world = self.rows.say(who, "0"), self.rows.worlds[0]
+        question, world = self.rows.said(tx, who, "0"), self.rows.worlds[0]
         arrival = Arrival(self.rows.ada, self.rows.place("0"), f"k{number}", world.ids[who], "mention", question)
-        with self.there.database.write() as tx:
-            self.there.inbox.accept_in(tx, [arrival])
+        stores.inbox.accept_in(tx, [arrival])
         return question
+
+    def another(self, stores: Any) -> None:
+        """One line more, of whom the turn is."""
+        with stores.database.write() as tx:
+            self.arrive("ann", 3, stores, tx)
 
     def take(self, stores: Any) -> Claim | None:
         """Claim, as a worker does: again where another was quicker, or held the row just then."""
@@ -78,6 +85,19 @@ class Meeting:
         except LostRace:
             return None
 
+    def settle_and_claim(self, stores: Any) -> Any:
+        """End the attempt and claim the next in one transaction, as workers do; a claim's lost race undoes both."""
+        assert self.claim is not None
+        while True:
+            try:
+                with stores.database.write() as tx:
+                    settled = stores.settle.settle(tx, self.claim, ANSWER, free=False)
+                    if settled is not None and not stores.claims.claim(tx, self.rows.ada, limit=2, over=self.claim):
+                        stores.settle.free(tx, self.claim)
+                    return settled
+            except LostRace:
+                continue
+
     def retry(self, stores: Any) -> Any:
         """Try the second line again."""
         with stores.database.write() as tx:
@@ -94,7 +114,7 @@ class Meeting:
         turns = {row.id: number for number, row in enumerate(all_of("Turn"))}
         replies = {row.reply_id: number for number, row in enumerate(all_of("Turn"))}
         messages = [
-            (replies.get(str(row.id)), row.state, row.content, row.epoch, row.deleted_at is not None)
+            (replies.get(str(row.id), -1), row.state, row.content, row.epoch, row.deleted_at is not None)
             for row in all_of("Message")
         ]
         return (
@@ -102,7 +122,7 @@ class Meeting:
             [(row.state, row.epoch, row.attempt, row.cancel_requested) for row in all_of("Turn")],
             [(row.epoch, turns.get(row.turn_id)) for row in all_of("Conversation")],
             [(row.node_id, turns.get(row.turn_id), row.lease_until) for row in all_of("Slot")],
-            messages,
+            sorted(messages),
         )
 
 
@@ -121,6 +141,8 @@ def stores_of(meeting: Meeting, who: int) -> Any:
 ACTS: dict[str, Act] = {
     "claim": lambda m, who: m.take(stores_of(m, who)),
     "answer": lambda m, who: m.settle(stores_of(m, who), ANSWER),
+    "answer and go on": lambda m, who: m.settle_and_claim(stores_of(m, who)),
+    "accept": lambda m, who: m.another(stores_of(m, who)),
     "crash": lambda m, who: m.settle(stores_of(m, who), CRASH),
     "checkpoint": lambda m, who: stores_of(m, who).turns.checkpoint(m.claim, "So far", 2),
     "renew": lambda m, who: stores_of(m, 0).leases.renew() if who == 0 else None,
@@ -133,13 +155,13 @@ ACTS: dict[str, Act] = {
 }
 
 POSSIBLE = {
-    "waiting": ("claim", "stop", "delete a question", "expire"),
+    "waiting": ("claim", "accept", "stop", "delete a question", "expire"),
     "running": (
-        *("answer", "crash", "checkpoint", "renew", "take over"),
+        *("answer", "answer and go on", "crash", "checkpoint", "renew", "take over", "accept"),
         *("stop", "delete a question", "delete the answer"),
     ),
-    "between": ("claim", "stop", "delete a question", "delete the answer", "expire"),
-    "failed": ("claim", "try again", "delete a question", "delete the answer"),
+    "between": ("claim", "accept", "stop", "delete a question", "delete the answer", "expire"),
+    "failed": ("claim", "accept", "try again", "delete a question", "delete the answer"),
 }
 
 
@@ -168,6 +190,7 @@ def afterwards(meeting: Meeting, done: tuple[Any, Any], acts: tuple[str, str]) -
 
 
 @pytest.mark.postgres
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scene", SCENES)
 def test_interleaved_they_give_what_they_give_one_after_the_other(
     rows: Rows, pool: ThreadPoolExecutor, scene: str
@@ -176,13 +199,21 @@ def test_interleaved_they_give_what_they_give_one_after_the_other(
 
     And nobody waits for the other in a circle.
     """
-    for name, other in itertools.product(POSSIBLE[scene], repeat=2):
+    for name, other in pairs(POSSIBLE[scene]):
         one_by_one = [in_order(rows, scene, name, other), in_order(rows, scene, other, name, turned=True)]
         held = 0
         while (state := met(rows, pool, scene, name, other, held + 1)) is not None:
             held += 1
             assert state in one_by_one, f"{scene}: {name}, held at its statement {held}, and {other}"
         assert held, f"{name} was never held"
+
+
+def pairs(acts: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """Every two acts; where many examples are asked for, each is also held while the other one goes on."""
+    thorough = "NEOLITH_PROPERTY_EXAMPLES" in os.environ
+    if thorough:
+        return [(name, other) for name in acts for other in acts]
+    return itertools.combinations_with_replacement(acts, 2)
 
 
 def met(rows: Rows, pool: ThreadPoolExecutor, scene: str, name: str, other: str, at: int) -> tuple[Any, ...] | None:

@@ -94,7 +94,8 @@ class Turns:
         turn = tx.execute(select(t).where(t.c.reply_id == message_id)).first()
         if turn is not None:
             return [Target(str(turn.orchestrator_id), turn.requester_id, turn.id, self._members(tx, turn.id))]
-        rows = tx.execute(select(d).where(d.c.message_id == message_id).order_by(d.c.id)).all()
+        # a stop locks them one after the other: in the order in which all others lock conversations
+        rows = tx.execute(select(d).where(d.c.message_id == message_id).order_by(d.c.conversation_id)).all()
         return [Target(str(row.orchestrator_id), row.author_id, row.turn_id, (row.id,)) for row in rows]
 
     def _members(self, tx: Connection, turn_id: int) -> tuple[int, ...]:

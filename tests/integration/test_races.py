@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -229,3 +230,21 @@ def in_order(rows: Rows, scene: str, first: str, second: str, *, turned: bool = 
     who = (1, 0) if turned else (0, 1)
     done = (ACTS[first](meeting, who[0]), ACTS[second](meeting, who[1]))
     return afterwards(meeting, done[::-1] if turned else done, (second, first) if turned else (first, second))
+
+
+@pytest.mark.postgres
+def test_a_stop_and_a_deletion_that_concern_two_orchestrators(
+    make_world: MakeWorld, on_postgres: Databases, pool: ThreadPoolExecutor
+) -> None:
+    """Both lock both conversations, and in the same order, whichever was there first: nobody waits in a circle."""
+    world = make_world(on=on_postgres, orchestrators=("ada", "bee"))
+    other = make_world(like=world)
+    thread = world.thread()
+    for name in ("bee", "ada"):
+        world.post("ann", f"@{name} hello", thread=thread)
+    for at in itertools.count(1):
+        asked = world.post("ann", "@ada @bee hello", thread=thread)["id"]
+        if interleaved(pool, world, at, partial(world.stop, "ann", asked), partial(other.delete, "ann", asked)) is None:
+            break
+        assert [row["state"] for row in world.rows("Delivery", message_id=asked)] == ["cancelled", "cancelled"]
+    assert at > 4

@@ -1,6 +1,6 @@
 """The crash campaign's short form, and the proof that its auditor sees: four planted faults turn it red.
 
-The long form: `python -m tests.acceptance.campaign --kills 200` (see docs/testing.md).
+The long form: `python -m tests.acceptance.campaign --kills 200` (see CONTRIBUTING.md).
 """
 
 from __future__ import annotations

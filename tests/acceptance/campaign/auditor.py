@@ -144,11 +144,14 @@ def _second_calls(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _explained(evidence: Evidence, first: Call, second: Call) -> bool:
-    """Whether the first call's process died before it can have finished, or one of the two lost its leases between."""
+    """Whether the first call's process died before it can have finished, or somebody was paused between.
+
+    It may be anybody: who is paused in the middle of a write holds the database, so that nobody can renew or finish.
+    """
     died = evidence.lives[first.who].died
     if died is not None and died <= min(first.end + FINISH, second.begin + 0.01):
         return True
-    pauses = [*evidence.lives[first.who].pauses, *evidence.lives[second.who].pauses]
+    pauses = [pause for life in evidence.lives.values() for pause in life.pauses]
     return any(since < second.begin and back > first.begin for since, back in pauses)
 
 
@@ -185,7 +188,7 @@ def _dones(evidence: Evidence) -> Iterator[tuple[str, str]]:
             told[event.message_id].add((event.epoch, event.text))
     finished = {
         str(row[0]): row[1] + evidence.offset
-        for row in evidence.fleet.rows("SELECT reply_id, ended_at FROM neolith_turn WHERE state = 'done'")
+        for row in evidence.rows("SELECT reply_id, ended_at FROM neolith_turn WHERE state = 'done'")
     }
     for reply in evidence.replies:
         versions = told.get(reply.id, set())
@@ -210,6 +213,5 @@ def _was_heard(evidence: Evidence, at: float | None) -> bool:
 
 
 def _deaths(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for life in evidence.lives.values():
-        if life.died is None and life.process.is_gone():
-            yield "died", f"{life.who} ended by itself"
+    for who in evidence.ended:
+        yield "died", f"{who} ended by itself"

@@ -195,18 +195,17 @@ class Campaign:
         """Put everything together and judge it."""
         url = self.fleet.urls[self.fleet.alive()[0].name]
         replies = read_replies(read_everything(url, self.browser("maya"), self.places))
-        calls = read_calls(self.fleet, lease=LEASE, renew=RENEW)
+        lives = {life.who: life for life in self.fleet.lives}
+        calls = read_calls(self.fleet.folder, lives, lease=LEASE, renew=RENEW)
         evidence = Evidence(
             posts=self.crowd.posts,
             calls=calls,
             replies=replies,
             events=list(self.ears.events),
             listening=self.ears.listening,
-            lives={life.who: life for life in self.fleet.lives},
-            kills=self.killer.kills,
-            lease=LEASE,
-            renew=RENEW,
-            fleet=self.fleet,
+            lives=lives,
+            rows=self.fleet.rows,
+            ended=[life.who for life in self.fleet.alive() if life.process.is_gone()],
         )
         for kill in self.killer.kills:
             kill.cut = sum(call.who == kill.who and call.begin < kill.at <= call.end for call in calls)
@@ -216,7 +215,7 @@ class Campaign:
         calls = evidence.calls_of()
         return Report(
             seed=self.seed,
-            kills=evidence.kills,
+            kills=self.killer.kills,
             violations=audit(evidence),
             posts=len(evidence.posts),
             acknowledged=sum(bool(post.ids) for post in evidence.posts),
@@ -239,7 +238,9 @@ class Campaign:
     def __enter__(self) -> Campaign:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        if kind is not None:  # pytest shows it with the failure
+            print(self.fleet.log()[-10_000:], *self.ears.events[-20:], sep="\n")
         self.close()
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .app import LEDGER as SCRIPTED
 from .ears import Event, Listening
-from .fleet import Fleet, Life
-from .killer import Kill
+from .fleet import Life
 from .ledger import read_lines
 from .load import Post
 from .model import LEDGER as CLAUDE
@@ -51,6 +51,10 @@ class Reply:
         return read_answer(self.text)
 
 
+Rows = Callable[[str], list[tuple[Any, ...]]]
+"""Gives the committed rows of a statement."""
+
+
 @dataclass(slots=True)
 class Evidence:
     """All of it. `offset` turns times of rows (epoch seconds) into those of the ledgers."""
@@ -61,11 +65,8 @@ class Evidence:
     events: Sequence[Event]
     listening: Sequence[Listening]
     lives: Mapping[str, Life]
-    kills: Sequence[Kill]
-    lease: float
-    renew: float
-    fleet: Fleet
-    log: str = ""
+    rows: Rows
+    ended: Sequence[str] = ()
     offset: float = field(default_factory=lambda: time.monotonic() - time.time())
 
     def by_number(self) -> dict[int, Post]:
@@ -81,17 +82,16 @@ class Evidence:
         return found
 
 
-def read_calls(fleet: Fleet, *, lease: float, renew: float) -> list[Call]:
+def read_calls(folder: Path, lives: Mapping[str, Life], *, lease: float, renew: float) -> list[Call]:
     """All calls of both models in the order of their begin; what a death or a lost lease ended, ended there."""
     calls: dict[str, Call] = {}
     for name in (CLAUDE, SCRIPTED):
-        for line in read_lines(fleet.folder / name):
+        for line in read_lines(folder / name):
             if "begin" in line:
                 asked = tuple(line["asked"])
                 calls[line["call"]] = Call(line["call"], line["who"], line["handle"], asked, line["begin"])
             else:
                 calls[line["call"]].end, calls[line["call"]].cut = line["end"], line["cut"]
-    lives = {life.who: life for life in fleet.lives}
     for call in calls.values():
         _bound(call, lives[call.who], lease - 2 * renew, lease)
     return sorted(calls.values(), key=lambda call: call.begin)

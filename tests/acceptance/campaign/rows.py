@@ -14,16 +14,16 @@ def judge_rows(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from _replies(evidence)
     yield from _under_way(evidence)
     yield from _order(evidence)
-    (verdict,) = evidence.fleet.rows("PRAGMA integrity_check")[0]
+    (verdict,) = evidence.rows("PRAGMA integrity_check")[0]
     if verdict != "ok":
         yield "integrity", verdict
-    for broken in evidence.fleet.rows("PRAGMA foreign_key_check"):
+    for broken in evidence.rows("PRAGMA foreign_key_check"):
         yield "integrity", f"a reference leads nowhere: {broken}"
 
 
 def _accepted(evidence: Evidence) -> Iterator[tuple[str, str]]:
     states: dict[str, list[str]] = defaultdict(list)
-    for message, state in evidence.fleet.rows("SELECT message_id, state FROM neolith_delivery"):
+    for message, state in evidence.rows("SELECT message_id, state FROM neolith_delivery"):
         states[message].append(state)
     for post in evidence.posts:
         for message in set(post.ids):
@@ -32,7 +32,7 @@ def _accepted(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _replies(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    rows = evidence.fleet.rows
+    rows = evidence.rows
     for turn, reply, count, state in rows(
         "SELECT t.id, t.reply_id, count(m.id), max(m.state) FROM neolith_turn t"
         " LEFT JOIN neolith_message m ON m.id = t.reply_id AND m.deleted_at IS NULL"
@@ -54,9 +54,9 @@ def _replies(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _under_way(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    rows = evidence.fleet.rows
+    rows = evidence.rows
     for table, state in (("message", "streaming"), ("turn", "running"), ("delivery", "running")):
-        for (key,) in rows(f"SELECT id FROM neolith_{table} WHERE state = ?", state):
+        for (key,) in rows(f"SELECT id FROM neolith_{table} WHERE state = '{state}'"):
             yield "streaming", f"{table} {key} is {state}"
     for orchestrator, slot in rows("SELECT orchestrator_id, n FROM neolith_slot WHERE node_id IS NOT NULL"):
         yield "held", f"slot {slot} of orchestrator {orchestrator}"
@@ -66,7 +66,7 @@ def _under_way(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _order(evidence: Evidence) -> Iterator[tuple[str, str]]:
     latest: dict[int, int] = {}
-    for conversation, first, last in evidence.fleet.rows(
+    for conversation, first, last in evidence.rows(
         "SELECT t.conversation_id, min(d.id), max(d.id) FROM neolith_turn t"
         " JOIN neolith_delivery d ON d.turn_id = t.id WHERE t.state = 'done' GROUP BY t.id ORDER BY t.ended_at, t.id"
     ):

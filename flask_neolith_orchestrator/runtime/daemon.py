@@ -208,6 +208,11 @@ class OrchestratorDaemon:
         count = 0 if self._emitter is None else self._emitter.emit(event, done=done, **arguments)
         return count + self._keeper.relay(self, event, done, arguments)
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody has ever listened to this daemon itself."""
+        return self._emitter is not None
+
     def listens(self, event: str) -> bool:
         """Whether telling `event` is worth what it costs to know its arguments."""
         return self._keeper.heard(event) or (self._emitter is not None and self._emitter.heard(event))

@@ -65,11 +65,11 @@ class Supervisor:
             return
         with self._stores.database.write() as tx:
             self._stores.daemons.beat(tx, [daemon.id for daemon in beating])
-        at = self._clock.wall()
+        at, heard = self._clock.wall(), self._manager.heard("heartbeat")
         for daemon in beating:
             daemon.next_beat = now + daemon.heartbeat_interval
             daemon.beat_at = at
-            if daemon.listens("heartbeat"):
+            if (heard or daemon.has_listeners) and daemon.listens("heartbeat"):
                 self._tell_beat(daemon)
 
     @staticmethod

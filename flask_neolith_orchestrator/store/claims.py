@@ -23,8 +23,8 @@ Record = Sequence[Any]
 MEMBERS = 50
 """Deliveries of one turn at the most."""
 
-SUSPECT = 2
-"""Attempts after which a process may have died of a delivery: it shares its process with no other such one."""
+LAST = 2
+"""So many of a delivery's attempts are made without others in their last attempts beside it in the process."""
 
 
 class LostRace(Exception):
@@ -39,7 +39,15 @@ class Claims:
     """Claims of one node. Lifetime: app, in one process; safe for all threads."""
 
     def __init__(
-        self, models: Models, database: Database, chat: ChatStore, *, node_id: str, lease: float, max_age: float = 1e9
+        self,
+        models: Models,
+        database: Database,
+        chat: ChatStore,
+        *,
+        node_id: str,
+        lease: float,
+        max_age: float = 1e9,
+        max_attempts: int = 5,
     ) -> None:
         self._beginnings = Beginnings(models, database, chat)
         self._node = node_id
@@ -50,6 +58,7 @@ class Claims:
         self._o = models.table("Orchestrator")
         self._lease = lease
         self._max_age = max_age
+        self._suspect = max(1, max_attempts - LAST)
         self._prepare_members(database)
         self._prepare_slots(database)
 
@@ -146,7 +155,7 @@ class Claims:
                 exists().where(
                     w.c.orchestrator_id == bindparam("b_orchestrator"), w.c.wanted == "running", w.c.state != "error"
                 ),
-                or_(d.c.attempts < SUSPECT, ~self._runs_suspect()),
+                or_(d.c.attempts < self._suspect, ~self._runs_suspect()),
             )
             .order_by(d.c.id)
             .limit(1)
@@ -155,16 +164,16 @@ class Claims:
         )
 
     def _runs_suspect(self) -> Any:
-        """Whether this node works on a turn that processes may have died of.
+        """Whether this node works on a turn that is in its last attempts: processes may have died of it.
 
-        The others that ran at a death would share the fate of a poison message if all began again with it each time.
+        Else all that runs beside a poison message would begin again with it each time, and share its fate.
         """
         s, suspect = self._s, self._d.alias("suspect")
         return exists().where(
             s.c.node_id == bindparam("b_node"),
             suspect.c.turn_id == s.c.turn_id,
             suspect.c.state == "running",
-            suspect.c.attempts > SUSPECT,
+            suspect.c.attempts > self._suspect,
         )
 
     def claim(self, tx: Connection, orchestrator_id: str, *, limit: int, over: Claim | None = None) -> Claim | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 OPEN = ("waiting", "running")
-SUSPECT = 2
 
 NOTICE = "(a notice)"
 """Stands for whatever text says that no answer will come."""
@@ -168,7 +167,7 @@ class InboxModel:
         """The oldest ready head and those directly behind it by the same author; for a turn begun before, its own."""
         heads = self.heads()
         if any(slot.node == node and slot.turn and self._is_suspect(slot.turn) for slot in self.slots):
-            heads = [one for one in heads if one.attempts < SUSPECT]
+            heads = [one for one in heads if one.attempts < self.suspect]
         if not heads:
             return None
         free = [n for n, slot in enumerate(self.slots[:limit]) if slot.node is None and keep in (None, n)]
@@ -187,9 +186,14 @@ class InboxModel:
         slot.node, slot.turn, slot.lease = node, turn, self.now + self.lease
         return Right(node, place, turn, place.epoch, free[0], tuple(members), head.attempts, turn.attempt)
 
+    @property
+    def suspect(self) -> int:
+        """Attempts after which only the last two are left."""
+        return max(1, self.max_attempts - 2)
+
     def _is_suspect(self, turn: Turn) -> bool:
-        """Whether processes may have died of it: a node works on one such turn at a time."""
-        return any(one.attempts > SUSPECT for one in self.of(turn, "running"))
+        """Whether it is in its last attempts: a node works on one such turn at a time."""
+        return any(one.attempts > self.suspect for one in self.of(turn, "running"))
 
     def _members(self, head: Delivery) -> list[Delivery]:
         members = []

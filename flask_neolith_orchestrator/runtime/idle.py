@@ -35,7 +35,8 @@ class Idle:
         pause = threading.Event()
         if not self._desk.wait_idle(deadline - time.monotonic()):
             raise TimeoutError("A login is still being recorded.")
-        while self._stores.leases.ready() or self._worker.running():
+        # first what is ready: what is just being claimed is neither that nor running, but the worker knows of it
+        while self._stores.leases.ready() or not self._worker.wait_idle(None, 0.0):
             if time.monotonic() > deadline:
                 raise TimeoutError("There is still work to do.")
             self._sweeper.ring_ready()

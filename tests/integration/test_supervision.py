@@ -43,9 +43,13 @@ class Call:
             self.found = error
 
     @property
-    def ident(self) -> int | None:
-        """Its thread."""
-        return self._thread.ident
+    def is_alive(self) -> bool:
+        """Whether it still goes on."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Give it so long to end."""
+        self._thread.join(seconds)
 
     def end(self) -> Any:
         """What it gave or raised, once it has ended."""

@@ -245,6 +245,34 @@ def test_one_turn_that_cannot_be_handed_back_keeps_no_other(
     assert len(world.answers()) == 2
 
 
+def test_a_process_that_ends_keeps_the_leases_of_what_still_runs(make_world: MakeWorld) -> None:
+    """Its scheduler is gone, and a turn goes on for longer than its lease: another process, which looks for such all
+    the time, takes nothing, and the turn is finished by its one call."""
+    world = make_world(DAEMON_LEASE=2_000, DAEMON_STOP_TIMEOUT=20_000)
+    other, house, door = make_world(like=world, DAEMON_LEASE=2_000), world.house, Door()
+
+    def script(scene: Scene) -> Iterable[str]:
+        door.wait(scene.cancel)
+        yield from echo(scene)
+
+    def lease() -> float:
+        return float(other.rows("Slot", n=0)[0]["lease_until"])
+
+    world.model.script = script
+    world.start()
+    world.post("ann", "@ada hello")
+    world.model.wait_for(1)
+    other.start()
+    ending = Call(lambda: world.neolith.shutdown(world.app))
+    until(lambda: not house.clockwork.health()["running"], "the scheduler is gone")
+    before = lease()
+    until(lambda: lease() > before + 2.0, "renewed beyond a whole lease")
+    door.open()
+    assert ending.end() is None
+    assert (len(world.model.scenes), other.deliveries()) == (1, ["answered"])
+    assert other.rows("Turn")[0]["attempt"] == 1
+
+
 def failing(world: World, monkeypatch: pytest.MonkeyPatch, *, times: int = 1_000) -> list[str]:
     """Let the next starts fail for a cause that may pass; those that were tried."""
     crew, tries = world.house.manager.lives.crew, list[str]()

@@ -42,7 +42,7 @@ def test_a_planted_leak_turns_it_red(tmp_path: Path) -> None:
 
 
 def samples(**last: Any) -> list[Sample]:
-    """A minute in which something grows steadily to its last value."""
+    """Half an hour in which something grows steadily to its last value."""
     made = []
     for number in range(60):
         share = number / 59
@@ -50,7 +50,7 @@ def samples(**last: Any) -> list[Sample]:
             name: type(value)(getattr(STEADY, name) + share * (value - getattr(STEADY, name)))
             for name, value in last.items()
         }
-        made.append(replace(STEADY, at=float(number), **grown))
+        made.append(replace(STEADY, at=30.0 * number, **grown))
     return made
 
 
@@ -66,7 +66,7 @@ def samples(**last: Any) -> list[Sample]:
 )
 def test_growth_is_seen(grows: dict[str, Any], line: str) -> None:
     """What grows steadily is named, alone."""
-    lines = verdict.judge(samples(**grows), 30.0)
+    lines = verdict.judge(samples(**grows))
     assert [one.name for one in lines if not one.flat] == [line]
     assert "GROWS" in verdict.table(lines)
 
@@ -74,7 +74,7 @@ def test_growth_is_seen(grows: dict[str, Any], line: str) -> None:
 def test_ups_and_downs_are_no_growth() -> None:
     """Load moves threads and files up and down; what counts is what is left when all are quiet."""
     busy = [replace(one, threads=20 + 30 * (number % 5 > 0)) for number, one in enumerate(samples())]
-    assert [one.name for one in verdict.judge(busy, 30.0) if not one.flat] == []
+    assert [one.name for one in verdict.judge(busy) if not one.flat] == []
 
 
 def test_rows_that_pile_up_are_seen() -> None:
@@ -82,13 +82,13 @@ def test_rows_that_pile_up_are_seen() -> None:
     piling = [
         replace(one, rows={**one.rows, "delivery": 50 + 5 * n, "message": 99 * n}) for n, one in enumerate(samples())
     ]
-    assert [one.name for one in verdict.judge(piling, 30.0) if not one.flat] == ["rows of delivery"]
+    assert [one.name for one in verdict.judge(piling) if not one.flat] == ["rows of delivery"]
 
 
 def test_too_few_samples_are_no_verdict() -> None:
     """A soak that could not look is not green."""
     with pytest.raises(ValueError, match="too few"):
-        verdict.judge(samples()[:6], 30.0)
+        verdict.judge(samples()[:6])
 
 
 @pytest.fixture
@@ -114,6 +114,7 @@ def database(tmp_path: Path) -> Path:
 
 
 QUESTION = Question(1, "ada", ("1", "1"))
+SAID = {2: {"1"}, 3: {"1"}}
 
 
 @pytest.mark.parametrize(
@@ -129,18 +130,28 @@ QUESTION = Question(1, "ada", ("1", "1"))
 )
 def test_a_broken_promise_is_named(database: Path, broken: str, sentence: str) -> None:
     """What people asked, and what is in the database, are held against each other."""
-    assert audit.violations(database, [QUESTION]) == []
+    assert audit.violations(database, [QUESTION], SAID) == []
     with sqlite3.connect(database) as made:
         made.execute(broken)
     made.close()
-    found = audit.violations(database, [QUESTION])
+    found = audit.violations(database, [QUESTION], SAID)
     assert len(found) == 1
     assert sentence in found[0]
 
 
+def test_lines_that_were_answered_apart_are_not_answered_twice(database: Path) -> None:
+    """Two answers that point to the last of two lines are fine if each answers another line, and only then."""
+    with sqlite3.connect(database) as made:
+        made.execute("INSERT INTO neolith_message VALUES (3, 5, 1, 1, 1, 'final', NULL, 'Hello!')")
+    made.close()
+    assert audit.violations(database, [QUESTION], {2: {"0"}, 3: {"1"}}) == []
+    assert len(audit.violations(database, [QUESTION], {2: {"0", "1"}, 3: {"1"}})) == 1
+    assert len(audit.violations(database, [QUESTION], {2: {"0"}})) == 1
+
+
 def test_what_was_taken_back_is_owed_no_answer(database: Path) -> None:
     """A question that was stopped or deleted may have no answer."""
-    assert audit.violations(database, [QUESTION, replace(QUESTION, message_id=9, gone=True)]) == []
+    assert audit.violations(database, [QUESTION, replace(QUESTION, message_id=9, gone=True)], SAID) == []
 
 
 def test_the_provider_repeats_itself() -> None:

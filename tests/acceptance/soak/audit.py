@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,11 @@ def answers(path: Path) -> dict[str, int]:
     return dict(Counter("deleted" if row[6] else row[2] for row in _rows(path, ANSWERS)))
 
 
-def violations(path: Path, questions: Sequence[Question]) -> list[str]:
+def violations(path: Path, questions: Sequence[Question], answered: Mapping[int, set[str]]) -> list[str]:
     """Sentences about each promise that was broken."""
     found = _rows(path, ANSWERS)
     problems = [f"still streaming: message {row[0]}" for row in found if row[2] == "streaming" and not row[6]]
-    twice = Counter((row[3], row[1]) for row in found if not row[6])
-    problems += [f"answered {count} times: {key}" for key, count in twice.items() if count > 1]
+    problems += _twice(found, answered)
     problems += [f"empty answer: message {row[0]}" for row in found if row[2] == "final" and not row[6] and not row[7]]
     problems += [
         f"a slot is still held: {row}"
@@ -49,6 +48,24 @@ def violations(path: Path, questions: Sequence[Question]) -> list[str]:
     held = "SELECT id, turn_id FROM neolith_conversation WHERE turn_id IS NOT NULL"
     problems += [f"a conversation is still held: {row}" for row in _rows(path, held)]
     return problems + _unanswered(found, questions)
+
+
+def _twice(found: Sequence[tuple[Any, ...]], answered: Mapping[int, set[str]]) -> list[str]:
+    """Two answers to one question by one orchestrator.
+
+    Lines of one person are answered together, in an answer to the last of them. If that goes wrong the first is
+    answered alone, in the same row, and the last one later: then two rows point to it, and answer different lines.
+    """
+    answers: dict[tuple[str, int], list[int]] = {}
+    for row in found:
+        if row[2] == "final" and not row[6]:
+            answers.setdefault((row[3], row[1]), []).append(row[0])
+    problems = []
+    for (handle, question), rows in answers.items():
+        said = [answered.get(row, set()) for row in rows]
+        if len(rows) > 1 and (not all(said) or len(set().union(*said)) < sum(map(len, said))):
+            problems.append(f"answered {len(rows)} times: {question} by {handle}, in {rows}")
+    return problems
 
 
 def _unanswered(found: Sequence[tuple[Any, ...]], questions: Sequence[Question]) -> list[str]:

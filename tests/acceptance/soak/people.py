@@ -56,9 +56,19 @@ class Person:
         self._colleague: requests.Session | None = None
         self._thread = threading.Thread(target=self._live, name=f"person-{user_id}", daemon=True)
 
-    def start(self) -> None:
-        """Log in and begin."""
+    def log_in(self) -> None:
+        """Log in."""
         assert self._browser.post(f"{self._url}/login/{self.id}", timeout=30).status_code == 200
+
+    def greet(self) -> None:
+        """Ask each orchestrator something, and listen for a moment: what is only made at its first use is made now."""
+        for who in ORCHESTRATORS:
+            message = self._post(CHANNELS[0], f"@{who} good morning")
+            self._note(message, who, (CHANNELS[0], None if message is None else message["id"]))
+        self._listen()
+
+    def start(self) -> None:
+        """Begin."""
         self._thread.start()
 
     def join(self) -> None:

@@ -28,6 +28,10 @@ class Sample:
     names: dict[str, int]
 
 
+ANSWERED = """
+SELECT t.reply_id, d.message_id FROM neolith_delivery d JOIN neolith_turn t ON t.id = d.turn_id
+WHERE d.state = 'answered'
+"""
 TABLES = ("delivery", "turn", "conversation", "login", "node", "message")
 
 
@@ -38,6 +42,8 @@ class Probe:
         self._pid = pid
         self._port = f"{model_port:04X}"
         self._database = database
+        self.answered: dict[int, set[str]] = {}
+        """By the answer's id: the questions it answers, as the work's own rows said before they were forgotten."""
 
     def look(self, at: float) -> Sample:
         """Now."""
@@ -72,6 +78,8 @@ class Probe:
     def _rows(self) -> dict[str, int]:
         connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10)
         try:
+            for reply, question in connection.execute(ANSWERED):
+                self.answered.setdefault(int(reply), set()).add(question)
             return {
                 name: int(connection.execute(f"SELECT count(*) FROM neolith_{name}").fetchone()[0]) for name in TABLES
             }

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -160,18 +160,29 @@ def soak(folder: Path, *, seconds: float, seed: int, leak: str = "", say: Callab
         for number in range(len(PEOPLE) + 1, len(PEOPLE) + len(ORCHESTRATORS) + 1):
             requests.post(f"{site.url}/login/{number}", timeout=30).raise_for_status()
         for person in people:
+            person.log_in()
+        people[0].greet()
+        until(lambda: not audit.unfinished(site.folder / "app.db"), "the first answers", 60)
+        for person in people:
             person.start()
-        samples = _sampled(site, seconds, say)
+        probe = Probe(site.pid, site.model_port, site.folder / "app.db")
+        samples = _sampled(probe, seconds, say)
         quiet.end()
         for person in people:
             person.join()
         site.provider.send_signal(signal.SIGUSR1)
-        problems = _drained(site, people[0])
-        counts = {"people": dict(diary.done), "provider": site.report()["done"]}
-        named = site.threads()
+        problems = _drained(site, people[0], probe)
+        taken_back = sum(one.gone for one in diary.questions)
+        counts: dict[str, dict[str, int]] = {
+            "people": diary.done,
+            "questions": {"accepted": len(diary.questions), "taken back": taken_back},
+            "provider": site.report()["done"],
+            "threads at rest": site.threads(),
+        }
         if site.stop() != 0:
             problems.append(f"the server ended with {site.server.returncode}")
-        return _judged(site, diary, samples, problems, {**counts, "threads at rest": dict(named)}, seconds)
+        problems += _broken(site, diary, probe.answered)
+        return _judged(site, samples, problems, counts)
     finally:
         quiet.end()
         for person in people:
@@ -179,8 +190,7 @@ def soak(folder: Path, *, seconds: float, seed: int, leak: str = "", say: Callab
         site.close()
 
 
-def _sampled(site: Site, seconds: float, say: Callable[[str], object]) -> list[Sample]:
-    probe = Probe(site.pid, site.model_port, site.folder / "app.db")
+def _sampled(probe: Probe, seconds: float, say: Callable[[str], object]) -> list[Sample]:
     began, samples, pause = time.monotonic(), [], threading.Event()
     every = min(2.0, seconds / 60)
     while (at := time.monotonic() - began) < seconds:
@@ -195,34 +205,42 @@ def _sampled(site: Site, seconds: float, say: Callable[[str], object]) -> list[S
     return samples
 
 
-def _drained(site: Site, person: Person) -> list[str]:
+def _drained(site: Site, person: Person, probe: Probe) -> list[str]:
     """Everybody works, the provider behaves: whatever was accepted is dealt with now."""
+
+    def done() -> bool:
+        probe.look(0.0)  # who answered what is forgotten soon
+        return not audit.unfinished(site.folder / "app.db")
+
     for number in range(1, len(ORCHESTRATORS) + 1):
         person.call("POST", f"orchestrators/{number}/start", 409, json={})
     try:
-        until(lambda: not audit.unfinished(site.folder / "app.db"), "the inbox is empty", 120)
+        until(done, "the inbox is empty", 120)
+        probe.look(0.0)
     except TimeoutError:
         return [f"not dealt with: {audit.unfinished(site.folder / 'app.db')}"]
     return []
 
 
-def _judged(
-    site: Site, diary: Diary, samples: list[Sample], problems: list[str], counts: dict[str, Any], seconds: float
-) -> Result:
-    lines = verdict.judge(samples, seconds / 60)
+def _broken(site: Site, diary: Diary, answered: Mapping[int, set[str]]) -> list[str]:
+    """What went wrong, apart from growth."""
+    log = site.log()
+    problems = audit.violations(site.folder / "app.db", diary.questions, answered)
+    problems += [f"a person met with {one}" for one in diary.odd]
+    problems += [line for line in log.splitlines() if _is_odd(line)]
+    if "[pruned]" not in log:
+        problems.append("retention never forgot anything")
+    return problems
+
+
+def _judged(site: Site, samples: list[Sample], problems: list[str], counts: dict[str, dict[str, int]]) -> Result:
+    lines = verdict.judge(samples)
     log = site.log()
     grown = [one for one in lines if not one.flat]
     problems += [f"{one.name}: {one.first:.1f} became {one.last:.1f}, not at most {one.bound:.1f}" for one in grown]
-    problems += audit.violations(site.folder / "app.db", diary.questions)
-    problems += [f"a person met with {one}" for one in diary.odd]
-    problems += [line for line in log.splitlines() if _is_odd(line)]
-    retries = Counter(re.findall(r"\[turn-(?:retry|rejected|abandoned)\] ([a-z-]+)", log))
-    told = Counter({"runs that forgot something": log.count("[pruned]")})
-    answers = audit.answers(site.folder / "app.db")
-    counts |= {"attempts that failed": dict(retries), "answers": answers, "retention": dict(told)}
-    counts["questions"] = {"accepted": len(diary.questions), "taken back": sum(one.gone for one in diary.questions)}
-    if not told["runs that forgot something"]:
-        problems.append("retention never forgot anything")
+    counts["attempts that failed"] = Counter(re.findall(r"\[turn-(?:retry|rejected|abandoned)\] ([a-z-]+)", log))
+    counts["answers"] = audit.answers(site.folder / "app.db")
+    counts["retention"] = {"runs that forgot something": log.count("[pruned]")}
     (site.folder / "samples.json").write_text(json.dumps([asdict(one) for one in samples]))
     return Result(lines, samples, counts, problems)
 

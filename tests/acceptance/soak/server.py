@@ -101,10 +101,11 @@ def plant(leak: str, app: Flask) -> None:
     kept: list[Any] = []
 
     def lose(**_: Any) -> None:
-        if "fd" in leak:
-            kept.append((FOLDER / "app.db").open("rb"))
-        if "thread" in leak:
-            threading.Thread(target=threading.Event().wait, name="planted", daemon=True).start()
+        for _ in range(3):  # a few seconds on a busy machine are few answers
+            if "fd" in leak:
+                kept.append((FOLDER / "app.db").open("rb"))
+            if "thread" in leak:
+                threading.Thread(target=threading.Event().wait, name="planted", daemon=True).start()
         if "memory" in leak:
             kept.append(bytearray(os.urandom(400_000)))
 

@@ -290,3 +290,28 @@ def test_too_many_abandoned_threads(make_world: MakeWorld, monkeypatch: pytest.M
     until(lambda: world.deliveries() == ["answered"], "it answers all the same")
     door.open()
     until(lambda: asked(world, "live") == WELL, "both have come back")
+
+
+def test_every_job_does_its_work(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the scheduler of a running process calls: beats, checks, stuck turns, sweeps, renewals, logins, pruning."""
+    house, called = running.house, list[str]()
+    periods = house.clockwork._periods
+    house.clockwork.close()
+    work: dict[str, list[tuple[object, str]]] = {
+        "heartbeat": [(house.supervisor, "heartbeat")],
+        "health-check": [(house.supervisor, "check")],
+        "sweep": [(house.supervisor, "end_stuck_turns"), (house.sweeper, "sweep")],
+        "renew": [(house.worker, "renew"), (house.stores.nodes, "keep_alive")],
+        "logins": [(house.node, "warn_if_apart"), (house.desk, "sweep")],
+        "retention": [(house.caretaker, "run")],
+    }
+    for parts in work.values():
+        for owner, name in parts:
+            monkeypatch.setattr(owner, name, lambda *_, name=name: called.append(name))
+    table = house._jobs().table()
+    assert set(table) == set(work) == set(periods)
+    for job, (act, period) in table.items():
+        called.clear()
+        act()
+        assert (job, called) == (job, [name for _, name in work[job]])
+        assert period == periods[job]

@@ -180,9 +180,3 @@ def _assert_clean(what: str, left: Callable[[], set[str]]) -> None:
 def world(make_world: MakeWorld) -> World:
     """ann, bob and ada in #general, on a SQLite file; nothing runs yet."""
     return make_world()
-
-
-@pytest.fixture
-def any_world(make_world: MakeWorld, databases: Databases) -> World:
-    """The same on both databases."""
-    return make_world(on=databases)

@@ -130,7 +130,8 @@ class Pacer:
         """Look after an attempt's text."""
         with self._lock:
             self._lives[live.claim.turn_id] = live
-            self._moved.set()
+            if not self._moved.is_set():  # waking it costs more than adding to what it is about to look at
+                self._moved.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="neolith-pacer", daemon=True)
                 self._thread.start()
@@ -140,8 +141,6 @@ class Pacer:
         with self._lock:
             if self._lives.get(live.claim.turn_id) is live:
                 del self._lives[live.claim.turn_id]
-            if not self._lives:
-                self._moved.set()
 
     def _run(self) -> None:
         kept_at = self._clock.monotonic()

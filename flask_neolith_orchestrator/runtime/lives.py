@@ -31,7 +31,13 @@ class Lives:
     """
 
     def __init__(
-        self, stores: Stores, settings: Settings, crew: Crew, *, tell: Callable[..., Any], ring: Callable[[str], None]
+        self,
+        stores: Stores,
+        settings: Settings,
+        crew: Crew,
+        *,
+        tell: Callable[..., Any],
+        ring: Callable[[str, int], None],
     ) -> None:
         self.crew = crew
         self._stores = stores
@@ -111,7 +117,7 @@ class Lives:
                 self._not_started(daemon, error)
                 raise
             self._began(daemon, changed=changed)
-        self._ring(daemon.id)
+        self._wake({daemon.id})
 
     def run_many(
         self, daemons: Sequence[OrchestratorDaemon], known: Mapping[str, OrchestratorSnapshot] | None = None
@@ -130,8 +136,17 @@ class Lives:
                         held.append(daemon)
                 self._run_batch([daemon for daemon in held if not daemon.is_running()], known or {})
         started = {daemon.id for daemon in daemons if daemon.is_running()}
-        for orchestrator_id in started & self._stores.leases.ready().keys():
-            self._ring(orchestrator_id)
+        self._wake(started)
+
+    def _wake(self, started: set[str]) -> None:
+        """Ring for what waits, once for each conversation: one ring would have one thread work until the next sweep."""
+        try:
+            ready = self._stores.leases.ready()
+        except Exception:
+            log.exception("What waits was not rung for", extra={"action": "ring-failed"})  # the sweep does it again
+            return
+        for orchestrator_id in started & ready.keys():
+            self._ring(orchestrator_id, ready[orchestrator_id])
 
     def _run_batch(self, daemons: Sequence[OrchestratorDaemon], known: Mapping[str, OrchestratorSnapshot]) -> None:
         ready, snapshots = [], dict(known)

@@ -896,3 +896,21 @@ def contents_in(world: World) -> list[str]:
         messages = world.neolith.models.table("Message")
         rows = world.db.session.execute(messages.select().order_by(messages.c.id)).all()
         return [row.content for row in rows if str(row.author_id) == world.ids["ada"]]
+
+
+def test_what_waits_at_a_start_is_worked_on_at_once(make_world: MakeWorld) -> None:
+    """As many conversations as there are slots begin with the daemon, and do not wait for a sweep."""
+    world, door = make_world(DAEMON_SWEEP_INTERVAL=600_000), Door()
+
+    def wait(scene: Scene) -> Iterable[str]:
+        door.wait(scene.cancel)
+        yield "Done."
+
+    world.model.script = wait
+    for number in range(3):
+        world.post("ann", f"@ada {number}")
+    world.start()
+    world.model.wait_running(3)
+    door.open()
+    world.rest()
+    assert world.deliveries() == ["answered"] * 3

@@ -37,7 +37,8 @@ def _rows(
 ) -> Sequence[Row]:
     faults = Faults(**{**ours["faults"], "details": tuple(ours["faults"]["details"])})
     each, their_each = (ours["rss"] - base["rss"]) / count, (theirs["rss"] - theirs["rss_before"]) / naive
-    beat = sum(ours["beats"]) * (max(1.0, PERIOD / quiet))
+    share = max(1.0, PERIOD / quiet)
+    beat, beat_busy = (sum(one[place] for one in ours["beats"]) * share for place in (0, 1))
     who, them = f"{count:,} idle daemons", f"{naive:,} threads with a job each"
 
     def row(what: str, figure: str, aim: str, reached: bool, reference: str, ratio: float, *notes: str) -> Row:
@@ -46,7 +47,7 @@ def _rows(
 
     per, their_per = ours["start"] / count, theirs["start"] / naive
     cpu, their_cpu = ours["cpu"] / count, max(theirs["cpu"], 1e-9) / naive
-    rounds = ", ".join(milliseconds(one) for one in ours["beats"])
+    rounds = ", ".join(milliseconds(one[0]) for one in ours["beats"])
     return [
         row(
             "start (first request of a new process until all run)",
@@ -55,6 +56,7 @@ def _rows(
             ours["start"] <= 1.0,
             f"{theirs['start']:.2f} s",
             per / their_per,
+            f"processor time: {ours['start_busy']:.2f} s",
             f"{ours['threads']} threads in the process; {theirs['threads']} in the other",
         ),
         row(
@@ -83,6 +85,7 @@ def _rows(
             milliseconds(theirs["beat"] * naive),
             (beat / count) / theirs["beat"],
             f"the sum of the rounds of one interval: {rounds}",
+            f"processor time: {milliseconds(beat_busy)}",
         ),
     ]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .app import close, make_app, neolith
-from .rows import median
+from .rows import Meter, median
 from .witness import SCHEDULER, watch
 
 SETTLE = 1.0
@@ -37,18 +37,18 @@ class Rounds(logging.Handler):
 
     def __init__(self, job: str) -> None:
         super().__init__(logging.INFO)
-        self.took: list[tuple[float, float]] = []
-        """When each began, and for how long it ran."""
+        self.took: list[tuple[float, float, float]] = []
+        """When each began, for how long it ran, and how much of that its thread was on a processor."""
         self._job = job
-        self._began = 0.0
+        self._began = self._busy = 0.0
         logger = logging.getLogger(SCHEDULER)
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(self)
 
-    def first(self, seconds: float) -> list[float]:
-        """How long those took that began within some seconds of the first."""
-        return [took for began, took in self.took if began < self.took[0][0] + seconds - 0.5]
+    def first(self, seconds: float) -> list[tuple[float, float]]:
+        """How long those took that began within some seconds of the first, and their processor time."""
+        return [(took, busy) for began, took, busy in self.took if began < self.took[0][0] + seconds - 0.5]
 
     def emit(self, record: logging.LogRecord) -> None:
         """A job begins or has ended. The job is the first thing that each line names."""
@@ -56,9 +56,10 @@ class Rounds(logging.Handler):
         if name != self._job:
             return
         if record.msg.startswith("Running"):
-            self._began = time.perf_counter()
+            self._began, self._busy = time.perf_counter(), time.thread_time()
         elif "successfully" in record.msg:
-            self.took.append((self._began, time.perf_counter() - self._began))
+            took, busy = time.perf_counter() - self._began, time.thread_time() - self._busy
+            self.took.append((self._began, took, busy))
 
 
 def ours(folder: Path, count: int, quiet: float) -> dict[str, Any]:
@@ -66,22 +67,22 @@ def ours(folder: Path, count: int, quiet: float) -> dict[str, Any]:
     app = make_app(folder)
     tick = threading.Event()
     with watch() as witness:
-        began = time.perf_counter()
+        meter = Meter()
         app.test_client().get("/neolith/api/v1/health/live")
         with app.app_context():
             manager = neolith.manager
             while (running := len(manager.get_running_daemons())) < count:
-                if time.perf_counter() - began > PATIENCE:
+                if meter.read().seconds > PATIENCE:
                     witness.note(f"only {running} of {count} daemons run")
                     break
                 tick.wait(0.01)
-        start = time.perf_counter() - began
+        start = meter.read()
         measured = _quietly("heartbeat", quiet)
         if quiet > 6.0 and not measured["beats"]:
             witness.note("no heartbeat was seen")
         faults = asdict(witness.faults)
     close(app)
-    return {"start": start, "faults": faults, **measured}
+    return {"start": start.seconds, "start_busy": start.processor, "faults": faults, **measured}
 
 
 def naive(folder: Path, count: int, quiet: float) -> dict[str, Any]:

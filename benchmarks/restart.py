@@ -38,7 +38,7 @@ class Seen:
 
 def measure(*, quick: bool = False) -> Sequence[Row]:
     """From the moment at which the new process listens until the turn is claimed again; it is asked something then."""
-    rounds = 1 if quick else 7
+    rounds = 1 if quick else 5
     faults, times, asked, answered = Faults(), [], [], []
     with fake_claude(GAP) as api, world() as made:
         with made.app.app_context():

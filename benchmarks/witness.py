@@ -54,7 +54,8 @@ class Witness(logging.Handler):
     def faults(self) -> Faults:
         """What has been seen so far."""
         with self._seen:
-            return Faults(0, len(self._errors), self._skipped, tuple(self._errors[:KEPT]))
+            skipped = (f"{self._skipped} renewals of the leases were skipped",) if self._skipped else ()
+            return Faults(0, len(self._errors), self._skipped, (*self._errors[:KEPT], *skipped))
 
 
 @contextmanager

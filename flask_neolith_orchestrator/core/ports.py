@@ -162,7 +162,10 @@ class ReplyDraft:
 
 @dataclass(frozen=True, slots=True)
 class ReplyWrite:
-    """A change of an answer's row. `text` None leaves the text; `notice` is a short sentence for people, or None."""
+    """A change of an answer's row. `text` None leaves the text; `notice` is a short sentence for people, or None.
+
+    `reply_to_id` is given at another attempt: what it answers now, which may be less than at the one before.
+    """
 
     reply_id: str
     text: str | None
@@ -171,6 +174,7 @@ class ReplyWrite:
     seq: int
     at: float
     notice: str | None = None
+    reply_to_id: str | None = None
 
 
 class ChatStore(Protocol):

@@ -93,8 +93,10 @@ class Beginnings:
         ).scalar_one()
         return Begun(turn, reply, 1)
 
-    def again(self, tx: Connection, turn: int, epoch: int) -> Begun:
-        """Another attempt at a turn: the same rows, from the start."""
-        reply, attempt = self._again.run(tx, b_turn=turn, b_epoch=epoch).one()
-        self._chat.write_reply(tx, ReplyWrite(reply, "", MessageState.STREAMING, epoch, 0, self._clock.wall()))
+    def again(self, tx: Connection, turn: int, asked: Asked) -> Begun:
+        """Another attempt at a turn: the same rows, from the start; it may answer fewer lines than the one before."""
+        reply, attempt = self._again.run(tx, b_turn=turn, b_epoch=asked.epoch).one()
+        now, to = self._clock.wall(), asked.message_id
+        write = ReplyWrite(reply, "", MessageState.STREAMING, asked.epoch, 0, now, reply_to_id=to)
+        self._chat.write_reply(tx, write)
         return Begun(turn, reply, attempt)

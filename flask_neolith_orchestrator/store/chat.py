@@ -92,6 +92,7 @@ class BundledChat:
         }
         self._write = database.prepare(update(m).where(*fence).values(content=bindparam("b_content"), **fields))
         self._touch = database.prepare(update(m).where(*fence).values(**fields))
+        self._point = database.prepare(update(m).where(*fence).values(reply_to_id=bindparam("b_to")))
 
     def _opening(self) -> Any:
         m, o = self._m, self._o
@@ -187,6 +188,8 @@ class BundledChat:
             "b_seq": write.seq,
             "b_notice": write.notice,
         }
+        if write.reply_to_id is not None:
+            self._point.run(tx, b_id=int(write.reply_id), b_epoch=write.epoch, b_to=int(write.reply_to_id))
         if write.text is None:
             self._touch.run(tx, **values)
         else:

@@ -195,7 +195,7 @@ class Claims:
 
     def _start(self, tx: Connection, asked: Asked, members: list[Record], limit: int, over: Claim | None) -> Claim:
         head, conversation, epoch = members[0], asked.conversation, asked.epoch
-        begun = self._beginnings.first(tx, asked) if head[5] is None else self._beginnings.again(tx, head[5], epoch)
+        begun = self._beginnings.first(tx, asked) if head[5] is None else self._beginnings.again(tx, head[5], asked)
         slot = self._slot(tx, asked, begun.id, limit, over)
         held = self._hold.run(tx, b_conversation=conversation, b_before=epoch - 1, b_turn=begun.id, b_epoch=epoch)
         if not held.rowcount:

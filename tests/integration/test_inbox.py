@@ -400,16 +400,23 @@ def test_too_many_failures_make_a_dead_letter(desk: Desk) -> None:
 
 
 def test_after_a_crash_the_head_is_alone(desk: Desk) -> None:
-    """A punished attempt of a turn with several lines: the next takes the head, its neighbours follow later."""
+    """A punished attempt of a turn with several lines: the next takes the head, its neighbours follow later.
+
+    Each answer points to the last of the lines that it answers.
+    """
     thread = desk.say()
     ids = [desk.accept("ann", thread).delivery_id for _ in range(3)]
-    desk.settle(desk.take(), DEAD)
+    together = desk.take()
+    assert desk.reply(together)["reply_to_id"] == int(together.messages[-1])
+    desk.settle(together, DEAD)
     desk.clock.advance(10.0)
     again = desk.take()
     assert (again.deliveries, again.failures) == ((ids[0],), 2)
+    assert desk.reply(again)["reply_to_id"] == int(again.messages[0])
     desk.settle(again)
     following = desk.take()
     assert (following.deliveries, following.failures) == ((ids[1], ids[2]), 1)
+    assert desk.reply(following)["reply_to_id"] == int(following.messages[-1])
 
 
 def test_a_crash_whose_head_was_deleted_leaves_the_next_in_the_turn(desk: Desk) -> None:

@@ -37,8 +37,8 @@ def measures(minutes: float) -> list[Measure]:
     # measured: Python's own blocks stay the same; SQLite's page caches (2 MB per connection at the most) fill as the
     # history grows, 4 MB in the first ten minutes and ever less; 2 kB lost at each answer are more than that in 30
     memory = 6.0 if minutes >= 5 else 15.0
-    # two of each connection to SQLite, and a pool of five may still be filling
-    files = 4 if minutes >= 5 else 10
+    # two of each connection to SQLite, and two pools of five fill as chance has it: three connections, or five at first
+    files = 6 if minutes >= 5 else 10
     kept = "kept for a fixed time, so as many as the load of that time"
     return [
         Measure("memory, MB", lambda s: s.rss, median, memory, 0.03, "each connection caches up to 2 MB of the file"),

@@ -51,6 +51,8 @@ class Sweeper:
         self._ring = ring
         self._clock = stores.database.clock
         self._expired_at = float("-inf")
+        self._recovered_at: float | None = None
+        self._awake_since = float("-inf")
         self._looked_at = self._swept_at = float("-inf")
         self._unsettled: set[str] = set()
 
@@ -70,13 +72,26 @@ class Sweeper:
         """Take over what dead nodes and expired leases hold, and slots of ours that no thread works on."""
         stores = self._stores
         dead = stores.nodes.dead()
-        orphans = [*stores.leases.held_by(dead), *stores.leases.expired()]
+        orphans = stores.leases.held_by(dead)
+        if self._is_awake():
+            orphans += stores.leases.expired()
         failures = self._each(orphans, self._take_over)
         if not failures:
             stores.nodes.forget(dead)
         failures += self._each(self._worker.lost(), self._lives.crew.hand_back)
         if failures:
             raise failures[0]
+
+    def _is_awake(self) -> bool:
+        """Whether this process has been running for one interval of renewals.
+
+        While it was stopped it may have kept the others from renewing: it then gives them the time to do so.
+        """
+        now = self._clock.monotonic()
+        if self._recovered_at is not None and now - self._recovered_at > self._settings.lease / 2000:
+            self._awake_since = now
+        self._recovered_at = now
+        return now - self._awake_since >= self._settings.renew_interval / 1000
 
     @staticmethod
     def _each(things: Iterable[T], do: Callable[[T], Any]) -> list[Exception]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flask_neolith_orchestrator.core.types import Claim, IncomingMessage
+from flask_neolith_orchestrator.core.types import Cause, Claim, IncomingMessage, Wanted
+from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld
 from .interleave import interleaved
@@ -189,3 +190,28 @@ def test_slow_then_fast_and_another_thread_beside_them(make_world: MakeWorld, da
         assert ("apple" in said) != ("pear" in said)
     where = [(row["content"].split()[-1], str(row["parent_id"])) for row in world.answers()]
     assert sorted(where) == sorted([("apple", one), ("apple", one), ("pear", other)])
+
+
+def test_who_was_stopped_gives_the_others_time_to_renew(make_world: MakeWorld) -> None:
+    """A process that wakes from a long pause takes no turn over before its neighbour could renew: it may have kept
+    the database from it all the while."""
+    clock = ManualClock()
+    sleeper = make_world(clock=clock, DAEMON_SWEEP_INTERVAL=3_600_000, DAEMON_LEASE=5_000, DAEMON_RENEW_INTERVAL=1_000)
+    living = make_world(
+        like=sleeper, clock=clock, DAEMON_SWEEP_INTERVAL=3_600_000, DAEMON_LEASE=5_000, DAEMON_RENEW_INTERVAL=1_000
+    )
+    with living.stores.database.write() as tx:
+        living.stores.daemons.want(tx, living.ada, Wanted.RUNNING, Cause.PERSON)
+        living.stores.leases.make_slots(tx, living.ada, 1)
+    living.post("ann", "@ada hello")
+    with living.stores.database.write() as tx:
+        claim = living.stores.claims.claim(tx, living.ada, limit=1)
+    assert claim is not None
+    sleeper.house.sweeper.recover()
+    clock.advance(60.0)  # SIGSTOP, with the write lock in its hands
+    sleeper.house.sweeper.recover()
+    (turn,) = living.rows("Turn")
+    assert (turn["state"], turn["epoch"]) == ("running", claim.epoch)
+    clock.advance(1.0)  # awake for one interval of renewals, and nobody has renewed
+    sleeper.house.sweeper.recover()
+    assert [row["state"] for row in living.rows("Turn")] == ["interrupted"]

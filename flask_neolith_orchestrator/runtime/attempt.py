@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..chat.breaker import Breaker
 from ..chat.charter import load_charter
@@ -49,6 +50,15 @@ class Brains:
         return Responder(self.model_for(model), breaker=self.breaker, monotonic=self.clock.monotonic)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an attempt has read: who answers, what was said, and whether what was asked has been deleted."""
+
+    snapshot: OrchestratorSnapshot | None
+    lines: Sequence[Line]
+    gone: bool
+
+
 class Attempt:
     """One try. Lifetime: from the claim to its outcome, on one thread; others may only set `cancel`."""
 
@@ -66,6 +76,7 @@ class Attempt:
         self._brains = brains
         self._pace = pace
         self._model: str | None = None
+        self._seen: _Seen | None = None
         self.cancel.on_set(self._hush)
 
     def _hush(self) -> None:
@@ -118,24 +129,34 @@ class Attempt:
             calls=answer.calls,
         )
 
-    def _request(self) -> ModelRequest:
-        claim = self.claim
-        with self._stores.database.read() as tx:
-            snapshot = self._stores.people.snapshot(tx, claim.orchestrator_id)
-            if snapshot is None:
-                msg = "This orchestrator does not exist any more."
-                raise StartFailed(msg)
-            charter = load_charter(snapshot)
-            lines = self._lines(tx, snapshot)
-            self._stop_if_deleted(tx, lines)
-        return self._build(charter, lines)
+    def look(self, tx: Any) -> None:
+        """Read what the request needs, in the claim's transaction: threads that read meanwhile hold its lock up."""
+        try:
+            self._seen = self._read(tx)
+        except Exception:  # noqa: BLE001 -- the claim stands; the same is tried again, and told, for the request
+            self._seen = None
 
-    def _stop_if_deleted(self, tx: object, lines: Sequence[Line]) -> None:
-        asked = self.claim.messages
-        seen = any(line.message_id in asked for line in lines)
-        if asked and not seen and not self._stores.chat.present(tx, asked):
+    def _request(self) -> ModelRequest:
+        seen, self._seen = self._seen, None
+        if seen is None:
+            with self._stores.database.read() as tx:
+                seen = self._read(tx)
+        if seen.snapshot is None:
+            msg = "This orchestrator does not exist any more."
+            raise StartFailed(msg)
+        charter = load_charter(seen.snapshot)
+        if seen.gone:
             self.cancel.set(StopReason.DELETED)
             self.cancel.check()
+        return self._build(charter, seen.lines)
+
+    def _read(self, tx: Any) -> _Seen:
+        snapshot = self._stores.people.snapshot(tx, self.claim.orchestrator_id)
+        if snapshot is None:
+            return _Seen(None, [], gone=False)
+        lines, asked = self._lines(tx, snapshot), self.claim.messages
+        seen = any(line.message_id in asked for line in lines)
+        return _Seen(snapshot, lines, gone=bool(asked) and not seen and not self._stores.chat.present(tx, asked))
 
     def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
         settings = self._brains.settings
@@ -148,7 +169,7 @@ class Attempt:
             trigger_ids=self.claim.messages,
         )
 
-    def _lines(self, tx: object, snapshot: OrchestratorSnapshot) -> list[Line]:
+    def _lines(self, tx: Any, snapshot: OrchestratorSnapshot) -> list[Line]:
         """The history with what is asked now at its end, even where answers to others have a later place."""
         claim = self.claim
         own = snapshot.user.id
@@ -158,7 +179,7 @@ class Attempt:
         others = [line for line in lines if line.message_id not in claim.messages]
         return others[-self._brains.settings.history_limit :] + asked
 
-    def _history(self, tx: object, own: str) -> Sequence[Line]:
+    def _history(self, tx: Any, own: str) -> Sequence[Line]:
         """The last lines, and more where others have said much since the first that is asked: it is never left out."""
         claim, chat, limit = self.claim, self._stores.chat, self._brains.settings.history_limit
         until = claim.messages[-1] if claim.messages else None

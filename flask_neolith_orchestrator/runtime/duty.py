@@ -30,7 +30,7 @@ RESUME = 10.0
 
 
 class Duty:
-    """Implements `worker.Host` with the manager's daemons. Lifetime: app, in one process."""
+    """Implements `owner.Owner` with the manager's daemons. Lifetime: app, in one process."""
 
     def __init__(self, stores: Stores, manager: OrchestratorDaemonManager, news: News) -> None:
         self._stores = stores

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from ..core.cancel import StopReason
 from ..core.ports import Channel, Clock
@@ -19,37 +19,22 @@ from ..store.stores import Stores
 from .attempt import Attempt, Brains
 from .live import LiveText, Pacer
 from .news import News
+from .owner import Owner
 
 log = logging.getLogger("flask_neolith_orchestrator")
-
-
-class Host(Protocol):
-    """What the worker asks of whoever owns the daemons."""
-
-    def limit_of(self, orchestrator_id: str) -> int:
-        """Slots of this orchestrator if its daemon takes work in this process, else 0."""
-        ...
-
-    def turn_ended(self, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
-        """An attempt has been settled."""
-        ...
-
-    def slots_changed(self, orchestrator_id: str, status: OrchestratorStatus) -> None:
-        """All slots became taken (BUSY), or one is free again (ONLINE)."""
-        ...
 
 
 class Worker:
     """Runs one process's turns on the dispatcher's threads. Lifetime: app, in one process."""
 
-    def __init__(self, stores: Stores, brains: Brains, channel: Channel, news: News, host: Host) -> None:
+    def __init__(self, stores: Stores, brains: Brains, channel: Channel, news: News, owner: Owner) -> None:
         self._stores = stores
         self._brains = brains
         self._settings: Settings = brains.settings
         self._clock: Clock = brains.clock
         self._channel = channel
         self._news = news
-        self._host = host
+        self._owner = owner
         self._changed = threading.Condition()
         self._attempts: dict[str, Attempt] = {}
         self._claiming: Counter[str] = Counter()
@@ -84,22 +69,24 @@ class Worker:
         with self._changed:
             self._claiming[orchestrator_id] += 1  # a stop must not miss a turn between its claim and its start
         try:
-            while (limit := self._host.limit_of(orchestrator_id)) > 0:
+            while (limit := self._owner.limit_of(orchestrator_id)) > 0:
                 try:
                     with self._stores.database.write() as tx:
-                        claim = self._stores.claims.claim(tx, orchestrator_id, limit=limit)
+                        attempt = self._attempt(tx, self._stores.claims.claim(tx, orchestrator_id, limit=limit))
                 except LostRace:
                     continue
                 except NoSlot:
                     return None
-                return None if claim is None else self._register(claim)
+                return self._register(attempt)
             return None
         finally:
             with self._changed:
                 self._claiming -= Counter([orchestrator_id])  # drops what is zero
                 self._changed.notify_all()
 
-    def _register(self, claim: Claim) -> Attempt:
+    def _attempt(self, tx: Any, claim: Claim | None) -> Attempt | None:
+        if claim is None:
+            return None
         live = LiveText(
             claim,
             self._channel,
@@ -111,10 +98,16 @@ class Worker:
         # where there can be no second thread, the text is told at the attempt's end
         pace = self._pacer.add if self._stores.database.threads else lambda _live: None
         attempt = Attempt(claim, self._stores, self._brains, live, pace)
-        with self._changed:
-            if not self._attempts:
-                self._renewed_at = self._clock.monotonic()  # its own claim is as good as a renewal
-            self._attempts[claim.turn_id] = attempt
+        if self._stores.reads_with_claims:
+            attempt.look(tx)
+        return attempt
+
+    def _register(self, attempt: Attempt | None) -> Attempt | None:
+        if attempt is not None:
+            with self._changed:
+                if not self._attempts:
+                    self._renewed_at = self._clock.monotonic()  # its own claim is as good as a renewal
+                self._attempts[attempt.claim.turn_id] = attempt
         return attempt
 
     def _may_speak(self) -> bool:
@@ -150,8 +143,8 @@ class Worker:
             self._changed.notify_all()
 
     def _began(self, claim: Claim) -> None:
-        if claim.slot >= self._host.limit_of(claim.orchestrator_id) - 1:
-            self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.BUSY)
+        if claim.slot >= self._owner.limit_of(claim.orchestrator_id) - 1:
+            self._owner.slots_changed(claim.orchestrator_id, OrchestratorStatus.BUSY)
 
     def _finish(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> tuple[Attempt | None, bool]:
         """Settle, and claim the next conversation in the same commit; tried again for some seconds."""
@@ -170,7 +163,7 @@ class Worker:
                     return None, True  # the slot is found without a thread, and the turn is handed back
                 threading.Event().wait(pause)
                 pause = min(pause * 2, 5.0)
-        coming = None if following is None else self._register(following)
+        coming = self._register(following)
         if settled is None:
             self.late_finishes += 1
             log.warning("A late answer was dropped: the turn has a newer owner", extra=attempt.fields("fenced"))
@@ -180,23 +173,24 @@ class Worker:
 
     def _settle(
         self, claim: Claim, outcome: Outcome, *, chain: bool
-    ) -> tuple[tuple[Outcome, list[Ended]] | None, Claim | None]:
-        limit = self._host.limit_of(claim.orchestrator_id) if chain else 0
+    ) -> tuple[tuple[Outcome, list[Ended]] | None, Attempt | None]:
+        limit = self._owner.limit_of(claim.orchestrator_id) if chain else 0
         keep = claim.slot < limit  # a slot that is kept is two statements less
         with self._stores.database.write() as tx:
             settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
             following = None
             if keep and settled is not None:
-                following = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
+                claimed = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
+                following = self._attempt(tx, claimed)
                 if following is None:
                     self._stores.settle.free(tx, claim)
         return settled, following
 
     def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
-        if claim.slot >= self._host.limit_of(claim.orchestrator_id) - 1:
-            self._host.slots_changed(claim.orchestrator_id, OrchestratorStatus.ONLINE)
+        if claim.slot >= self._owner.limit_of(claim.orchestrator_id) - 1:
+            self._owner.slots_changed(claim.orchestrator_id, OrchestratorStatus.ONLINE)
         self._news.reply_ended(claim, gone=outcome.fate is Fate.DELETED)
-        self._host.turn_ended(claim, outcome, ended)
+        self._owner.turn_ended(claim, outcome, ended)
 
     def renew(self) -> None:
         """Extend this process's leases; end what was revoked or asked to end elsewhere, hand back what is lost."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, case, exists, or_, select, update
 from ..core.ports import ChatStore
 from ..core.types import Claim, DeliveryKind, Place
 from .beginnings import Asked, Beginnings
-from .columns import WAITING
+from .columns import RUNNING, WAITING
 from .database import Database
 from .models import Models
 
@@ -149,7 +149,7 @@ class Claims:
                 c.c.turn_id.is_(None),
                 ~exists().where(
                     earlier.c.conversation_id == d.c.conversation_id,
-                    earlier.c.state.in_(("waiting", "running")),
+                    earlier.c.state.in_((WAITING, RUNNING)),
                     earlier.c.id < d.c.id,
                 ),
                 exists().where(
@@ -172,7 +172,7 @@ class Claims:
         return exists().where(
             s.c.node_id == bindparam("b_node"),
             suspect.c.turn_id == s.c.turn_id,
-            suspect.c.state == "running",
+            suspect.c.state == RUNNING,
             suspect.c.attempts > self._suspect,
         )
 

@@ -66,4 +66,8 @@ def metadata_of(user_model: type[Any]) -> MetaData:
 
 
 WAITING = literal_column("'waiting'", String)
-"""A delivery's state in a statement's own text: a partial index is used only where it can be read what is asked."""
+"""A delivery's state in a statement's own text. SQLite uses a partial index only where it can read what is asked; and
+it compiles a statement anew at each run whose parameter it would have to compare with what an index is for."""
+
+RUNNING = literal_column("'running'", String)
+"""As `WAITING`."""

@@ -30,6 +30,11 @@ class Database(ABC):
         """Whether other threads may use this database too."""
         return True
 
+    @property
+    def one_writer(self) -> bool:
+        """Whether one write transaction is open at a time, so that others wait for its end anyway."""
+        return False
+
     @abstractmethod
     def write(self, *, urgent: bool = False) -> AbstractContextManager[Connection]:
         """A transaction that may write: committed at the end, rolled back if the block raises.

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from .claims import LostRace
-from .columns import WAITING
+from .columns import RUNNING, WAITING
 from .database import Database
 from .inbox import insert_into
 from .models import Models
@@ -82,7 +82,7 @@ class Leases:
         earlier = d.alias("earlier")
         heads = ~exists().where(
             earlier.c.conversation_id == d.c.conversation_id,
-            earlier.c.state.in_(("waiting", "running")),
+            earlier.c.state.in_((WAITING, RUNNING)),
             earlier.c.id < d.c.id,
         )
         self._ready = database.prepare(

@@ -63,6 +63,11 @@ class People:
             handles = handles.where(models.user_key.in_(keys))
         self._authors = Prepared(handles)
 
+    @property
+    def reads_columns(self) -> bool:
+        """Whether names are columns of the users' table, and need no object of the host's."""
+        return self._named is not None
+
     def name_of(self, user: Any) -> str:
         """How a user object of the host is called."""
         return self._display_name(user)

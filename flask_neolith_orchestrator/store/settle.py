@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, Update, bindparam, select, update
 from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyWrite
 from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
+from .columns import RUNNING, WAITING
 from .database import Database
 from .models import Models
 
@@ -107,12 +108,12 @@ class Settle:
         )
         self._deliveries = database.prepare(
             update(d)
-            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == "running")
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == RUNNING)
             .values(state=bindparam("b_state"), ended_at=bindparam("b_at"), outcome=bindparam("b_outcome"))
         )
         self._back = database.prepare(
             update(d)
-            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == "running", d.c.id != bindparam("b_but"))
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == RUNNING, d.c.id != bindparam("b_but"))
             .values(state="waiting", ready_at=bindparam("b_ready"))
         )
         self._forgive = database.prepare(
@@ -120,7 +121,7 @@ class Settle:
         )
         self._alone = database.prepare(
             update(d)
-            .where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head"), d.c.state == "waiting")
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head"), d.c.state == WAITING)
             .values(turn_id=None)
         )
         self._turn = database.prepare(self._turn_statement(t))
@@ -222,7 +223,7 @@ class Settle:
         d = self._d
         rows = tx.execute(
             update(d)
-            .where(d.c.turn_id == int(claim.turn_id), d.c.message_id.in_(gone), d.c.state == "running")
+            .where(d.c.turn_id == int(claim.turn_id), d.c.message_id.in_(gone), d.c.state == RUNNING)
             .values(state="cancelled", ended_at=self._clock.wall(), outcome="deleted")
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         )

@@ -57,6 +57,11 @@ class SqliteDatabase(Database):
         self._caller_writes = caller_writes
         self._closed = False
 
+    @property
+    def one_writer(self) -> bool:
+        """Yes: all of this process write on one connection."""
+        return True
+
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         """BEGIN IMMEDIATE on the one write connection.

@@ -46,6 +46,9 @@ class Stores:
     nodes: Nodes
     outbox: Outbox
     external: External | None
+    reads_with_claims: bool
+    """Whether a turn's history is read in the transaction of its claim: where one connection does all the work, and
+    no code of the host's would run in it."""
 
 
 def make_stores(
@@ -91,4 +94,5 @@ def make_stores(
         nodes=nodes,
         outbox=Outbox(models, database),
         external=external,
+        reads_with_claims=external is not None and people.reads_columns and database.one_writer,
     )

@@ -165,6 +165,7 @@ class ReplyWrite:
     """A change of an answer's row. `text` None leaves the text; `notice` is a short sentence for people, or None.
 
     `reply_to_id` is given at another attempt: what it answers now, which may be less than at the one before.
+    `channel_id` is given where it is known without a look.
     """
 
     reply_id: str
@@ -175,6 +176,7 @@ class ReplyWrite:
     at: float
     notice: str | None = None
     reply_to_id: str | None = None
+    channel_id: str | None = None
 
 
 class ChatStore(Protocol):

@@ -50,15 +50,6 @@ class Brains:
         return Responder(self.model_for(model), breaker=self.breaker, monotonic=self.clock.monotonic)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What an attempt has read: who answers, what was said, and whether what was asked has been deleted."""
-
-    snapshot: OrchestratorSnapshot | None
-    lines: Sequence[Line]
-    gone: bool
-
-
 class Attempt:
     """One try. Lifetime: from the claim to its outcome, on one thread; others may only set `cancel`."""
 
@@ -76,7 +67,7 @@ class Attempt:
         self._brains = brains
         self._pace = pace
         self._model: str | None = None
-        self._seen: _Seen | None = None
+        self._prepared: ModelRequest | None = None
         self.cancel.on_set(self._hush)
 
     def _hush(self) -> None:
@@ -130,33 +121,34 @@ class Attempt:
         )
 
     def look(self, tx: Any) -> None:
-        """Read what the request needs, in the claim's transaction: threads that read meanwhile hold its lock up."""
+        """Make the request in the claim's own transaction: a thread that does so beside it holds its statements up."""
         try:
-            self._seen = self._read(tx)
+            self._prepared = self._compose(tx)
         except Exception:  # noqa: BLE001 -- the claim stands; the same is tried again, and told, for the request
-            self._seen = None
+            self._prepared = None
 
     def _request(self) -> ModelRequest:
-        seen, self._seen = self._seen, None
-        if seen is None:
-            with self._stores.database.read() as tx:
-                seen = self._read(tx)
-        if seen.snapshot is None:
-            msg = "This orchestrator does not exist any more."
-            raise StartFailed(msg)
-        charter = load_charter(seen.snapshot)
-        if seen.gone:
-            self.cancel.set(StopReason.DELETED)
-            self.cancel.check()
-        return self._build(charter, seen.lines)
+        if self._prepared is not None:
+            return self._prepared
+        with self._stores.database.read() as tx:
+            return self._compose(tx)
 
-    def _read(self, tx: Any) -> _Seen:
+    def _compose(self, tx: Any) -> ModelRequest:
         snapshot = self._stores.people.snapshot(tx, self.claim.orchestrator_id)
         if snapshot is None:
-            return _Seen(None, [], gone=False)
-        lines, asked = self._lines(tx, snapshot), self.claim.messages
+            msg = "This orchestrator does not exist any more."
+            raise StartFailed(msg)
+        charter = load_charter(snapshot)
+        lines = self._lines(tx, snapshot)
+        self._stop_if_deleted(tx, lines)
+        return self._build(charter, lines)
+
+    def _stop_if_deleted(self, tx: Any, lines: Sequence[Line]) -> None:
+        asked = self.claim.messages
         seen = any(line.message_id in asked for line in lines)
-        return _Seen(snapshot, lines, gone=bool(asked) and not seen and not self._stores.chat.present(tx, asked))
+        if asked and not seen and not self._stores.chat.present(tx, asked):
+            self.cancel.set(StopReason.DELETED)
+            self.cancel.check()
 
     def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
         settings = self._brains.settings

@@ -123,6 +123,7 @@ class Pacer:
         self._lives: dict[str, LiveText] = {}
         self._thread: threading.Thread | None = None
         self._keeping = False
+        self._lingers = False
         self._moved = threading.Event()
         self._closed = False
 
@@ -130,11 +131,11 @@ class Pacer:
         """Look after an attempt's text."""
         with self._lock:
             self._lives[live.claim.turn_id] = live
-            if not self._moved.is_set():  # waking it costs more than adding to what it is about to look at
-                self._moved.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="neolith-pacer", daemon=True)
                 self._thread.start()
+            elif self._lingers:  # else it looks within an interval: to wake it for each costs a third of a short turn
+                self._moved.set()
 
     def remove(self, live: LiveText) -> None:
         """The attempt is over."""
@@ -145,11 +146,14 @@ class Pacer:
     def _run(self) -> None:
         kept_at = self._clock.monotonic()
         while True:
-            self._moved.clear()
             with self._lock:
                 lives = list(self._lives.values())
-            if not lives and not self._linger():
-                return
+            if not lives:
+                if not self._linger():
+                    return
+                if not self._lives:  # woken for a turn that is over already: not again for each of those that follow
+                    self._moved.wait(self._interval)
+                continue
             for live in lives:
                 try:
                     live.flush()
@@ -164,12 +168,22 @@ class Pacer:
 
     def _linger(self) -> bool:
         """Wait a little for the next turn: a thread for each would delay its request. False ends this one."""
-        woken = not self._closed and self._moved.wait(LINGER)
         with self._lock:
-            if self._lives or (woken and not self._closed):  # or a turn that was over before this thread could look
-                return True
+            if self._closed or self._lives:
+                return self._ends_unless(bool(self._lives))
+            self._lingers = True
+        woken = self._moved.wait(LINGER)
+        with self._lock:
+            self._lingers = False
+            if not self._closed:
+                self._moved.clear()
+            # it may have been woken for a turn that is over already
+            return self._ends_unless(bool(self._lives) or (woken and not self._closed))
+
+    def _ends_unless(self, needed: bool) -> bool:
+        if not needed:
             self._thread = None
-            return False
+        return needed
 
     def close(self) -> None:
         """Wait for no further turns. Safe twice."""

@@ -110,6 +110,9 @@ class External:
 
     def is_external(self, tx: Connection, channel_id: str) -> bool:
         """Whether a channel of ours stands for one of the host's."""
+        known = self._kinds.get(channel_id)
+        if known is not None:
+            return known
         ch = self._ch
         found = tx.execute(select(ch.c.kind).where(ch.c.id == int(channel_id))).scalar() == "external"
         if len(self._kinds) >= KNOWN_CHANNELS:
@@ -154,8 +157,9 @@ class External:
 class ExternalChat(BundledChat):
     """The bundled ChatStore, with an outbox for channels that are the host's. Lifetime: app, in one process."""
 
-    def __init__(self, models: Models, database: Database, people: People, views: Views) -> None:
+    def __init__(self, models: Models, database: Database, people: People, views: Views, external: External) -> None:
         super().__init__(models, database, people, views)
+        self._external = external
         self._models = models
         self._database = database
         self._channels = models.table("Channel")
@@ -199,6 +203,8 @@ class ExternalChat(BundledChat):
         """As the bundled chat; an answer that is complete in a host's channel also goes into the outbox."""
         super().write_reply(tx, write)
         if write.state not in ("final", "failed") or write.text is None:
+            return
+        if write.channel_id is not None and not self._external.is_external(tx, write.channel_id):
             return
         row = self._addressee.run(tx, b_reply=int(write.reply_id)).fetchone()
         if row is None:

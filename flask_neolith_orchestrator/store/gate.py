@@ -29,7 +29,8 @@ class Gate:
 
     def freed(self) -> None:
         """Somebody of this process ended a transaction: whoever waits should try again."""
-        self._freed.set()
+        if not self._freed.is_set():  # nearly always nobody waits
+            self._freed.set()
 
     def busy(self, *, urgent: bool) -> None:
         """The database was busy: wait a moment, or until somebody of this process ends a transaction."""
@@ -48,12 +49,12 @@ class Gate:
         return time.monotonic() - self._shut_out_at
 
     @contextmanager
-    def urgently(self, urgent: bool) -> Iterator[None]:
+    def urgently(self) -> Iterator[None]:
         """While somebody urgent waits, others wait longer between two tries."""
         with self._count:
-            self._urgent += urgent
+            self._urgent += 1
         try:
             yield
         finally:
             with self._count:
-                self._urgent -= urgent
+                self._urgent -= 1

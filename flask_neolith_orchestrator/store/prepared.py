@@ -71,9 +71,12 @@ class _Text:
     expansion: Mapping[str, Sequence[str]]
     incoming: Mapping[str, Convert]
     timed: bool
+    is_plain: bool
 
     def parameters(self, values: dict[str, Any]) -> Any:
         """For the driver, in its order and as it keeps them."""
+        if self.is_plain and self.order is not None:
+            return [values[name] for name in self.order]
         merged = {**self.defaults, **values}
         for name, parts in self.expansion.items():
             merged.update(zip(parts, merged.pop(name), strict=True))
@@ -168,14 +171,9 @@ class _Recipe:
         expansion = {name: state.parameter_expansion[name] for name in self.lists}
         spread = {name for parts in expansion.values() for name in parts}
         defaults = {name: value for name, value in state.parameters.items() if name not in spread}
-        return _Text(
-            state.statement,
-            state.positiontup,
-            defaults,
-            expansion,
-            {name: one for name, one in self._incoming.items() if name in defaults} | dict(state.processors),
-            NOW in defaults,
-        )
+        incoming = {name: one for name, one in self._incoming.items() if name in defaults} | dict(state.processors)
+        given = all(name in self._required for name in defaults) and not expansion and not incoming
+        return _Text(state.statement, state.positiontup, defaults, expansion, incoming, NOW in defaults, given)
 
 
 def translated(error: sqlite3.Error, sql: str) -> BaseException:

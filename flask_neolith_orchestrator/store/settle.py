@@ -276,7 +276,16 @@ class Settle:
             self._chat.drop_reply(tx, claim.reply_id, now)
             return
         state = _MESSAGES[outcome.fate]
-        write = ReplyWrite(claim.reply_id, outcome.text, state, claim.epoch, outcome.seq, now, outcome.notice)
+        write = ReplyWrite(
+            claim.reply_id,
+            outcome.text,
+            state,
+            claim.epoch,
+            outcome.seq,
+            now,
+            outcome.notice,
+            channel_id=claim.place.channel_id,
+        )
         self._chat.write_reply(tx, write)
 
 

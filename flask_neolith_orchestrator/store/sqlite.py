@@ -80,26 +80,31 @@ class SqliteDatabase(Database):
             self.gate.freed()
 
     def _begin(self, urgent: bool) -> Connection:
+        if not urgent:
+            return self._begun(False)
+        with self.gate.urgently():
+            return self._begun(True)
+
+    def _begun(self, urgent: bool) -> Connection:
         deadline = time.monotonic() + GIVE_UP
-        with self.gate.urgently(urgent):
-            while True:
-                self.gate.lock.acquire()
-                try:
-                    tx = self._writer()
-                    _driver(tx).execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    self._after_failed_begin()
-                    if not is_busy(error) or time.monotonic() > deadline:
-                        raise translated(error, "BEGIN IMMEDIATE") from error
-                    if self._caller_writes():
-                        raise OpenTransaction from error
-                    self.gate.shut_out()
-                    self.gate.busy(urgent=urgent)
-                except BaseException:
-                    self._after_failed_begin()
-                    raise
-                else:
-                    return tx
+        while True:
+            self.gate.lock.acquire()
+            try:
+                tx = self._writer()
+                _driver(tx).execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                self._after_failed_begin()
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise translated(error, "BEGIN IMMEDIATE") from error
+                if self._caller_writes():
+                    raise OpenTransaction from error
+                self.gate.shut_out()
+                self.gate.busy(urgent=urgent)
+            except BaseException:
+                self._after_failed_begin()
+                raise
+            else:
+                return tx
 
     def _after_failed_begin(self) -> None:
         if self._connection is not None:

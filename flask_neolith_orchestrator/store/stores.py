@@ -63,8 +63,10 @@ def make_stores(
 ) -> Stores:
     """Wire the store's parts; `chat` is the host's own ChatStore, or None for the bundled one."""
     views = Views(models, people, to_html)
-    external = External(models, database, people) if chat is None else None
-    chat = chat or ExternalChat(models, database, people, views)
+    external = None
+    if chat is None:
+        external = External(models, database, people)
+        chat = ExternalChat(models, database, people, views, external)
     lease = settings.lease / 1000
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)

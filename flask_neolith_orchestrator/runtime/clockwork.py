@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -126,6 +126,7 @@ class Clockwork:
         self._executors: tuple[DaemonThreadExecutor, ...] = ()
         self._lock = threading.Lock()
         self._failed: dict[str, str] = {}
+        self._skipped: Counter[str] = Counter()
         self._ran: dict[str, float] = {}
         self._periods: dict[str, float] = {}
 
@@ -161,9 +162,16 @@ class Clockwork:
                 return
             what = {EVENT_JOB_ERROR: "failed", EVENT_JOB_MISSED: "missed"}.get(event.code, "still running")
             error = getattr(event, "exception", None)
+            if event.code != EVENT_JOB_ERROR:
+                self._skipped[event.job_id] += 1
             self._failed[event.job_id] = what if error is None else f"{what}: {type(error).__name__}"
         if event.code == EVENT_JOB_ERROR:
             log.error("The job %s failed", event.job_id, exc_info=error, extra={"action": "job-failed"})
+
+    def skipped(self) -> Mapping[str, int]:
+        """How often each job was left out since the start, as its last run still went on or no thread was free."""
+        with self._lock:
+            return {name: self._skipped[name] for name in self._periods}
 
     def health(self) -> Mapping[str, Any]:
         """Whether the jobs do their work, and which does not.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.cancel import StopReason
+from ..core.errors import StoreClosed
 from ..core.ports import Channel, Clock
 from ..core.types import Claim, OrchestratorStatus
 from ..settings import Settings
@@ -156,6 +157,8 @@ class Worker:
                 break
             except (LostRace, NoSlot):
                 chain = False
+            except StoreClosed:  # the process has ended without this thread: the next one hands the turn back
+                return None, True
             except Exception:
                 # a full disk or a database that is away: the answer is kept and written when it can be
                 log.exception("An answer could not be written yet", extra=attempt.fields("finish-failed"))

@@ -165,6 +165,9 @@ class Recovery:
             if row is None:
                 return None
             reply = str(row[0])
+            if message_id is not None and not self._chat.present(tx, [message_id]):
+                self._chat.drop_reply(tx, reply, now)  # deleted while its process died: nobody waits for words
+                return reply
         elif message_id is not None and not self._chat.present(tx, [message_id]):
             return None
         else:

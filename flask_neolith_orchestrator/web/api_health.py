@@ -74,7 +74,9 @@ def read_metrics(call: Call) -> Response:
     mine = frozenset(ids)
     states = [one for one in call.house.manager.get_all_daemon_statuses() if one.orchestrator.id in mine]
     deliveries = Roster(call.state.models).deliveries_by_state(call.reading, ids)
-    return Response(metrics.exposition(states, deliveries), content_type=metrics.MEDIA_TYPE)
+    worker = call.house.worker
+    process = metrics.ProcessCounts(worker.late_finishes, worker.abandoned, call.house.clockwork.skipped())
+    return Response(metrics.exposition(states, deliveries, process), content_type=metrics.MEDIA_TYPE)
 
 
 ROUTES: Final = (

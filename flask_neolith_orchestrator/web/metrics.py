@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ..core.types import DaemonState, DaemonStatus, DeliveryState, OrchestratorStatus
@@ -12,8 +13,20 @@ MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[Mapping[str, str], float]
 
 
-def exposition(states: Sequence[DaemonState], deliveries: Mapping[str, int]) -> str:
-    """The page: daemons one by one, presence and deliveries by state. Series that are 0 are there as well."""
+@dataclass(frozen=True, slots=True)
+class ProcessCounts:
+    """What one process has counted since its start."""
+
+    late_finishes: int
+    abandoned: int
+    skipped_runs: Mapping[str, int]
+
+
+def exposition(states: Sequence[DaemonState], deliveries: Mapping[str, int], process: ProcessCounts) -> str:
+    """The page: daemons one by one, presence, deliveries by state, and the process that was asked.
+
+    Series that are 0 are there as well.
+    """
     presence = {str(one): 0 for one in OrchestratorStatus}
     for state in states:
         presence[str(state.orchestrator.status)] += 1
@@ -22,6 +35,7 @@ def exposition(states: Sequence[DaemonState], deliveries: Mapping[str, int]) -> 
         _family("neolith_orchestrators", "gauge", "Orchestrators by presence.", _counted("status", presence)),
         _family("neolith_deliveries", "gauge", "Deliveries by state.", _counted("state", by_state)),
         *_daemons(states),
+        *_process(process),
     ]
     return "".join(families)
 
@@ -46,6 +60,15 @@ def _daemons(states: Sequence[DaemonState]) -> Iterable[str]:
     yield each("neolith_daemon_restarts_total", "counter", "Restarts.", [one.restarts for one in health])
 
 
+def _process(counts: ProcessCounts) -> Iterable[str]:
+    late = "Answers that were dropped, as their turn had a newer owner: the model was called twice."
+    yield _family("neolith_late_finishes_total", "counter", late, [({}, counts.late_finishes)])
+    gone = "Turns whose thread was given up."
+    yield _family("neolith_abandoned_turns_total", "counter", gone, [({}, counts.abandoned)])
+    skipped = "Runs of a job that were left out, as the last one still went on."
+    yield _family("neolith_job_runs_skipped_total", "counter", skipped, _counted("job", counts.skipped_runs))
+
+
 def _who(state: DaemonState) -> dict[str, str]:
     return {"orchestrator": state.orchestrator.id, "handle": state.orchestrator.handle}
 
@@ -58,7 +81,7 @@ def _family(name: str, kind: str, text: str, samples: Sequence[Sample]) -> str:
     lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
     for labels, value in samples:
         shown = ",".join(f'{key}="{_escaped(one)}"' for key, one in labels.items())
-        lines.append(f"{name}{{{shown}}} {value}")
+        lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
     return "\n".join(lines) + "\n"
 
 

@@ -920,3 +920,16 @@ def test_two_processes_take_a_letter_once(pg: Desk, make_world: MakeWorld) -> No
         tx.execute(update(out).values(claimed_until=pg.stores.database.clock.wall() + 30))
         assert other.stores.outbox.take() == []
     assert other.stores.outbox.take() == []
+
+
+def test_no_words_are_left_for_a_question_that_was_deleted(desk: Desk) -> None:
+    """Deleted while its process died, and nobody comes back until it is too old: its answer goes, without a notice."""
+    accepted = desk.accept()
+    claim = desk.take()
+    desk.world.delete("ann", claim.messages[0])
+    desk.lose(claim)
+    assert desk.row(accepted)["state"] == "waiting"
+    desk.clock.advance(100.0)
+    assert desk.stores.recovery.expire(accepted.delivery_id) is not None
+    (reply,) = desk.world.rows("Message", id=int(claim.reply_id))
+    assert (reply["content"], reply["deleted_at"] is None) == ("", False)

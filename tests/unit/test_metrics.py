@@ -14,9 +14,10 @@ from flask_neolith_orchestrator.core.types import (
     UserRef,
     Wanted,
 )
-from flask_neolith_orchestrator.web.metrics import exposition
+from flask_neolith_orchestrator.web.metrics import ProcessCounts, exposition
 
-SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\} (\S+)')
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (\S+)')
+QUIET = ProcessCounts(0, 0, {})
 
 
 def state(handle: str, status: DaemonStatus, uptime: float | None) -> DaemonState:
@@ -34,13 +35,13 @@ def samples(page: str) -> dict[tuple[str, str], float]:
         if not line.startswith("# "):
             match = SAMPLE.fullmatch(line)
             assert match, line
-            found[match[1], match[2]] = float(match[3])
+            found[match[1], match[2] or ""] = float(match[3])
     return found
 
 
 def test_every_number_of_a_daemon_is_there() -> None:
     """Uptime in seconds, counters, queue, and a daemon that is up."""
-    found = samples(exposition([state("ada", DaemonStatus.RUNNING, 1500.0)], {"failed": 2}))
+    found = samples(exposition([state("ada", DaemonStatus.RUNNING, 1500.0)], {"failed": 2}, QUIET))
     who = 'orchestrator="7",handle="ada"'
     assert found["neolith_daemon_up", who] == 1
     assert found["neolith_daemon_uptime_seconds", who] == 1.5
@@ -57,13 +58,22 @@ def test_every_number_of_a_daemon_is_there() -> None:
 
 def test_a_page_without_daemons_is_a_page() -> None:
     """Families are announced once, with a type each, and the page ends with a line end."""
-    page = exposition([], {})
+    page = exposition([], {}, QUIET)
     assert page.endswith("\n")
     kinds = re.findall(r"^# TYPE (\S+) (gauge|counter)$", page, re.MULTILINE)
-    assert len(kinds) == len({name for name, _ in kinds}) == 10
+    assert len(kinds) == len({name for name, _ in kinds}) == 13
 
 
 def test_no_name_can_break_the_page() -> None:
     """Quotes, backslashes and line ends in a label stay inside it."""
-    found = samples(exposition([state('a"b\\c\nd', DaemonStatus.STOPPED, None)], {}))
+    found = samples(exposition([state('a"b\\c\nd', DaemonStatus.STOPPED, None)], {}, QUIET))
     assert found["neolith_daemon_up", 'orchestrator="7",handle="a\\"b\\\\c\\nd"'] == 0
+
+
+def test_the_process_tells_what_it_has_counted() -> None:
+    """Late finishes, turns that were given up, and runs of jobs that were left out, of the process that was asked."""
+    found = samples(exposition([], {}, ProcessCounts(2, 1, {"sweep": 0, "renew": 3})))
+    assert found["neolith_late_finishes_total", ""] == 2
+    assert found["neolith_abandoned_turns_total", ""] == 1
+    assert found["neolith_job_runs_skipped_total", 'job="renew"'] == 3
+    assert found["neolith_job_runs_skipped_total", 'job="sweep"'] == 0

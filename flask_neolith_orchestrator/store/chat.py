@@ -44,6 +44,22 @@ class _Said(NamedTuple):
     state: str
 
 
+_WIDTH = len(_Said._fields)
+
+
+def _line(said: _Said, author: tuple[str, str | None] | None) -> Line:
+    name, handle = author if author is not None and said.author_id is not None else (None, None)
+    return Line(
+        message_id=str(said.id),
+        author_id="" if said.author_id is None else str(said.author_id),
+        author_name=name or said.author_name or "Somebody",
+        author_handle=handle,
+        content=said.content,
+        at=said.created_at,
+        is_orchestrator=handle is not None,
+    )
+
+
 class BundledChat:
     """Implements `core.ports.ChatStore` on our own tables. Lifetime: app, in one process."""
 
@@ -68,11 +84,13 @@ class BundledChat:
                 ~exists().where(root.c.id == m.c.parent_id, root.c.deleted_at.is_not(None)),
             )
         )
-        line = (
-            select(m.c.id, m.c.author_id, m.c.author_name, m.c.content, m.c.created_at, m.c.state)
-            .where(m.c.channel_id == bindparam("b_channel"), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS))
-            .where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
-        )
+        joined = self._people.with_authors(m)
+        said = select(*[m.c[name] for name in _Said._fields])
+        if joined is not None:
+            said = said.select_from(joined[0]).add_columns(*joined[1])
+        line = said.where(
+            m.c.channel_id == bindparam("b_channel"), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS)
+        ).where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
         self._main_line = Prepared(_newest(line.where(m.c.parent_id.is_(None)), m.c.id))
         # apart, as one condition for both would be looked for in the whole channel
         replies = _newest(line.where(m.c.parent_id == bindparam("b_root")), m.c.id).subquery()
@@ -141,24 +159,14 @@ class BundledChat:
             found = self._main_line.run(tx, **values)
         else:
             found = self._thread.run(tx, b_root=int(place.thread_id), **values)
-        rows = [_Said(*row) for row in found.fetchall()[::-1]]
-        return self._lines(tx, [row for row in rows if row.state == "final" or row.content])
+        rows = [(_Said(*row[:_WIDTH]), row[_WIDTH:]) for row in found.fetchall()[::-1]]
+        return self._lines(tx, [row for row in rows if row[0].state == "final" or row[0].content])
 
-    def _lines(self, tx: Connection, rows: Sequence[_Said]) -> list[Line]:
-        authors = self._people.authors(tx, {row.author_id for row in rows})
-        nobody = ("", None)
-        return [
-            Line(
-                message_id=str(row.id),
-                author_id="" if row.author_id is None else str(row.author_id),
-                author_name=authors.get(row.author_id, nobody)[0] or row.author_name or "Somebody",
-                author_handle=authors.get(row.author_id, nobody)[1],
-                content=row.content,
-                at=row.created_at,
-                is_orchestrator=authors.get(row.author_id, nobody)[1] is not None,
-            )
-            for row in rows
-        ]
+    def _lines(self, tx: Connection, rows: Sequence[tuple[_Said, Sequence[Any]]]) -> list[Line]:
+        authors = {said.author_id: self._people.author_of(author) for said, author in rows if author}
+        if not authors:
+            authors = self._people.authors(tx, {said.author_id for said, _ in rows})
+        return [_line(said, authors.get(said.author_id)) for said, _ in rows]
 
     def present(self, tx: Connection, message_ids: Sequence[str]) -> frozenset[str]:
         """Those that are still there; a message in a thread whose root was deleted is gone too."""

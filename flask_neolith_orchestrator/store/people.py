@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Column, Connection, Select, bindparam, inspect, null, select, update
+from sqlalchemy import BindParameter, Column, Connection, FromClause, Select, bindparam, inspect, null, select, update
 from sqlalchemy.orm import Session
 
 from ..core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
@@ -62,11 +62,26 @@ class People:
             handles = select(models.user_key, self._o.c.handle, *named_by).select_from(both)
             handles = handles.where(models.user_key.in_(keys))
         self._authors = Prepared(handles)
+        self._named_by = named_by
 
     @property
     def reads_columns(self) -> bool:
         """Whether names are columns of the users' table, and need no object of the host's."""
         return self._named is not None
+
+    def with_authors(self, messages: FromClause) -> tuple[FromClause, list[Any]] | None:
+        """Messages joined with their authors, and the columns for `author_of`; None where names need objects."""
+        if self._named_by is None:
+            return None
+        key = self.models.user_key
+        joined = messages.outerjoin(self.models.user_table, key == messages.c.author_id)
+        joined = joined.outerjoin(self._o, self._o.c.user_id == messages.c.author_id)
+        return joined, [self._o.c.handle, *self._named_by]
+
+    @staticmethod
+    def author_of(values: Sequence[Any]) -> tuple[str, str | None]:
+        """Name and handle, from the columns of `with_authors`."""
+        return _first_name(values[1:]), values[0]
 
     def name_of(self, user: Any) -> str:
         """How a user object of the host is called."""

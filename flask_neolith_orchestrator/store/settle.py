@@ -91,7 +91,7 @@ class Settle:
         self._m: Table = models.table("Message")
         c, d, t = models.table("Conversation"), self._d, models.table("Turn")
         s, w = models.table("Slot"), models.table("Daemon")
-        self._fence = database.prepare(
+        fence = (
             update(c)
             .where(
                 c.c.id == bindparam("b_conversation"),
@@ -100,6 +100,11 @@ class Settle:
             )
             .values(turn_id=None)
         )
+        asked = select(t.c.cancel_requested).where(t.c.id == bindparam("b_turn"))
+        # where others may write at the same time, only a look that locks sees the last word
+        self._one_writer = database.one_writer
+        self._fence = database.prepare(fence.returning(asked.scalar_subquery() if self._one_writer else c.c.id))
+        self._asked = database.prepare(asked.with_for_update())
         self._free = database.prepare(
             update(s)
             .where(s.c.orchestrator_id == bindparam("b_orchestrator"), s.c.n == bindparam("b_n"))
@@ -125,9 +130,6 @@ class Settle:
             .values(turn_id=None)
         )
         self._turn = database.prepare(self._turn_statement(t))
-        self._asked = database.prepare(
-            select(t.c.cancel_requested).where(t.c.id == bindparam("b_turn")).with_for_update()
-        )
         self._tally = database.prepare(
             update(w)
             .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
@@ -165,12 +167,14 @@ class Settle:
         was really written is returned, with the deliveries that have ended by it.
         """
         turn = int(claim.turn_id)
-        fenced = self._fence.run(tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=turn)
-        if not fenced.rowcount:
+        found = self._fence.run(tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=turn)
+        fenced = found.fetchone()
+        if fenced is None:
             return None
+        asked = fenced[0] if self._one_writer else self._asked.run(tx, b_turn=turn).scalar()
         if free:
             self.free(tx, claim)
-        claim, outcome = self._as_asked(tx, claim, outcome)
+        claim, outcome = self._as_asked(tx, claim, outcome, asked)
         outcome, ended = self._without_deleted(tx, claim, outcome)
         if outcome.fate in _DELIVERIES:
             ended = self._end(tx, claim, outcome)
@@ -185,9 +189,8 @@ class Settle:
         """Give a turn's slot back."""
         self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=int(claim.turn_id))
 
-    def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome) -> tuple[Claim, Outcome]:
+    def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome, asked: str | None) -> tuple[Claim, Outcome]:
         """Stop wins over everything that was not committed before it, and the last attempt is the head's failure."""
-        asked = self._asked.run(tx, b_turn=int(claim.turn_id)).scalar()
         if asked == StopReason.PERSON and outcome.fate in (Fate.ANSWERED, Fate.RETRY, Fate.RELEASED):
             return claim, replace(outcome, fate=Fate.STOPPED, notice=None, stop_reason="stopped")
         if outcome.fate is Fate.RETRY and outcome.punished and claim.failures >= self._max_attempts:

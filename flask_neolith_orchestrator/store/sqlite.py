@@ -5,7 +5,9 @@ Our own writes share one connection under a process lock, which is faster than a
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,11 +24,16 @@ from .gate import Gate, is_busy
 from .prepared import translated
 from .sqlite_host import set_pragmas
 
+log = logging.getLogger("flask_neolith_orchestrator")
+
 BUSY_MS = 100
 """How long our write connection may wait inside SQLite before it gives the process lock back."""
 
 KEPT_READERS = 8
 """Connections for reading that are kept open while nobody reads."""
+
+TIDY_AFTER = 40
+"""Writes of ours after which a thread copies the write-ahead log into the file; some 600 pages."""
 
 GIVE_UP = 30.0
 """Seconds after which a write of ours that never found the database free raises."""
@@ -56,6 +63,8 @@ class SqliteDatabase(Database):
         self._readers: deque[Connection] = deque()
         self._caller_writes = caller_writes
         self._closed = False
+        self._writes = 0
+        self._tidying = threading.Lock()
 
     @property
     def one_writer(self) -> bool:
@@ -76,8 +85,29 @@ class SqliteDatabase(Database):
             _roll_back(tx)
             raise
         finally:
+            self._writes += 1
+            due = self._writes % TIDY_AFTER == 0
             self.gate.lock.release()
             self.gate.freed()
+        if due:
+            self._tidy_apart()
+
+    def _tidy_apart(self) -> None:
+        """Have the log copied by a thread of its own: else some commit would do it, of ours or of the host's."""
+        if self._tidying.acquire(blocking=False):
+            try:
+                threading.Thread(target=self._tidy, name="neolith-tidy", daemon=True).start()
+            except RuntimeError:  # no more threads: a later commit does it
+                self._tidying.release()
+
+    def _tidy(self) -> None:
+        try:
+            with self.read() as tx:
+                _driver(tx).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for nobody
+        except sqlite3.Error:
+            log.debug("The write-ahead log could not be copied yet", exc_info=True, extra={"action": "tidy-failed"})
+        finally:
+            self._tidying.release()
 
     def _begin(self, urgent: bool) -> Connection:
         if not urgent:
@@ -137,7 +167,7 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         """Close all connections. Safe twice."""
-        with self.gate.lock:
+        with self._tidying, self.gate.lock:
             self._closed = True  # a thread that was given up must not open it again
             if self._connection is not None:
                 self._connection.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from flask_neolith_orchestrator.core.errors import (
     Forbidden,
@@ -634,17 +634,18 @@ def test_a_question_deleted_before_its_turn_is_never_asked(world: World) -> None
 def test_a_question_that_is_gone_when_its_turn_begins_is_never_asked(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Deleted by another process between the claim and the call: the model is not called at all."""
+    """Deleted in the instant of the claim, by somebody who knows no deliveries: the model is not called at all."""
     world = make_world(DAEMON_LEASE=60_000, DAEMON_RENEW_INTERVAL=30_000)
-    other = make_world(like=world)
     asked = world.post("ann", "@ada forget this secret")
-    began = world.house.worker._began
+    claims, messages = world.stores.claims, world.neolith.models.table("Message")
+    claim = claims.claim
 
-    def delete_first(claim: Claim) -> None:
-        other.delete("ann", asked["id"])
-        began(claim)
+    def delete_first(tx: Any, *given: Any, **named: Any) -> Claim | None:
+        found = claim(tx, *given, **named)
+        tx.execute(update(messages).where(messages.c.id == int(asked["id"])).values(deleted_at=1.0, content=""))
+        return found
 
-    monkeypatch.setattr(world.house.worker, "_began", delete_first)
+    monkeypatch.setattr(claims, "claim", delete_first)
     world.start()
     until(lambda: world.deliveries() == ["cancelled"], "the delivery is cancelled")
     assert world.model.scenes == []

@@ -111,6 +111,15 @@ class Settle:
             .where(s.c.turn_id == bindparam("b_turn"))
             .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
         )
+        self._turn = database.prepare(self._turn_statement(t))
+        self._tally = database.prepare(
+            update(w)
+            .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
+            .values(processed=w.c.processed + bindparam("b_good"), failed=w.c.failed + bindparam("b_bad"))
+        )
+        self._prepare_deliveries(database, d)
+
+    def _prepare_deliveries(self, database: Database, d: Table) -> None:
         self._deliveries = database.prepare(
             update(d)
             .where(d.c.turn_id == bindparam("b_turn"), d.c.state == RUNNING)
@@ -128,12 +137,6 @@ class Settle:
             update(d)
             .where(d.c.turn_id == bindparam("b_turn"), d.c.id != bindparam("b_head"), d.c.state == WAITING)
             .values(turn_id=None)
-        )
-        self._turn = database.prepare(self._turn_statement(t))
-        self._tally = database.prepare(
-            update(w)
-            .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
-            .values(processed=w.c.processed + bindparam("b_good"), failed=w.c.failed + bindparam("b_bad"))
         )
 
     @staticmethod

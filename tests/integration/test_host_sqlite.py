@@ -209,7 +209,7 @@ def test_urgent_writers_are_counted_right(world: World) -> None:
 
     def hurry() -> None:
         for _ in range(2_000):
-            with gate.urgently(True):
+            with gate.urgently():
                 pass
 
     threads = [threading.Thread(target=hurry) for _ in range(4)]

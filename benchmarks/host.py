@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flask import Flask
+from flask.testing import FlaskClient
 
 from flask_neolith_orchestrator.testing import ScriptedModel, use_model
 
@@ -164,32 +165,39 @@ def _without_us(made: World, load: Load, seconds: float, *, burners: int) -> Non
 @contextmanager
 def _clients(app: Flask, user: str, load: Load) -> Iterator[Callable[[], None]]:
     """Clients on threads, which begin when the given function is called and end with the block."""
-    begin, end = threading.Event(), threading.Event()
+    begin, end, warm = threading.Event(), threading.Event(), threading.Semaphore(0)
 
-    def ask() -> None:
+    def run() -> None:
         client = app.test_client()
         client.post(f"/login/{user}")
         for _ in range(WARM_UP):
             client.post("/note")
+        warm.release()
         begin.wait()
         while not end.wait(PAUSE):
-            began = time.perf_counter()
-            try:
-                answer = client.post("/note")
-            except Exception as error:  # noqa: BLE001 -- whatever the host's user would have seen
-                load.failures.append(repr(error))
-                continue
-            load.times.append(time.perf_counter() - began)
-            if answer.status_code != 200:
-                load.failures.append(f"{answer.status}: {answer.get_data(as_text=True)[:100]}")
+            _ask(client, load)
 
-    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    threads = [threading.Thread(target=run) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     try:
+        for _ in threads:
+            warm.acquire()
         yield begin.set
     finally:
         begin.set()
         end.set()
         for thread in threads:
             thread.join()
+
+
+def _ask(client: FlaskClient, load: Load) -> None:
+    began = time.perf_counter()
+    try:
+        answer = client.post("/note")
+    except Exception as error:  # noqa: BLE001 -- whatever the host's user would have seen
+        load.failures.append(repr(error))
+        return
+    load.times.append(time.perf_counter() - began)
+    if answer.status_code != 200:
+        load.failures.append(f"{answer.status}: {answer.get_data(as_text=True)[:100]}")

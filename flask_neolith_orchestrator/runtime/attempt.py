@@ -121,7 +121,9 @@ class Attempt:
         )
 
     def look(self, tx: Any) -> None:
-        """Make the request in the claim's own transaction: a thread that does so beside it holds its statements up."""
+        """Make the request right after the claim: a thread that does so beside another's claim holds that up."""
+        if not self._stores.reads_with_claims:
+            return
         try:
             self._prepared = self._compose(tx)
         except Exception:  # noqa: BLE001 -- the claim stands; the same is tried again, and told, for the request

@@ -25,6 +25,9 @@ from .owner import Owner
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
+Settled = tuple[Outcome, list[Ended]]
+
+
 class Worker:
     """Runs one process's turns on the dispatcher's threads. Lifetime: app, in one process."""
 
@@ -72,20 +75,24 @@ class Worker:
         try:
             while (limit := self._owner.limit_of(orchestrator_id)) > 0:
                 try:
-                    with self._stores.database.write() as tx:
-                        attempt = self._attempt(tx, self._stores.claims.claim(tx, orchestrator_id, limit=limit))
+                    return self._register(self._try_claim(orchestrator_id, limit))
                 except LostRace:
                     continue
                 except NoSlot:
                     return None
-                return self._register(attempt)
             return None
         finally:
             with self._changed:
                 self._claiming -= Counter([orchestrator_id])  # drops what is zero
                 self._changed.notify_all()
 
-    def _attempt(self, tx: Any, claim: Claim | None) -> Attempt | None:
+    def _try_claim(self, orchestrator_id: str, limit: int) -> Attempt | None:
+        attempt: Attempt | None = None
+        with self._stores.database.write(then=lambda tx: attempt.look(tx) if attempt else None) as tx:
+            attempt = self._attempt(self._stores.claims.claim(tx, orchestrator_id, limit=limit))
+        return attempt
+
+    def _attempt(self, claim: Claim | None) -> Attempt | None:
         if claim is None:
             return None
         live = LiveText(
@@ -98,10 +105,7 @@ class Worker:
         )
         # where there can be no second thread, the text is told at the attempt's end
         pace = self._pacer.add if self._stores.database.threads else lambda _live: None
-        attempt = Attempt(claim, self._stores, self._brains, live, pace)
-        if self._stores.reads_with_claims:
-            attempt.look(tx)
-        return attempt
+        return Attempt(claim, self._stores, self._brains, live, pace)
 
     def _register(self, attempt: Attempt | None) -> Attempt | None:
         if attempt is not None:
@@ -174,17 +178,15 @@ class Worker:
         self._contained(attempt, self._told, claim, *settled)
         return coming, coming is not None  # if nothing: who was rung meanwhile found the conversation still held
 
-    def _settle(
-        self, claim: Claim, outcome: Outcome, *, chain: bool
-    ) -> tuple[tuple[Outcome, list[Ended]] | None, Attempt | None]:
+    def _settle(self, claim: Claim, outcome: Outcome, *, chain: bool) -> tuple[Settled | None, Attempt | None]:
         limit = self._owner.limit_of(claim.orchestrator_id) if chain else 0
         keep = claim.slot < limit  # a slot that is kept is two statements less
-        with self._stores.database.write() as tx:
+        following: Attempt | None = None
+        with self._stores.database.write(then=lambda tx: following.look(tx) if following else None) as tx:
             settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
-            following = None
             if keep and settled is not None:
                 claimed = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
-                following = self._attempt(tx, claimed)
+                following = self._attempt(claimed)
                 if following is None:
                     self._stores.settle.free(tx, claim)
         return settled, following
@@ -196,7 +198,7 @@ class Worker:
         self._owner.turn_ended(claim, outcome, ended)
 
     def renew(self) -> None:
-        """Extend this process's leases; end what was revoked or asked to end elsewhere, hand back what is lost."""
+        """Extend this process's leases; end what was revoked or asked to end elsewhere."""
         before = self._clock.monotonic()
         with self._changed:
             attempts = dict(self._attempts)

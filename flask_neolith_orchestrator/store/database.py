@@ -17,6 +17,9 @@ from sqlalchemy.sql import Executable
 from ..core.ports import Clock
 from .prepared import NOW, Prepared
 
+Then = Callable[[Connection], None]
+"""What is read after a commit."""
+
 
 class Database(ABC):
     """Where our own transactions run. Lifetime: app, in one process; make a new one after a fork."""
@@ -36,10 +39,11 @@ class Database(ABC):
         return False
 
     @abstractmethod
-    def write(self, *, urgent: bool = False) -> AbstractContextManager[Connection]:
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> AbstractContextManager[Connection]:
         """A transaction that may write: committed at the end, rolled back if the block raises.
 
-        `urgent` (lease renewals) goes before others that wait for the database.
+        `urgent` (lease renewals) goes before others that wait for the database. `then` reads, right after the commit
+        and, on SQLite, before anybody else of this process writes; it must not raise.
         """
 
     @abstractmethod
@@ -78,10 +82,13 @@ class PooledDatabase(Database):
         self._engine.hide_parameters = True  # in errors of ours: they may be somebody's message
 
     @contextmanager
-    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> Iterator[Connection]:
         """A transaction of its own connection; a server lets many write at once."""
-        with self._engine.begin() as tx:
-            yield tx
+        with self._engine.connect() as tx:
+            with tx.begin():
+                yield tx
+            if then is not None:
+                then(tx)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -118,12 +125,14 @@ class SessionDatabase(Database):
         return False
 
     @contextmanager
-    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> Iterator[Connection]:
         """A savepoint."""
         session = self._session()
         with session.begin_nested():
             yield session.connection()
             session.expire_all()
+        if then is not None:
+            then(session.connection())
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

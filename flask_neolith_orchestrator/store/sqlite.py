@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from ..core.errors import OpenTransaction, StoreClosed
 from ..core.ports import Clock
-from .database import Database
+from .database import Database, Then
 from .gate import Gate, is_busy
 from .prepared import translated
 from .sqlite_host import set_pragmas
@@ -72,15 +72,19 @@ class SqliteDatabase(Database):
         return True
 
     @contextmanager
-    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> Iterator[Connection]:
         """BEGIN IMMEDIATE on the one write connection.
 
+        What is read by `then` keeps the other threads of this process waiting, who would only hold it up, but not the
+        host, whose writes the file itself lets through.
         Raises OpenTransaction where the caller's own session holds the database: waiting would be for itself.
         """
         tx = self._begin(urgent)
         try:
             yield tx
             _commit(tx)
+            if then is not None:
+                then(tx)
         except BaseException:
             _roll_back(tx)
             raise

@@ -47,8 +47,8 @@ class Stores:
     outbox: Outbox
     external: External | None
     reads_with_claims: bool
-    """Whether a turn's history is read in the transaction of its claim: where one connection does all the work, and
-    no code of the host's would run in it."""
+    """Whether a turn's history is read before another thread writes: where one connection does all the work, and no
+    code of the host's would run meanwhile."""
 
 
 def make_stores(

@@ -14,10 +14,10 @@ def test_a_turn_that_is_just_being_claimed_is_waited_for(world: World) -> None:
     claimed, go_on = threading.Event(), threading.Event()
     register = world.house.worker._register
 
-    def slow(claim: Any) -> Any:
+    def slow(attempt: Any) -> Any:
         claimed.set()
         assert go_on.wait(10)
-        return register(claim)
+        return register(attempt)
 
     world.house.worker._register = slow  # type: ignore[method-assign]
     world.start("ada")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -42,9 +42,8 @@ def test_both_lines_of_a_turn_are_asked(world: World) -> None:
 def test_a_question_that_is_tried_again_late_is_asked(world: World) -> None:
     """A failed delivery's retry asks its question although the orchestrator has answered a lot since."""
 
-    def refuse(_scene: Scene) -> Iterator[str]:
+    def refuse(_scene: Scene) -> Iterable[str]:
         raise ModelRejected
-        yield
 
     thread = world.thread()
     world.start()

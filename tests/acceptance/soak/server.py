@@ -100,7 +100,7 @@ def plant(leak: str, app: Flask) -> None:
     """Leak something at each answer."""
     kept: list[Any] = []
 
-    def lose(**_: Any) -> None:
+    def lose(**_told: Any) -> None:
         for _ in range(3):  # a few seconds on a busy machine are few answers
             if "fd" in leak:
                 kept.append((FOLDER / "app.db").open("rb"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from .app import World, close, want_running, world
 from .idle_process import PERIOD
-from .rows import Faults, Row, milliseconds
+from .rows import Faults, Row, median, milliseconds
 
 COUNT = 10_000
 NAIVE = 1_000
@@ -48,6 +48,7 @@ def _rows(
     per, their_per = ours["start"] / count, theirs["start"] / naive
     cpu, their_cpu = ours["cpu"] / count, max(theirs["cpu"], 1e-9) / naive
     rounds = ", ".join(milliseconds(one[0]) for one in ours["beats"])
+    one_round = median(one[0] for one in ours["beats"]) if ours["beats"] else 0.0
     return [
         row(
             "start (first request of a new process until all run)",
@@ -78,14 +79,14 @@ def _rows(
             f"a process with one daemon takes {base['cpu']:.2%}",
         ),
         row(
-            "one heartbeat of each",
-            milliseconds(beat),
+            "one heartbeat round (a run of the job, which writes those that are due)",
+            milliseconds(one_round),
             "<= 20 ms",
-            bool(ours["beats"]) and beat <= 0.020,
+            bool(ours["beats"]) and one_round <= 0.020,
             milliseconds(theirs["beat"] * naive),
             (beat / count) / theirs["beat"],
-            f"the sum of the rounds of one interval: {rounds}",
-            f"processor time: {milliseconds(beat_busy)}",
+            f"median of the rounds in which all have beaten once: {rounds}",
+            f"their sum: {milliseconds(beat)}, processor time: {milliseconds(beat_busy)}; the ratio is of the sum",
         ),
     ]
 

@@ -232,12 +232,12 @@ class Outbox:
     def __init__(self, models: Models, database: Database) -> None:
         self._database = database
         self._out = models.table("Outbox")
+        self._untold = database.prepare(select(self._out.c.id).where(self._out.c.sent_at.is_(None)).limit(1))
 
     def waiting(self) -> bool:
         """Whether an answer waits to be told."""
-        statement = select(self._out.c.id).where(self._out.c.sent_at.is_(None)).limit(1)
         with self._database.read() as tx:
-            return tx.execute(statement).first() is not None
+            return self._untold.run(tx).fetchone() is not None
 
     def take(self, seconds: float = 30.0) -> list[Letter]:
         """Answers to tell now; they come again after `seconds` unless `sent` is called."""

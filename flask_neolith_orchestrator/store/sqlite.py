@@ -108,7 +108,8 @@ class SqliteDatabase(Database):
         try:
             with self.read() as tx:
                 _driver(tx).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for nobody
-        except sqlite3.Error:
+        except Exception:
+            # the thread's border: the next one tries again, and at last some commit does it
             log.debug("The write-ahead log could not be copied yet", exc_info=True, extra={"action": "tidy-failed"})
         finally:
             self._tidying.release()

@@ -6,16 +6,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from flask_neolith_orchestrator.core.errors import StoreClosed
 from flask_neolith_orchestrator.core.types import IncomingMessage
 from flask_neolith_orchestrator.runtime.wiring import SystemClock
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.sqlite import TIDY_AFTER, SqliteDatabase
 from flask_neolith_orchestrator.store.sqlite_host import begin_immediate
 from flask_neolith_orchestrator.testing import RecordingChannel
 
@@ -275,3 +276,14 @@ def test_the_first_use_may_come_in_the_middle_of_a_write(make_world: MakeWorld) 
     world.start()
     world.rest()
     assert world.deliveries() == ["answered"]
+
+
+def test_the_log_is_copied_beside_the_commits(world: World) -> None:
+    """What was written reaches the file itself soon, by a thread of ours: no commit has to wait for the disk."""
+    file = Path(str(make_url(world.app.config["SQLALCHEMY_DATABASE_URI"]).database))
+    messages = world.neolith.models.table("Message")
+    posted = world.post("ann", "Look for this needle.")
+    for number in range(TIDY_AFTER):
+        with world.stores.database.write() as tx:
+            tx.execute(update(messages).where(messages.c.id == int(posted["id"])).values(seq=number))
+    until(lambda: b"Look for this needle." in file.read_bytes(), "the text is in the file")

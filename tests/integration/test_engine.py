@@ -918,3 +918,30 @@ def test_what_waits_at_a_start_is_worked_on_at_once(make_world: MakeWorld) -> No
     door.open()
     world.rest()
     assert world.deliveries() == ["answered"] * 3
+
+
+def test_a_slot_above_a_lowered_limit_is_given_back(make_world: MakeWorld) -> None:
+    """A drain keeps its slot from turn to turn, but none that the orchestrator has no longer."""
+    world = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=2, DAEMON_SWEEP_INTERVAL=600_000)
+    first, later = Door(), Door()
+
+    def wait(scene: Scene) -> Iterable[str]:
+        (first if scene.number <= 2 else later).wait(scene.cancel)
+        yield "Done."
+
+    world.model.script = wait
+    for number in range(4):
+        world.post("ann", f"@ada {number}")
+    world.start()
+    world.model.wait_running(2)
+    with world.context():
+        daemon = world.neolith.manager.get_daemon(world.ada)
+    assert daemon is not None
+    daemon.limit = 1
+    first.open()
+    world.model.wait_for(3)
+    until(lambda: len([row for row in world.rows("Slot") if row["node_id"] is not None]) == 1, "one slot is held")
+    assert len(world.model.scenes) == 3
+    later.open()
+    world.rest()
+    assert world.deliveries() == ["answered"] * 4

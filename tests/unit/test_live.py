@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from flask_neolith_orchestrator.core.types import Claim, Place
+from flask_neolith_orchestrator.runtime import live as live_module
 from flask_neolith_orchestrator.runtime.live import LiveText, Pacer
 from flask_neolith_orchestrator.runtime.wiring import SystemClock
 from flask_neolith_orchestrator.testing import ManualClock, RecordingChannel
@@ -191,6 +193,23 @@ def test_the_pacer_flushes_when_the_provider_pauses(pacer: Pacer, keeper: Keeper
     live.add("second")
     channel.wait_for("message:delta", 2, PATIENCE)
     keeper.wait_for("1", "firstsecond")
+    pacer.remove(live)
+
+
+def test_an_idle_pacer_is_woken(pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn that finds the pacer at rest is looked at at once, and need not wait until it would have ended."""
+    monkeypatch.setattr(live_module, "LINGER", 3600.0)
+    channel, rested, pause = RecordingChannel(), live_on(RecordingChannel(), "1"), threading.Event()
+    pacer.add(rested)
+    pacer.remove(rested)
+    deadline = time.monotonic() + PATIENCE
+    while not pacer._lingers and time.monotonic() < deadline:
+        pause.wait(0.005)
+    live = live_on(channel, "2")
+    live.add("first")
+    live.add("second")
+    pacer.add(live)
+    channel.wait_for("message:delta", 2, PATIENCE)
     pacer.remove(live)
 
 

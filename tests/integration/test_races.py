@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -23,6 +23,9 @@ from .inbox_rows import EPOCH, Rows
 from .interleave import interleaved
 
 SCENES = ("waiting", "running", "between", "failed")
+FEW = 30
+"""Pairs that are all tried each time: a minute for all of them is too long for every run of the tests."""
+
 CONFIG: dict[str, Any] = {"DAEMON_LEASE": 5000, "DAEMON_RENEW_INTERVAL": 1000, "DAEMON_MAX_ATTEMPTS": 2}
 
 
@@ -209,12 +212,12 @@ def test_interleaved_they_give_what_they_give_one_after_the_other(
         assert held, f"{name} was never held"
 
 
-def pairs(acts: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Every two acts; where many examples are asked for, each is also held while the other one goes on."""
-    thorough = "NEOLITH_PROPERTY_EXAMPLES" in os.environ
-    if thorough:
+def pairs(acts: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Every two acts, of many every other pair; where many examples are asked for all, and both ways round."""
+    if "NEOLITH_PROPERTY_EXAMPLES" in os.environ:
         return [(name, other) for name in acts for other in acts]
-    return itertools.combinations_with_replacement(acts, 2)
+    once = list(itertools.combinations_with_replacement(acts, 2))
+    return once if len(once) <= FEW else once[::2]
 
 
 def met(rows: Rows, pool: ThreadPoolExecutor, scene: str, name: str, other: str, at: int) -> tuple[Any, ...] | None:

@@ -108,6 +108,7 @@ class Health:
     def _ask_database(self) -> None:
         self._check_schema()
         self._stores.nodes.others()  # the look at the tables is remembered; this one asks each time
+        self._stores.nodes.seen()  # and whether anything can be written: a full disk still reads
 
     def _scheduler(self) -> Part:
         if self._started.done:

@@ -48,6 +48,11 @@ class Life:
         return self._now.owner == threading.get_ident()
 
     @property
+    def holder(self) -> int | None:
+        """The thread (`threading.get_ident`) that holds it; None while it is free."""
+        return self._now.owner
+
+    @property
     def held_for(self) -> float:
         """Seconds (monotonic) since its holder took it; 0.0 while it is free."""
         now = self._now

@@ -34,7 +34,11 @@ class _Restart:
     error: Exception
     started_at: float | None
     counted: bool = False
-    acting: bool = False
+    thread: int | None = None
+
+    def hangs(self) -> bool:
+        """Whether it is this restart that holds the daemon's lock, and no other that is still to lose it."""
+        return self.thread is not None and self.daemon.life.holder == self.thread
 
 
 def delay_before(restart: int, first: float, jitter: float) -> float:
@@ -72,7 +76,7 @@ class Restarts:
         """A daemon died, hangs, or could not start for a passing cause: start it again later, or give up."""
         with self._changed:
             found = self._pending.get(daemon.id)
-            if self._closed or (found is not None and not (hangs and found.acting)):
+            if self._closed or (found is not None and not (hangs and found.hangs())):
                 return
             if found is not None:  # it is the restart itself that hangs: its thread is given up
                 self._threads -= 1
@@ -92,7 +96,7 @@ class Restarts:
                 self._staff()
 
     def _put(self, restart: _Restart, delay: float) -> None:
-        restart.acting = False
+        restart.thread = None
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._numbers), restart))
         self._changed.notify()
         self._staff()
@@ -124,7 +128,7 @@ class Restarts:
                 wait = self._due[0][0] - time.monotonic()
                 if wait <= 0:
                     restart = heapq.heappop(self._due)[2]
-                    restart.acting = True
+                    restart.thread = threading.get_ident()
                     if self._due:
                         self._staff()
                     return restart
@@ -149,7 +153,7 @@ class Restarts:
         """Count the restart, or do it. Seconds until the next step; None if there is none."""
         if not restart.counted:
             restart.counted = True
-            return self._next_delay(restart.daemon, restart.error)
+            return self._next_delay(restart.daemon, restart.error, restart.started_at)
         found = self._try(restart)
         if found is None:
             return None
@@ -157,7 +161,7 @@ class Restarts:
         restart.error, restart.counted, restart.started_at = found, False, restart.daemon.started_at
         return 0.0
 
-    def _next_delay(self, daemon: OrchestratorDaemon, error: Exception) -> float | None:
+    def _next_delay(self, daemon: OrchestratorDaemon, error: Exception, started_at: float | None) -> float | None:
         """Seconds until the next restart, which is counted; None if there were too many: then it has failed."""
         now = self._stores.database.clock.wall()
         span = self._settings.restart_window / 1000
@@ -170,6 +174,8 @@ class Restarts:
         if not allowed:
             self._take(daemon)
             try:
+                if daemon.is_running() and daemon.started_at != started_at:
+                    return None  # somebody has started it afresh meanwhile
                 self._lives.give_up(daemon, error)
             finally:
                 daemon.life.release()
@@ -187,8 +193,9 @@ class Restarts:
 
     def _take(self, daemon: OrchestratorDaemon) -> None:
         """Hold the daemon's lock: given by whoever holds it, or taken from one who hangs."""
-        while not daemon.life.acquire(timeout=LOOK):
-            if self._hangs(daemon):
+        # one that is known to hang is not waited for: the next check would take this for a restart that hangs as well
+        while not daemon.life.acquire(timeout=0.0 if (hangs := self._hangs(daemon)) else LOOK):
+            if hangs:
                 log.error(
                     "A start or stop of @%s hangs and was given up",
                     daemon.orchestrator.handle,

@@ -55,6 +55,7 @@ class Sweeper:
         self._awake_since = float("-inf")
         self._looked_at = self._swept_at = float("-inf")
         self._unsettled: set[str] = set()
+        self.taken_over = 0
 
     def sweep(self) -> None:
         """Do each part; one that fails does not keep the others from being done, but the job shows it."""
@@ -109,6 +110,7 @@ class Sweeper:
         recovered = self._lives.crew.take_over(orphan)
         if recovered is None:
             return
+        self.taken_over += 1
         log.warning(
             "A turn was taken over from a process that is gone",
             extra={"action": "turn-recovered", "turn": recovered.turn_id},

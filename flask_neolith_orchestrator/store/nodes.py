@@ -77,8 +77,8 @@ class Nodes:
         """Write that this node lives, twice per lease; called more often than that."""
         now = self._database.clock.monotonic()
         if now - self._kept_at >= self._lease / 2:
-            self._kept_at = now
             self.seen()
+            self._kept_at = now  # only now: what failed is tried again by the next run, and shown until it works
 
     def seen(self) -> None:
         """Write that this node lives, if it does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from .calls import Call, Route
 from .problem import Problem
 from .rights import Rights
 from .shapes import Wire
+
+log = logging.getLogger("flask_neolith_orchestrator")
 
 TAG: Final = "health"
 
@@ -62,10 +65,14 @@ def _check(one: Mapping[str, Any]) -> dict[str, Any]:
 def _may_see_details(call: Call) -> bool:
     try:
         identity = identify(call.state)
+        rights = Rights(call.state, call.reading, identity)
+        return identity.may("orchestrators:read") and bool(rights.managed_ids())
     except Problem:
         return False
-    rights = Rights(call.state, call.reading, identity)
-    return identity.may("orchestrators:read") and bool(rights.managed_ids())
+    except Exception:
+        # whoever asks needs no login: where it cannot be found out who it is, the answer is the one for everybody
+        log.warning("Who asks for the health is not known", exc_info=True, extra={"action": "identify-failed"})
+        return False
 
 
 def read_metrics(call: Call) -> Response:
@@ -75,7 +82,9 @@ def read_metrics(call: Call) -> Response:
     states = [one for one in call.house.manager.get_all_daemon_statuses() if one.orchestrator.id in mine]
     deliveries = Roster(call.state.models).deliveries_by_state(call.reading, ids)
     worker = call.house.worker
-    process = metrics.ProcessCounts(worker.late_finishes, worker.abandoned, call.house.clockwork.skipped())
+    process = metrics.ProcessCounts(
+        worker.late_finishes, worker.abandoned, call.house.sweeper.taken_over, call.house.clockwork.skipped()
+    )
     return Response(metrics.exposition(states, deliveries, process), content_type=metrics.MEDIA_TYPE)
 
 

@@ -19,6 +19,7 @@ class ProcessCounts:
 
     late_finishes: int
     abandoned: int
+    taken_over: int
     skipped_runs: Mapping[str, int]
 
 
@@ -65,6 +66,8 @@ def _process(counts: ProcessCounts) -> Iterable[str]:
     yield _family("neolith_late_finishes_total", "counter", late, [({}, counts.late_finishes)])
     gone = "Turns whose thread was given up."
     yield _family("neolith_abandoned_turns_total", "counter", gone, [({}, counts.abandoned)])
+    over = "Turns taken over from a process that was gone: their model may be called a second time."
+    yield _family("neolith_turns_taken_over_total", "counter", over, [({}, counts.taken_over)])
     skipped = "Runs of a job that were left out, as the last one still went on."
     yield _family("neolith_job_runs_skipped_total", "counter", skipped, _counted("job", counts.skipped_runs))
 

@@ -14,6 +14,7 @@ from flask_neolith_orchestrator.backends import embedded
 from flask_neolith_orchestrator.core.types import HealthStatus
 from flask_neolith_orchestrator.runtime import clockwork, health, listeners, state, supervisor
 from flask_neolith_orchestrator.testing import ManualClock
+from flask_neolith_orchestrator.web import api_health
 
 from .conftest import MakeWorld
 from .stage import Door, Scene, echo
@@ -64,6 +65,45 @@ def test_a_database_that_is_away(running: World, monkeypatch: pytest.MonkeyPatch
         assert unwell(running) == {"database": "OperationalError"}
         assert (asked(running, "ready"), asked(running, "live")) == (UNWELL, WELL)
     assert asked(running, "ready") == WELL
+
+
+def test_who_asks_need_not_be_known(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose users cannot be loaded just then gets the answer that is for everybody, and no error."""
+
+    def refuse(_state: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("no such table"))
+
+    monkeypatch.setattr(api_health, "identify", refuse)
+    assert asked(running, "ready") == WELL
+
+
+def test_a_database_that_can_only_be_read(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a file that somebody has locked: not ready, and it is the database that is named."""
+
+    def refuse() -> None:
+        raise OperationalError("INSERT", {}, Exception("disk full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.stores.nodes, "seen", refuse)
+        assert unwell(running)["database"] == "OperationalError"
+    assert asked(running, "ready") == WELL
+
+
+def test_a_renewal_that_failed_is_tried_by_the_next_run(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that could not write that it lives does so as soon as it can, and does not take the failure for done."""
+    nodes, tries = running.stores.nodes, list[int]()
+    nodes._kept_at = float("-inf")
+
+    def fail_first() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OperationalError("UPDATE", {}, Exception("disk full"))
+
+    monkeypatch.setattr(nodes, "seen", fail_first)
+    with pytest.raises(OperationalError):
+        nodes.keep_alive()
+    nodes.keep_alive()
+    assert len(tries) == 2
 
 
 def test_a_database_that_hangs(running: World, monkeypatch: pytest.MonkeyPatch) -> None:

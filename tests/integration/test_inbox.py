@@ -22,6 +22,8 @@ from flask_neolith_orchestrator.store.turns import Stopped
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld
+from .interleave import waits_for_a_lock
+from .stage import PATIENCE
 from .world import World, until
 
 ANSWER = Outcome(Fate.ANSWERED, text="Here you are.", seq=3, usage=Usage(7, 5), model="stage", calls=1)
@@ -933,3 +935,40 @@ def test_no_words_are_left_for_a_question_that_was_deleted(desk: Desk) -> None:
     assert desk.stores.recovery.expire(accepted.delivery_id) is not None
     (reply,) = desk.world.rows("Message", id=int(claim.reply_id))
     assert (reply["content"], reply["deleted_at"] is None) == ("", False)
+
+
+def test_who_was_shut_out_gives_the_others_time(make_world: MakeWorld, clock: ManualClock) -> None:
+    """A process that could not write for a while takes nobody's turn: the owner could not renew it either."""
+    owner = make_world(clock=clock, DAEMON_LEASE=5000, DAEMON_RENEW_INTERVAL=1000)
+    desk, other = Desk(owner, clock), make_world(like=owner, clock=clock).stores
+    desk.want()
+    desk.accept()
+    desk.take()
+    clock.advance(LEASE + 0.1)
+    assert len(other.leases.expired()) == 1
+    other.database.gate.shut_out()  # type: ignore[attr-defined]  # a SQLite file
+    assert other.leases.expired() == []
+
+
+@pytest.mark.postgres
+def test_the_key_itself_keeps_a_second_delivery_out(make_world: MakeWorld, on_postgres: Databases) -> None:
+    """Two transactions that are open at once insert the same work: the second waits for the first, and adds nothing."""
+    one = make_world(on=on_postgres)
+    first, second = Desk(one, ManualClock()), Desk(make_world(like=one), ManualClock())
+    first.want()
+    thread = first.say()
+    first.accept(thread=thread)
+    message = first.say(thread=thread)
+    arrival = Arrival(one.ada, Place(one.general, thread), "msg:same", one.ids["ann"], "mention", message)
+
+    def again() -> Any:
+        with second.database.write() as tx:
+            return second.stores.inbox.accept_in(tx, [arrival])[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        with first.database.write() as tx:
+            first.stores.inbox.accept_in(tx, [arrival])
+            waiting = pool.submit(again)
+            until(lambda: waiting.done() or waits_for_a_lock(one), "the second waits for the first")
+        assert not waiting.result(PATIENCE).fresh
+    assert len([row for row in one.rows("Delivery") if row["dedupe_key"] == "msg:same"]) == 1

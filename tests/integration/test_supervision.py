@@ -14,6 +14,7 @@ from flask_neolith_orchestrator import OrchestratorDaemon
 from flask_neolith_orchestrator.core.errors import DaemonError, DaemonStuck, Superseded
 from flask_neolith_orchestrator.core.types import Cause, Wanted
 from flask_neolith_orchestrator.runtime import duty, restarts
+from flask_neolith_orchestrator.runtime import supervisor as supervisor_module
 from flask_neolith_orchestrator.runtime.life import Life
 from flask_neolith_orchestrator.testing import ManualClock
 
@@ -550,6 +551,26 @@ def test_a_lock_that_is_never_freed_ends_in_error(make_world: MakeWorld) -> None
         until(lambda: world.deliveries() == ["answered"] * 2, "what waited is answered")
     assert (ada(world).get_status(), row(world)["state"]) == ("running", "running")
     answers(world, "ada", "bee")
+
+
+def test_one_hang_is_one_restart(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that come while the lock is being taken do not count another: one that has recovered stays so."""
+    monkeypatch.setattr(supervisor_module, "ANSWER", 0.5)  # less than a restart waits for a lock at a time
+    world = make_world(DAEMON_RESTART_DELAY=1, DAEMON_STOP_TIMEOUT=1, DAEMON_MAX_RESTART_ATTEMPTS=1)
+    world.start()
+    supervisor, daemon = world.house.supervisor, ada(world)
+
+    def is_well() -> bool:
+        supervisor.check()
+        return daemon.is_running() and not supervisor.hangs(daemon) and not supervisor.will_restart(daemon.id)
+
+    with hanging(world, daemon):
+        give_up(world, daemon)
+        until(is_well, "it runs again")
+        for _ in range(20):
+            supervisor.check()
+        assert (row(world)["state"], row(world)["restarts"]) == ("running", 1)
+    answers(world, "ada")
 
 
 @pytest.mark.usefixtures("impatient")

@@ -17,7 +17,7 @@ from flask_neolith_orchestrator.core.types import (
 from flask_neolith_orchestrator.web.metrics import ProcessCounts, exposition
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (\S+)')
-QUIET = ProcessCounts(0, 0, {})
+QUIET = ProcessCounts(0, 0, 0, {})
 
 
 def state(handle: str, status: DaemonStatus, uptime: float | None) -> DaemonState:
@@ -61,7 +61,7 @@ def test_a_page_without_daemons_is_a_page() -> None:
     page = exposition([], {}, QUIET)
     assert page.endswith("\n")
     kinds = re.findall(r"^# TYPE (\S+) (gauge|counter)$", page, re.MULTILINE)
-    assert len(kinds) == len({name for name, _ in kinds}) == 13
+    assert len(kinds) == len({name for name, _ in kinds}) == 14
 
 
 def test_no_name_can_break_the_page() -> None:
@@ -72,8 +72,9 @@ def test_no_name_can_break_the_page() -> None:
 
 def test_the_process_tells_what_it_has_counted() -> None:
     """Late finishes, turns that were given up, and runs of jobs that were left out, of the process that was asked."""
-    found = samples(exposition([], {}, ProcessCounts(2, 1, {"sweep": 0, "renew": 3})))
+    found = samples(exposition([], {}, ProcessCounts(2, 1, 4, {"sweep": 0, "renew": 3})))
     assert found["neolith_late_finishes_total", ""] == 2
     assert found["neolith_abandoned_turns_total", ""] == 1
+    assert found["neolith_turns_taken_over_total", ""] == 4
     assert found["neolith_job_runs_skipped_total", 'job="renew"'] == 3
     assert found["neolith_job_runs_skipped_total", 'job="sweep"'] == 0

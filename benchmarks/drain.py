@@ -39,6 +39,8 @@ def waiting_deliveries(made: World, plan: Plan, rounds: int) -> Row:
         floor, found = floor_of(made, plan, tape)
         faults += found
         floors.append(floor)
+    alone, found = one_round(made, plan, 0.0, NEOLITH_MAX_THREADS=1)
+    faults += found
     pairs = list(zip(ours, floors, strict=True))
     share = median(floor.seconds / one.seconds for one, floor in pairs)
     rate, floor_rate = (plan.jobs / median(one.seconds for one in all_of) for all_of in (ours, floors))
@@ -57,6 +59,7 @@ def waiting_deliveries(made: World, plan: Plan, rounds: int) -> Row:
             f"{rounds} paired rounds: {shown} turns/s",
             f"{statements:.1f} statements and {commits:.2f} commits a turn",
             f"processor time a turn: {milliseconds(busy)}, the floor's {milliseconds(floor_busy)}",
+            f"on one thread: {plan.jobs / alone.seconds:,.0f} turns/s, {milliseconds(alone.processor / plan.jobs)} a turn",
         ),
     )
 
@@ -102,9 +105,9 @@ def dearest_statements(*, quick: bool = False) -> str:
     )
 
 
-def one_round(made: World, plan: Plan, seconds: float) -> tuple[Spent, Faults]:
+def one_round(made: World, plan: Plan, seconds: float, **settings: int) -> tuple[Spent, Faults]:
     """One drain of a copy, by a model that takes `seconds` for an answer: how long it took, and what went wrong."""
-    with watch() as witness, copy_of(made) as copy:
+    with watch() as witness, copy_of(made, **settings) as copy:
         bring_up(copy)
         listen_for_skipped_jobs()
         took, log = drain(copy, plan, seconds)

@@ -52,9 +52,7 @@ def measures(minutes: float) -> list[Measure]:
             "connections to the database are kept in pools",
         ),
         Measure("sockets to the model", lambda s: float(s.model_sockets), min, 2, 0.0, "kept alive for reuse"),
-        Measure(
-            "write-ahead log, MB", lambda s: s.wal, max, 4.2, 0.0, "copied beside the commits"
-        ),
+        Measure("write-ahead log, MB", lambda s: s.wal, max, 4.2, 0.0, "copied beside the commits"),
         *(Measure(f"rows of {name}", _rows(name), median, 30, 0.5, kept) for name in TABLES if name != "message"),
         Measure("rows of message", _rows("message"), median, None, 0.0, "history: kept for ever"),
         Measure("database, MB", lambda s: s.database, median, None, 0.0, "grows with the history alone"),

@@ -59,7 +59,7 @@ def waiting_deliveries(made: World, plan: Plan, rounds: int) -> Row:
             f"{rounds} paired rounds: {shown} turns/s",
             f"{statements:.1f} statements and {commits:.2f} commits a turn",
             f"processor time a turn: {milliseconds(busy)}, the floor's {milliseconds(floor_busy)}",
-            f"on one thread: {plan.jobs / alone.seconds:,.0f} turns/s, {milliseconds(alone.processor / plan.jobs)} each",
+            f"one thread: {plan.jobs / alone.seconds:,.0f} turns/s, {milliseconds(alone.processor / plan.jobs)} each",
         ),
     )
 

@@ -14,6 +14,7 @@ from .soak.people import Question
 from .soak.probe import TABLES, Sample
 from .soak.provider import FAULTS, Script
 from .soak.run import soak
+from .soak.traces import is_foreign, tracebacks
 
 STEADY = Sample(0.0, 100.0, 20, 30, 2, 5.0, 4.1, dict.fromkeys(TABLES, 50), {})
 
@@ -159,3 +160,30 @@ def test_the_provider_repeats_itself() -> None:
     one, other = Script(7), Script(7)
     assert [one.next({}) for _ in range(50)] == [other.next({}) for _ in range(50)]
     assert set(FAULTS) <= set(one.done)
+
+
+CLOSED = """Exception in thread Thread-9 (writer):
+Traceback (most recent call last):
+  File "/lib/python3.11/threading.py", line 982, in run
+    self._target(*self._args, **self._kwargs)
+  File "/site-packages/engineio/socket.py", line 217, in writer
+    ws.close()
+  File "/site-packages/simple_websocket/ws.py", line 119, in close
+    self.sock.send(out_data)
+OSError: [Errno 9] Bad file descriptor
+INFO [pruned] Old work was forgotten
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "foreign"),
+    [
+        (("", ""), True),
+        (("/site-packages/engineio/socket.py", "/flask_neolith_orchestrator/web/sockets.py"), False),
+        (("OSError: [Errno 9]", "ValueError:"), False),
+    ],
+)
+def test_only_the_websocket_servers_own_tracebacks_are_nobodys(change: tuple[str, str], foreign: bool) -> None:
+    """A socket that its browser has closed is met by the server's own thread; with a frame of ours it is a problem."""
+    (trace,) = tracebacks("INFO before\n" + (CLOSED.replace(*change) if change[0] else CLOSED))
+    assert is_foreign(trace) is foreign

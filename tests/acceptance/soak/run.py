@@ -24,6 +24,7 @@ from . import audit, verdict
 from .cast import ORCHESTRATORS, PEOPLE
 from .people import Diary, Person, Quiet
 from .probe import Probe, Sample
+from .traces import is_foreign, tracebacks
 
 ROOT = Path(__file__).parents[3]
 APP = "tests.acceptance.soak.server:create_app"
@@ -228,6 +229,7 @@ def _broken(site: Site, diary: Diary, answered: Mapping[int, set[str]]) -> list[
     problems = audit.violations(site.folder / "app.db", diary.questions, answered)
     problems += [f"a person met with {one}" for one in diary.odd]
     problems += [line for line in log.splitlines() if _is_odd(line)]
+    problems += [f"a traceback: {trace[1]}" for trace in tracebacks(log) if not is_foreign(trace)]
     if "[pruned]" not in log:
         problems.append("retention never forgot anything")
     return problems
@@ -240,13 +242,14 @@ def _judged(site: Site, samples: list[Sample], problems: list[str], counts: dict
     problems += [f"{one.name}: {one.first:.1f} became {one.last:.1f}, not at most {one.bound:.1f}" for one in grown]
     counts["attempts that failed"] = Counter(re.findall(r"\[turn-(?:retry|rejected|abandoned)\] ([a-z-]+)", log))
     counts["answers"] = audit.answers(site.folder / "app.db")
+    counts["tracebacks"] = {"of the WebSocket server alone": sum(is_foreign(one) for one in tracebacks(log))}
     counts["retention"] = {"runs that forgot something": log.count("[pruned]")}
     (site.folder / "samples.json").write_text(json.dumps([asdict(one) for one in samples]))
     return Result(lines, samples, counts, problems)
 
 
 def _is_odd(line: str) -> bool:
-    bad = line.startswith(("ERROR", "CRITICAL", "Traceback")) or "[ERROR]" in line or "[CRITICAL]" in line
+    bad = line.startswith(("ERROR", "CRITICAL")) or "[ERROR]" in line or "[CRITICAL]" in line
     return bad and not EXPECTED.search(line)
 
 

@@ -12,7 +12,7 @@ from flask_neolith_orchestrator import OrchestratorAction
 from .app import World, neolith, world
 from .live import Crowd, crowd, log_in, serving
 from .rows import Row, median, milliseconds
-from .witness import inspect, watch
+from .witness import inspect, listen_for_skipped_jobs, watch
 
 CLIENTS = 100
 NAMESPACE = "/neolith"
@@ -25,6 +25,7 @@ def measure(*, quick: bool = False) -> Sequence[Row]:
     bare: list[float] = []
     with watch() as witness, world(sockets=True) as made, serving(made.app) as url, made.app.app_context():
         daemon = neolith.manager.start_daemon(made.orchestrators[0])
+        listen_for_skipped_jobs()
         with crowd(url, log_in(url, made.person), ("presence", "bare"), clients=clients) as browsers:
             for number in range(rounds + 3):
                 status = "BUSY" if number % 2 else "ONLINE"

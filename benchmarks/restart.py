@@ -17,9 +17,10 @@ from sqlalchemy import select
 
 from .app import DATABASE, World, close, copy_of, db, neolith, want_running, world
 from .claude import fake_claude, report, requests
-from .live import ROOT
+from .live import ROOT, log_in
 from .procs import stop
 from .rows import Faults, Row, median, milliseconds
+from .witness import skipped_renewals
 
 GAP = 0.02
 """Seconds between two events of the answer: it takes about a second and a half, so the kill meets it half way."""
@@ -73,7 +74,7 @@ def measure(*, quick: bool = False) -> Sequence[Row]:
 
 def _round(made: World, api: str) -> tuple[Seen, Faults]:
     before = len(report(api)["requests"])
-    victim, _, _ = _serve(made, api)
+    victim, *_ = _serve(made, api)
     try:
         requests(api, before + 1)
         threading.Event().wait(0.3)  # the turn is in the middle of its answer
@@ -81,30 +82,36 @@ def _round(made: World, api: str) -> tuple[Seen, Faults]:
     finally:
         victim.kill()
         victim.communicate()
-    successor, listening, answered = _serve(made, api)
+    successor, url, listening, answered = _serve(made, api)
     try:
         claimed = _claimed_again(made)
         again = requests(api, before + 2)[before + 1]["at"]
         problems = _judged(made)
+        skipped = _skipped(url, made.person)
     finally:
         stop(successor)
     if running != 1:
         problems.append("no turn ran when the process was killed")
     if len(report(api)["requests"]) != before + 2:
         problems.append("the model was asked more than twice")
-    return Seen(answered - listening, claimed - listening, again - listening), Faults(
-        violations=len(problems), details=tuple(problems)
-    )
+    seen = Seen(answered - listening, claimed - listening, again - listening)
+    return seen, Faults(violations=len(problems), details=tuple(problems)) + skipped
 
 
-def _serve(made: World, api: str) -> tuple[subprocess.Popen[str], float, float]:
-    """A process, when it listened, and when it had answered a request: the first one makes it begin to work."""
+def _skipped(url: str, person: str) -> Faults:
+    request = urllib.request.Request(f"{url}/neolith/api/v1/metrics", headers={"Cookie": log_in(url, person)})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return skipped_renewals(answer.read().decode())
+
+
+def _serve(made: World, api: str) -> tuple[subprocess.Popen[str], str, float, float]:
+    """A process, its address, when it listened, and when it had answered: the first request makes it begin to work."""
     command = [sys.executable, "-m", "benchmarks.server", str(made.folder), api]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     url, listening = json.loads(process.stdout.readline())
     urllib.request.urlopen(f"{url}/neolith/api/v1/health/live", timeout=10).close()
-    return process, float(listening), time.monotonic()
+    return process, url, float(listening), time.monotonic()
 
 
 def _claimed_again(made: World, patience: float = 20.0) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,13 @@ def inspect(made: World) -> Faults:
     problems += [f"@{one.orchestrator.handle} failed {one.health.failed}" for one in states if one.health.failed]
     problems += [f"@{one.orchestrator.handle}: {one.health.errors[-1]}" for one in states if one.health.errors]
     return Faults(errors=len(problems), details=tuple(problems[:KEPT]))
+
+
+def skipped_renewals(metrics: str) -> Faults:
+    """What the page for Prometheus says of renewals that were left out, where a process's log cannot be heard."""
+    (count,) = re.findall(r'^neolith_job_runs_skipped_total\{job="renew"\} (\d+)$', metrics, re.MULTILINE)
+    told = (f"{count} renewals of the leases were skipped",) if int(count) else ()
+    return Faults(skipped_renewals=int(count), details=told)
 
 
 def _unready(app: Flask, manager: str) -> list[tuple[str, Any]]:

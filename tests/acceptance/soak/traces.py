@@ -27,7 +27,7 @@ def tracebacks(log: str) -> Iterator[Trace]:
 
 
 def is_foreign(trace: Trace) -> bool:
-    """Whether a WebSocket server's own thread was writing to a socket that was gone, and nobody else had a part in it."""
+    """Whether a WebSocket server's own thread wrote to a socket that was gone, and nobody else had a part in it."""
     files, last = trace
     others = [file for file in files if "/threading.py" not in file]
     return last.startswith("OSError") and bool(others) and all(any(one in file for one in FOREIGN) for file in others)

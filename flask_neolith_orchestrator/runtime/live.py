@@ -146,6 +146,7 @@ class Pacer:
     def _run(self) -> None:
         kept_at = self._clock.monotonic()
         while True:
+            self._moved.clear()  # also after a close: a text that goes on is looked at each interval, and no oftener
             with self._lock:
                 lives = list(self._lives.values())
             if not lives:
@@ -175,8 +176,7 @@ class Pacer:
         woken = self._moved.wait(LINGER)
         with self._lock:
             self._lingers = False
-            if not self._closed:
-                self._moved.clear()
+            self._moved.clear()
             # it may have been woken for a turn that is over already
             return self._ends_unless(bool(self._lives) or (woken and not self._closed))
 

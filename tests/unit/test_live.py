@@ -213,6 +213,22 @@ def test_an_idle_pacer_is_woken(pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -
     pacer.remove(live)
 
 
+def test_a_closed_pacer_keeps_its_pace(keeper: Keeper) -> None:
+    """A turn that outlives the end of its process is looked at each interval, and not as fast as the machine can."""
+    interval, looks, live = 0.05, threading.Semaphore(0), live_on(RecordingChannel())
+    live.flush = looks.release  # type: ignore[method-assign]  # counts
+    pacer = Pacer(keeper, SystemClock(), interval=interval, keep_interval=3600.0)
+    pacer.add(live)
+    assert looks.acquire(timeout=PATIENCE)
+    pacer.close()
+    began = time.monotonic()
+    for _ in range(6):
+        assert looks.acquire(timeout=PATIENCE)
+    took = time.monotonic() - began
+    pacer.remove(live)
+    assert took >= 3 * interval
+
+
 def test_a_checkpoint_that_waits_holds_up_no_text(pacer: Pacer, keeper: Keeper) -> None:
     """While the database is somebody else's, other answers still reach the screen."""
     channel = RecordingChannel()

@@ -13,17 +13,12 @@ The text is parsed once; what is looked up are the few keys found in it, however
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from ..core.handles import fold
 from ..core.types import Member
-from .scan import Found, Mention, fold_name, may_mention, running_text, scan
-from .text import clean
-
-_AROUND_CALL: Final = " \t\n,:;"
+from .scan import Mention, fold_name, may_mention, running_text, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,51 +85,3 @@ def find_mentions(content: str) -> Mentions:
         return Mentions()
     found = (found.mention for text in running_text(content) for found in scan(text))
     return Mentions(tuple(dict.fromkeys(found)))
-
-
-def match_mentions(content: str, members: Sequence[Member] | Directory) -> frozenset[str]:
-    """The user ids of those `members` whom a text mentions, people and orchestrators alike.
-
-    Without a mention in the text the members are not looked at. Pass a `Directory`, or only the members that
-    `find_mentions(content)` gives the keys of, to keep the cost independent of how many there are.
-    """
-    mentions = find_mentions(content)
-    if not mentions:
-        return frozenset()
-    return (members if isinstance(members, Directory) else Directory(members)).match(mentions)
-
-
-def strip_mention(content: str, member: Member) -> str:
-    """A message without the calls of `member` that stand before and after everything else.
-
-    `@ada what is this?` becomes `what is this?`; where the mention is part of a sentence it stays.
-    """
-    text = clean(content)
-    directory = Directory([member])
-    calls = [call for found in scan(text) if (call := _call(text, found, directory))]
-    begin, end = 0, len(text)
-    for first, last in calls:
-        if text[begin:first].strip(_AROUND_CALL):
-            break
-        begin = last
-    for first, last in reversed(calls):
-        if text[last:end].strip(_AROUND_CALL):
-            break
-        end = first
-    return text[begin:end].strip(_AROUND_CALL)
-
-
-def asks_nothing(content: str, member: Member) -> bool:
-    """Whether a message only calls `member` and says nothing else: no word, no emoji."""
-    rest = strip_mention(content, member)
-    return not any(char.isalnum() or unicodedata.category(char) in ("Sc", "Sm", "So") for char in rest)
-
-
-def _call(text: str, found: Found, directory: Directory) -> tuple[int, int] | None:
-    for key, end in zip(found.mention.keys, found.ends, strict=True):
-        if directory.named(Mention(found.mention.kind, (key,))):
-            first = found.start
-            while first and end < len(text) and text[first - 1] == text[end] and text[end] in "*_~":
-                first, end = first - 1, end + 1  # its own emphasis goes with it
-            return first, end
-    return None

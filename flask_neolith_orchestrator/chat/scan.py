@@ -49,10 +49,9 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A mention and where it stands in the scanned text, with its @ and brackets: `ends` has one end per key."""
+    """A mention, and where the longest of its keys ends in the scanned text."""
 
-    start: int
-    ends: tuple[int, ...]
+    end: int
     mention: Mention
 
 
@@ -112,25 +111,24 @@ def scan(text: str) -> Iterator[Found]:
             continue
         found = _read(text, at)
         if found is not None:
-            seen = found.ends[0]
+            seen = found.end
             yield found
 
 
 def _read(text: str, at: int) -> Found | None:
     by_id = _ID.match(text, at)
     if by_id and text[at - 1 : at] == "<":
-        return Found(at - 1, (by_id.end(),), Mention("id", (by_id[1],)))
+        return Found(by_id.end(), Mention("id", (by_id[1],)))
     if not _may_begin(text, at):
         return None
     quoted = _QUOTED.match(text, at)
     if quoted:
         name = fold_name(quoted[1])
-        return Found(at, (quoted.end(),), Mention("name", (name,))) if name else None
+        return Found(quoted.end(), Mention("name", (name,))) if name else None
     cuts = _cuts(text, at + 1)
     if not cuts or _is_address(text, cuts[-1]) or _is_shortcode(text, at, cuts[-1]):
         return None
-    ends = tuple(reversed(cuts))
-    return Found(at, ends, Mention("handle", tuple(fold(text[at + 1 : end]) for end in ends)))
+    return Found(cuts[-1], Mention("handle", tuple(fold(text[at + 1 : end]) for end in reversed(cuts))))
 
 
 def _may_begin(text: str, at: int) -> bool:

@@ -66,13 +66,6 @@ class Models:
         name = inspect(self.user).get_property_by_column(self.user_key).key
         return str(getattr(user, name))
 
-    def says_orchestrator(self, user: Any) -> bool:
-        """Whether a user object is an orchestrator, as far as it says so without being read again. Runs no SQL."""
-        state = getattr(user, "_sa_instance_state", None)
-        if state is None:
-            return bool(getattr(user, "is_orchestrator", False))
-        return bool(state.dict.get("is_orchestrator", False))
-
     def parse_user_id(self, text: str) -> Any:
         """The primary key that `text` (`str(primary key)`) stands for, or None if it cannot be one."""
         try:

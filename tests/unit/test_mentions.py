@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.chat.mentions import (
     Directory,
-    asks_nothing,
     find_mentions,
-    match_mentions,
-    strip_mention,
 )
 from flask_neolith_orchestrator.core.handles import MAX_HANDLE, fold, valid_handle
 from flask_neolith_orchestrator.core.types import Member
@@ -36,7 +33,7 @@ EVERYBODY = [ADA, LOVELACE, BOB, RENE, DANA, MING, DOTTED, UUID, NAMELESS]
 
 def who(content: str, members: Sequence[Member] = EVERYBODY) -> set[str]:
     """The names of those mentioned."""
-    matched = match_mentions(content, members)
+    matched = Directory(members).match(find_mentions(content))
     return {member.name for member in members if member.user_id in matched}
 
 
@@ -257,67 +254,6 @@ def test_namesakes_are_all_meant() -> None:
     assert who('@"sam"', twins) == {"A", "B", "Sam"}
 
 
-def test_a_message_that_only_calls_asks_nothing() -> None:
-    """`@ada` alone, however decorated, is an empty question; anything more is one (D7)."""
-    for content in (
-        "@ada",
-        " @Ada! ",
-        "@ada?",
-        "**@ada**",
-        "@ada @ada",
-        "<@1>",
-        '@"Ada King":',
-        "@ada \u200b",
-        "@ada\n\n...",
-    ):
-        assert asks_nothing(content, ADA), content
-    for content in ("@ada hi", "@ada \U0001f44d", "@ada +", "@bob", "@ada @bob", "`x` @ada", "@小明看"):
-        assert not asks_nothing(content, ADA), content
-    assert not asks_nothing("@小明看一下", MING)
-    assert asks_nothing("", ADA)
-
-
-@pytest.mark.parametrize(
-    ("content", "rest"),
-    [
-        ("@ada what is this?", "what is this?"),
-        ("@Ada, @ada: so", "so"),
-        ("**@ada** so **what**", "so **what**"),
-        ("thanks @ada", "thanks"),
-        ("@ada ask @ada", "ask"),
-        ("so @ada why", "so @ada why"),
-        ("is it you, @ada?", "is it you, @ada?"),
-        ("@bob hi", "@bob hi"),
-        ("@ada", ""),
-        ("@ada @ada", ""),
-        ("@ada\n- one\n- two", "- one\n- two"),
-        ("@ada a b @ada c", "a b @ada c"),
-    ],
-)
-def test_stripping_takes_the_call_and_leaves_the_sentence(content: str, rest: str) -> None:
-    """Only calls at the edges are taken away, with their emphasis and punctuation."""
-    assert strip_mention(content, ADA) == rest
-
-
-class Watched(Sequence[Member]):
-    """Members that must not be looked at."""
-
-    def __getitem__(self, index: object) -> Member:  # type: ignore[override]  # nobody may come this far
-        raise AssertionError(index)
-
-    def __len__(self) -> int:
-        raise AssertionError
-
-    def __iter__(self) -> Iterator[Member]:
-        raise AssertionError
-
-
-def test_without_a_mention_nobody_is_looked_at() -> None:
-    """The cost of a message that mentions nobody does not depend on the members."""
-    assert match_mentions("good morning", Watched()) == frozenset()
-    assert match_mentions("`@ada` is code", Watched()) == frozenset()
-
-
 def test_keys_say_what_to_look_up() -> None:
     """A store can ask for just the members that could be meant; a directory then decides."""
     found = find_mentions('@Ada-Lovelace, @"Ada King" and <@77>: @小明看')
@@ -339,10 +275,8 @@ def test_keys_say_what_to_look_up() -> None:
     ).map("".join)
 )
 def test_no_text_breaks_it(content: str) -> None:
-    """Any str can be read, and whatever is stripped or folded again stays as it is (F6)."""
-    assert match_mentions(content, EVERYBODY) <= {member.user_id for member in EVERYBODY}
-    once = strip_mention(content, ADA)
-    assert len(once) <= len(content)
+    """Any str can be read, and whatever is folded again stays as it is (F6)."""
+    assert Directory(EVERYBODY).match(find_mentions(content)) <= {member.user_id for member in EVERYBODY}
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class Log:
     def answer(self, request: Any) -> str:
         """Take the time that a job takes, and write the call down."""
         began = time.perf_counter()
-        agent, conversation, number = _JOB.findall(request.messages[-1].content)[-1]
+        agent, conversation, number = _JOB.findall(request.messages[-1].text)[-1]
         if self._seconds:
             self._never.wait(self._seconds)
         self.calls.append(Call(int(agent), int(conversation), int(number), began, time.perf_counter()))

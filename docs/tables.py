@@ -16,7 +16,7 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from flask_neolith_orchestrator.cli import make_group
+from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors as tree
 from flask_neolith_orchestrator.settings import Keep, Milliseconds, Pause, Settings
 from flask_neolith_orchestrator.web import api_keys, problem

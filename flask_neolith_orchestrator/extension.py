@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, current_app, has_app_context
 
 from .backends.choice import ModelChoice, make_channel
-from .cli import make_group
+from .cli.group import make_group
 from .core.errors import AlreadyInitialised, NotInitialised, OpenTransaction
 from .core.ports import ChatStore, Dispatcher
 from .core.types import IncomingMessage, OrchestratorDaemonConfig

@@ -14,7 +14,7 @@ import pytest
 
 from docs import build
 from docs.tables import shown_default
-from flask_neolith_orchestrator.cli import make_group
+from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors, events
 from flask_neolith_orchestrator.settings import KEYS, Settings, load_settings
 from flask_neolith_orchestrator.web.api import API, ROUTES

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..core.ports import Channel, Model
+from ..core.model import Model
+from ..core.ports import Channel
 from ..settings import Settings
 
 log = logging.getLogger("flask_neolith_orchestrator")

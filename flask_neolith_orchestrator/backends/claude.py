@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.cancel import Cancel
 from ..core.errors import ModelRejected
-from ..core.ports import ModelEvent, ModelRequest
+from ..core.model import ModelEvent, ModelRequest
 from .claude_answer import Answer
+from .claude_request import counted_parameters, parameters
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, Stream
@@ -73,7 +74,7 @@ class ClaudeModel:
         return self._check_other_credentials()
 
     def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
-        """See `core.ports.Model`. The call begins with the first event asked for."""
+        """See `core.model.Model`. The call begins with the first event asked for."""
         cancel.check()
         problem = self.check()
         if problem:
@@ -98,6 +99,21 @@ class ClaudeModel:
             cancel.check()
             yield from answer.end()
 
+    def count_tokens(self, request: ModelRequest, cancel: Cancel) -> int | None:
+        """See `core.model.Counter`: one call, which costs nothing."""
+        cancel.check()
+        problem = self.check()
+        if problem:
+            raise ModelRejected(problem)
+        from .claude_failures import translated
+        from .claude_wire import Call
+
+        with translated(cancel, Answer(request.model)), Call(cancel) as call:
+            session = self._session()
+            with session.wire.opening(call):
+                counted = session.client.messages.count_tokens(**counted_parameters(request))
+        return counted.input_tokens
+
     def close(self) -> None:
         """Give this process's connections back, cutting calls that still run. Safe twice.
 
@@ -109,7 +125,7 @@ class ClaudeModel:
 
     @staticmethod
     def _open(client: Anthropic, request: ModelRequest) -> Stream[RawMessageStreamEvent]:
-        stream: Stream[RawMessageStreamEvent] = client.messages.create(**_parameters(request), stream=True)
+        stream: Stream[RawMessageStreamEvent] = client.messages.create(**parameters(request), stream=True)
         return stream
 
     @staticmethod
@@ -201,28 +217,3 @@ class _Session:
                 client = anthropic.Anthropic(**self.options, max_retries=0, timeout=timeout, http_client=http)
                 self._made = client, wire
             return self._made
-
-
-def _parameters(request: ModelRequest) -> dict[str, Any]:
-    """The body of the call. The charter is marked for caching: it is the same in every turn."""
-    messages = [
-        {"role": message.role, "content": _sendable(message.content)}
-        for message in request.messages
-        if message.content.strip()  # the API refuses blank text
-    ]
-    parameters: dict[str, Any] = {
-        "model": request.model,
-        "max_tokens": request.max_tokens,
-        "messages": messages,
-    }
-    if request.system.strip():
-        mark = {"type": "ephemeral"}
-        parameters["system"] = [{"type": "text", "text": _sendable(request.system), "cache_control": mark}]
-    if "user_id" in request.metadata:  # the only key that the API knows
-        parameters["metadata"] = {"user_id": request.metadata["user_id"]}
-    return parameters
-
-
-def _sendable(text: str) -> str:
-    """`text` with lone surrogates, which no JSON body can hold, replaced by U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ModelInterrupted, ModelUnavailable
-from ..core.ports import ModelEvent, ModelStop, TextDelta, ToolCall, UsageReport
+from ..core.model import ModelEvent, ModelStop, TextDelta, ToolCall, UsageReport
 from ..core.types import Usage
 
 if TYPE_CHECKING:  # the package is imported with the first call only, it takes a second

@@ -4,7 +4,8 @@
 |---------------------------------------------------------|------------------------------------------------|
 | the call was told to end, whatever broke on the way     | Cancelled                                      |
 | 408, 409, 425, 429, 499, 5xx (but 501), x-should-retry  | ModelUnavailable, with the provider's wish     |
-| other statuses, spend limits, bad credentials, bad URL  | ModelRejected                                  |
+| 402, 403, 404, spend limits                             | ModelNotServed                                 |
+| other statuses, bad credentials, bad URL                | ModelRejected                                  |
 | an error event inside the stream                        | by its type, like a status                     |
 | no connection, no answer in time, drop, silence         | ModelUnavailable before the answer has begun,  |
 |                                                         | ModelInterrupted after                         |
@@ -27,7 +28,7 @@ import anthropic
 import httpx2
 
 from ..core.cancel import Cancel, Cancelled
-from ..core.errors import ModelError, ModelInterrupted, ModelRejected, ModelUnavailable
+from ..core.errors import ModelError, ModelInterrupted, ModelNotServed, ModelRejected, ModelUnavailable
 from .claude_answer import Answer
 
 MAX_QUOTE = 300  # characters of the provider's message
@@ -44,6 +45,7 @@ _LASTING_TYPES = frozenset(
         "request_too_large",
     }
 )
+_MODEL_TYPES = frozenset({"billing_error", "permission_error", "not_found_error"})
 # Failures below the SDK that trying again does not cure: a bad address, a header that cannot be sent,
 # text that cannot be encoded.
 _LASTING_CAUSES = (
@@ -104,7 +106,8 @@ def _of_status(error: anthropic.APIStatusError, answer: Answer) -> ModelError:
     message = f"Claude answered {words}: {_quote(error.api_message or 'no message')}"
     request_id = error.request_id or answer.request_id
     if _lasts(error):
-        return ModelRejected(message, request_id=request_id)
+        kind = ModelNotServed if _is_of_the_model(error) else ModelRejected
+        return kind(message, request_id=request_id)
     if answer.began:
         return ModelInterrupted(message, request_id=request_id)
     return ModelUnavailable(message, retry_after=retry_after(error.response.headers), request_id=request_id)
@@ -119,6 +122,12 @@ def _lasts(error: anthropic.APIStatusError) -> bool:
     if error.response.headers.get("x-should-retry") == "true":
         return False
     return not (error.status_code in _PASSING_STATUSES or (error.status_code >= 500 and error.status_code != 501))
+
+
+def _is_of_the_model(error: anthropic.APIStatusError) -> bool:
+    """Whether the refusal is of this model, so that another one may be served: unknown, not allowed, spent."""
+    code = error.error_code or ""
+    return error.type in _MODEL_TYPES or error.status_code in (402, 403, 404) or code.endswith("spend_limit_reached")
 
 
 def _passing(error: Exception, answer: Answer) -> ModelError:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..core.cancel import Cancel
-from ..core.ports import ModelEvent, ModelRequest, ModelStop, TextDelta, ToolCall, UsageReport
+from ..core.model import ModelEvent, ModelRequest, ModelStop, TextDelta, ToolCall, UsageReport
 from ..core.types import Usage
 
 Part = str | ToolCall | Exception
@@ -58,11 +58,11 @@ class ScriptedModel:
         return None
 
     def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
-        """See `core.ports.Model`; usage is a rough estimate. Raises what the script says."""
+        """See `core.model.Model`; usage is a rough estimate. Raises what the script says."""
         cancel.check()
         with self._lock:
             self._requests.append(request)
-        prompt = request.system + "".join(message.content for message in request.messages)
+        prompt = _prompt(request)
         yield UsageReport(Usage(input_tokens=_tokens(prompt)))
         reason, said = "end_turn", 0
         for part in self._parts(request):
@@ -77,6 +77,10 @@ class ScriptedModel:
         cancel.check()
         yield UsageReport(Usage(_tokens(prompt), _tokens("x" * said)))
         yield ModelStop(reason, self.name)
+
+    def count_tokens(self, request: ModelRequest, cancel: Cancel) -> int | None:
+        """See `core.model.Counter`: a rough estimate."""
+        return _tokens(_prompt(request))
 
     def close(self) -> None:
         """Nothing to give back. Safe twice."""
@@ -101,7 +105,7 @@ class ScriptedModel:
 
 def offline_answer(request: ModelRequest) -> str:
     """What the offline model says to a request: who it is, what it heard, and what to do about it."""
-    heard = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+    heard = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
     words = _clean(_MARK.split(heard)[-1])  # the last message only, without the mark of who wrote it
     if not _ASKED.search(_CALL.sub("", words)):
         said = "Hello! Ask me something, and I will show you how answers appear here."
@@ -119,6 +123,10 @@ def _clean(text: str) -> str:
     """`text` without what cannot be stored or sent (control characters, lone surrogates), and not too long."""
     words = _CONTROL.sub("", text).encode("utf-8", "replace").decode("utf-8").strip()
     return words if len(words) <= QUOTED_CHARACTERS else words[:QUOTED_CHARACTERS].rstrip() + " …"
+
+
+def _prompt(request: ModelRequest) -> str:
+    return request.system + "".join(message.text for message in request.messages)
 
 
 def _tokens(text: str) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from ..core.ports import ModelMessage, ModelRequest
+from ..core.model import ModelMessage, ModelRequest
 from ..core.types import Charter, Line
 from .charter import render
 from .text import clean, one_line

@@ -24,7 +24,9 @@ NeolithError
  |    +-- ModelUnavailable     passing: overloaded, limited, unreachable, silent
  |    +-- ModelInterrupted     the stream broke after it had begun
  |    |    +-- EmptyAnswer     it ended properly and said nothing
- |    +-- ModelRejected        permanent: bad key, bad request, unknown model
+ |    +-- ModelRejected        permanent: bad key, bad request
+ |         +-- ModelNotServed  this model is not there for us: another one may be
+ +-- OverBudget               there is nothing left to spend on a model call
  +-- RequestError              what a caller asked for and cannot have
       +-- NotFound
       +-- Forbidden
@@ -166,6 +168,23 @@ class EmptyAnswer(ModelInterrupted):
 
 class ModelRejected(ModelError):
     """The model provider refuses this request for good. Check the key, the model's name and the charter."""
+
+
+class ModelNotServed(ModelRejected):
+    """The provider does not serve this model to us. Check the model's name, and what the key may use and spend."""
+
+
+class OverBudget(NeolithError):
+    """There is nothing left of a budget. Wait until its period is over, or raise it in the charter.
+
+    `scope` says whose budget it is (orchestrator, organization, person) and `until` when its period ends (epoch
+    seconds).
+    """
+
+    def __init__(self, message: str | None = None, *, scope: str = "", until: float = 0.0) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.until = until
 
 
 class RequestError(NeolithError):

@@ -1,89 +1,15 @@
-"""The doors between the house and the outside: small protocols, each with an in-memory twin in `testing`."""
+"""The doors between the house and the outside: small protocols, each with an in-memory twin in `testing`.
+
+The door to the models is `core.model`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-from .cancel import Cancel
-from .types import Line, Member, MessageState, OrchestratorAction, OrchestratorSnapshot, Place, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class ModelMessage:
-    """One entry of the conversation as a model reads it."""
-
-    role: Literal["user", "assistant"]
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
-    """One call of a model. `system` is stable for a charter, so that providers can cache it."""
-
-    model: str
-    system: str
-    messages: tuple[ModelMessage, ...]
-    max_tokens: int = 4096
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TextDelta:
-    """The next piece of the answer's text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The model wants a tool to be run."""
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class UsageReport:
-    """What the call has cost so far; a later report replaces an earlier one."""
-
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStop:
-    """The last event of a complete answer; `reason` is the provider's word (end_turn, max_tokens)."""
-
-    reason: str
-    model: str
-    request_id: str | None = None
-
-
-ModelEvent = TextDelta | ToolCall | UsageReport | ModelStop
-
-
-class Model(Protocol):
-    """A model provider. Lifetime: app, in one process; made lazily after a fork; used by many threads."""
-
-    name: str
-
-    def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
-        """Answer `request` piece by piece, ending with `ModelStop`.
-
-        Raises ModelUnavailable, ModelInterrupted or ModelRejected, and `Cancelled` promptly (well under a
-        second, even while the provider is silent) once `cancel` is set. It does not retry.
-        """
-        ...
-
-    def check(self) -> str | None:
-        """None if calls can be made, else what is missing, in one sentence. Makes no call."""
-        ...
-
-    def close(self) -> None:
-        """Give connections back. Safe twice."""
-        ...
+from .types import Line, Member, MessageState, OrchestratorAction, OrchestratorSnapshot, Place
 
 
 class Dispatcher(Protocol):

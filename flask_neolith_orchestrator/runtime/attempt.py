@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..chat.breaker import Breaker
-from ..chat.charter import load_charter
-from ..chat.context import build_request
+from ..chat.metering import Meter
 from ..chat.responder import Responder
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, StartFailed
-from ..core.ports import Clock, Model, ModelRequest
-from ..core.types import Charter, Claim, Line, OrchestratorSnapshot
+from ..core.model import Model
+from ..core.ports import Clock
+from ..core.types import Claim
 from ..settings import Settings
 from ..store.settle import Fate, Outcome
 from ..store.stores import Stores
+from .brief import Brief, Briefing
+from .dialogue import Dialogue
 from .live import LiveText
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -30,9 +32,6 @@ REJECTED = "I could not answer this: the model refuses the request. Somebody who
 NOT_READY = "I could not answer this: my charter cannot be used as it is. Somebody who looks after me can see why."
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at the most."""
-
-DEEPEST = 100_000
-"""Lines of history among which what is asked is looked for at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,9 @@ class Brains:
     clock: Clock
     jitter: Callable[[], float] = random.random
 
-    def responder(self, model: str) -> Responder:
-        """Who answers with this model."""
-        return Responder(self.model_for(model), breaker=self.breaker, monotonic=self.clock.monotonic)
+    def responder(self, meter: Meter | None) -> Responder:
+        """Who asks the models for one attempt."""
+        return Responder(self.model_for, meter=meter, breaker=self.breaker, monotonic=self.clock.monotonic)
 
 
 class Attempt:
@@ -67,7 +66,8 @@ class Attempt:
         self._brains = brains
         self._pace = pace
         self._model: str | None = None
-        self._prepared: ModelRequest | None = None
+        self._briefing = Briefing(claim, stores, brains.settings, self.cancel)
+        self._prepared: Brief | None = None
         self.cancel.on_set(self._hush)
 
     def _hush(self) -> None:
@@ -104,10 +104,10 @@ class Attempt:
         }
 
     def _answer(self) -> Outcome:
-        request = self._request()
-        self._model = request.model
+        brief = self._brief()
+        self._model = brief.request.model
         self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
-        answer = self._brains.responder(request.model).respond(request, self.cancel, self.live.add)
+        answer = Dialogue(self._brains.responder, None, self.cancel, self.live.add).run(brief.request)
         self.live.flush()  # before its seq goes into the row
         return Outcome(
             Fate.ANSWERED,
@@ -125,64 +125,15 @@ class Attempt:
         if not self._stores.reads_with_claims:
             return
         try:
-            self._prepared = self._compose(tx)
+            self._prepared = self._briefing.compose(tx)
         except Exception:  # noqa: BLE001 -- the claim stands; the same is tried again, and told, for the request
             self._prepared = None
 
-    def _request(self) -> ModelRequest:
+    def _brief(self) -> Brief:
         if self._prepared is not None:
             return self._prepared
         with self._stores.database.read() as tx:
-            return self._compose(tx)
-
-    def _compose(self, tx: Any) -> ModelRequest:
-        snapshot = self._stores.people.snapshot(tx, self.claim.orchestrator_id)
-        if snapshot is None:
-            msg = "This orchestrator does not exist any more."
-            raise StartFailed(msg)
-        charter = load_charter(snapshot)
-        lines = self._lines(tx, snapshot)
-        self._stop_if_deleted(tx, lines)
-        return self._build(charter, lines)
-
-    def _stop_if_deleted(self, tx: Any, lines: Sequence[Line]) -> None:
-        asked = self.claim.messages
-        seen = any(line.message_id in asked for line in lines)
-        if asked and not seen and not self._stores.chat.present(tx, asked):
-            self.cancel.set(StopReason.DELETED)
-            self.cancel.check()
-
-    def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
-        settings = self._brains.settings
-        return build_request(
-            charter,
-            lines,
-            model=charter.model or settings.model,
-            max_tokens=charter.max_tokens or settings.max_tokens,
-            token_budget=settings.context_tokens,
-            trigger_ids=self.claim.messages,
-        )
-
-    def _lines(self, tx: Any, snapshot: OrchestratorSnapshot) -> list[Line]:
-        """The history with what is asked now at its end, even where answers to others have a later place."""
-        claim = self.claim
-        own = snapshot.user.id
-        found = self._history(tx, own)
-        lines = [replace(line, by_self=line.author_id == own) for line in found if line.message_id != claim.reply_id]
-        asked = [line for line in lines if line.message_id in claim.messages]
-        others = [line for line in lines if line.message_id not in claim.messages]
-        return others[-self._brains.settings.history_limit :] + asked
-
-    def _history(self, tx: Any, own: str) -> Sequence[Line]:
-        """The last lines, and more where others have said much since the first that is asked: it is never left out."""
-        claim, chat, limit = self.claim, self._stores.chat, self._brains.settings.history_limit
-        until = claim.messages[-1] if claim.messages else None
-        while True:
-            found = chat.history(tx, claim.place, until=until, own=own, limit=limit)
-            missing = set(claim.messages) - {line.message_id for line in found}
-            if not missing or limit > DEEPEST or not chat.present(tx, sorted(missing)):
-                return found
-            limit *= 8
+            return self._briefing.compose(tx)
 
     def _cancelled(self) -> Outcome | None:
         reason = self.cancel.reason

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher, Model
+from ..core.model import Model
+from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher
 from ..settings import Settings
 from ..store.database import Database
 from ..store.models import Models

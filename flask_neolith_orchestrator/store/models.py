@@ -13,10 +13,12 @@ from sqlalchemy.orm import registry
 
 from ..core.errors import SetupError
 from . import chat_models as chat
+from . import money_models as money
 from . import run_models as run
+from . import talk_models as talk
 from .columns import Tables, metadata_of
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with each change that a migration must carry out."""
 
 
@@ -42,6 +44,13 @@ class Models:
     Outbox: type[run.OutboxColumns]
     ApiKey: type[run.ApiKeyColumns]
     CharterVersion: type[run.CharterVersionColumns]
+    Session: type[talk.SessionColumns]
+    Trigger: type[talk.TriggerColumns]
+    MessageVersion: type[talk.MessageVersionColumns]
+    Step: type[talk.StepColumns]
+    OrganizationCharter: type[talk.OrganizationCharterColumns]
+    Ledger: type[money.LedgerColumns]
+    Budget: type[money.BudgetColumns]
     Schema: type[run.SchemaColumns]
 
     def table(self, name: str) -> Table:
@@ -104,6 +113,13 @@ _COLUMNS: dict[str, type[Any]] = {
     "Outbox": run.OutboxColumns,
     "ApiKey": run.ApiKeyColumns,
     "CharterVersion": run.CharterVersionColumns,
+    "Session": talk.SessionColumns,
+    "Trigger": talk.TriggerColumns,
+    "MessageVersion": talk.MessageVersionColumns,
+    "Step": talk.StepColumns,
+    "OrganizationCharter": talk.OrganizationCharterColumns,
+    "Ledger": money.LedgerColumns,
+    "Budget": money.BudgetColumns,
     "Schema": run.SchemaColumns,
 }
 

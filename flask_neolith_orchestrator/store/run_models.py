@@ -77,7 +77,10 @@ class ConversationColumns:
 
 
 class DeliveryColumns:
-    """One piece of work for one orchestrator: a row of the inbox."""
+    """One piece of work for one orchestrator: a row of the inbox.
+
+    `held` says what a waiting one waits for where it is not its turn: hours, budget, approval.
+    """
 
     __tablename__ = "neolith_delivery"
     id: Mapped[int] = own_key()
@@ -94,6 +97,7 @@ class DeliveryColumns:
     accepted_at: Mapped[float] = mapped_column(Instant)
     ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
     outcome: Mapped[str | None] = mapped_column(Text, default=None)
+    held: Mapped[str | None] = mapped_column(String(40), default=None)
     turn_id: Mapped[int | None] = mapped_column(Key, default=None)
 
     @declared_attr.directive
@@ -130,6 +134,7 @@ class TurnColumns:
     conversation_id: Mapped[int] = reference("conversation", "turn_conversation", index=True)
     requester_id: Mapped[str] = mapped_column(String(255))
     reply_id: Mapped[str | None] = mapped_column(String(255), default=None, index=True)
+    session_id: Mapped[int | None] = mapped_column(Key, default=None, index=True)
     state: Mapped[str] = mapped_column(String(12), default="running")
     epoch: Mapped[int] = mapped_column(Integer)
     attempt: Mapped[int] = mapped_column(Integer, default=1)
@@ -141,6 +146,7 @@ class TurnColumns:
     error_kind: Mapped[str | None] = mapped_column(String(40), default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)
     model: Mapped[str | None] = mapped_column(String(100), default=None)
+    tried: Mapped[str | None] = mapped_column(String(500), default=None)
     stop_reason: Mapped[str | None] = mapped_column(String(40), default=None)
     calls: Mapped[int] = mapped_column(Integer, default=0)
     input_tokens: Mapped[int] = mapped_column(Integer, default=0)

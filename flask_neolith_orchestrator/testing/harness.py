@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from flask import Flask
 
 from ..core.errors import NotInitialised
-from ..core.ports import Model
+from ..core.model import Model
 from ..runtime.state import State
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
 from flask_neolith_orchestrator.core.cancel import Cancel
-from flask_neolith_orchestrator.core.ports import ModelEvent, ModelRequest, ModelStop, TextDelta
+from flask_neolith_orchestrator.core.model import ModelEvent, ModelRequest, ModelStop, TextDelta
 from flask_neolith_orchestrator.testing import Parts
 
 FOLDER = Path(os.environ["NEOLITH_TEST_FOLDER"])
@@ -59,7 +59,7 @@ class SlowModel:
 
     def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
         """Think for a while."""
-        asked = request.messages[-1].content
+        asked = request.messages[-1].text
         write_down("calls", asked=asked)
         yield TextDelta("Well, ")
         if " for " in asked:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from flask_neolith_orchestrator.core.cancel import Cancel
-from flask_neolith_orchestrator.core.ports import ModelEvent, ModelRequest, ModelStop, TextDelta, UsageReport
+from flask_neolith_orchestrator.core.model import ModelEvent, ModelRequest, ModelStop, TextDelta, UsageReport
 from flask_neolith_orchestrator.core.types import Usage
 
 PATIENCE = 10.0
@@ -56,7 +56,7 @@ class Scene:
     @property
     def asked(self) -> str:
         """The last message of the request."""
-        return self.request.messages[-1].content
+        return self.request.messages[-1].text
 
 
 Script = Callable[[Scene], Iterable[str]]

@@ -28,10 +28,11 @@ from flask_neolith_orchestrator.core.cancel import Cancel
 from flask_neolith_orchestrator.core.errors import (
     ModelError,
     ModelInterrupted,
+    ModelNotServed,
     ModelRejected,
     ModelUnavailable,
 )
-from flask_neolith_orchestrator.core.ports import (
+from flask_neolith_orchestrator.core.model import (
     Model,
     ModelEvent,
     ModelMessage,
@@ -242,9 +243,9 @@ def test_text_that_the_api_refuses_is_mended(api: FakeClaude, model: ClaudeModel
 FAILURES = [
     (error(400), ModelRejected),
     (error(401), ModelRejected),
-    (error(402), ModelRejected),
-    (error(403), ModelRejected),
-    (error(404), ModelRejected),
+    (error(402), ModelNotServed),
+    (error(403), ModelNotServed),
+    (error(404), ModelNotServed),
     (error(413), ModelRejected),
     (error(422), ModelRejected),
     (error(501), ModelRejected),
@@ -255,8 +256,8 @@ FAILURES = [
     (error(503), ModelUnavailable),
     (error(504), ModelUnavailable),
     (error(529), ModelUnavailable),
-    (error(429, error_code="enforced_spend_limit_reached"), ModelRejected),
-    (error(429, error_code="contract_spend_limit_reached"), ModelRejected),
+    (error(429, error_code="enforced_spend_limit_reached"), ModelNotServed),
+    (error(429, error_code="contract_spend_limit_reached"), ModelNotServed),
     (error(429, error_code="ramp_limit_exceeded"), ModelUnavailable),
     (error(400, error_code="request_body_timeout"), ModelUnavailable),
     (error(400, headers={"x-should-retry": "true"}), ModelUnavailable),
@@ -264,7 +265,7 @@ FAILURES = [
     (stream_error(after=4, status=529), ModelInterrupted),
     (stream_error(after=3, status=500), ModelUnavailable),
     (stream_error(after=4, status=429), ModelInterrupted),
-    (stream_error(after=4, status=429, details={"error_code": "enforced_spend_limit_reached"}), ModelRejected),
+    (stream_error(after=4, status=429, details={"error_code": "enforced_spend_limit_reached"}), ModelNotServed),
     (stream_error(after=3, status=400), ModelRejected),
     (stream_error(after=4, status=401), ModelRejected),
     (drop(after=0), ModelUnavailable),
@@ -395,7 +396,7 @@ def test_the_map_of_errors_is_complete(root: type[Exception], began: bool) -> No
     told = {kind: failure_of(made(kind), answer) for kind in kinds}
     assert not [kind for kind, failure in told.items() if failure is None]
     passing = ModelInterrupted if began else ModelUnavailable
-    assert {type(failure) for failure in told.values()} <= {passing, ModelRejected}
+    assert {type(failure) for failure in told.values()} <= {passing, ModelRejected, ModelNotServed}
 
 
 def test_lasting_and_passing_errors_are_told_apart_by_class() -> None:
@@ -537,7 +538,7 @@ def test_fifty_streams_at_once_do_not_mix(api: FakeClaude, model: ClaudeModel) -
     together = threading.Barrier(50)
 
     def answer(body: Any) -> Step:
-        together.wait(20)
+        together.wait(60)
         return text(f"about {body['messages'][0]['content']}, at length", gap=0.001)
 
     api.answer_with(answer)

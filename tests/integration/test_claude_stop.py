@@ -21,7 +21,7 @@ from flask_neolith_orchestrator.backends.claude import ClaudeModel
 from flask_neolith_orchestrator.backends.claude_wire import Call, Line, Wire
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import ModelError, ModelInterrupted, ModelUnavailable
-from flask_neolith_orchestrator.core.ports import ModelEvent, ModelMessage, ModelRequest, ModelStop, TextDelta
+from flask_neolith_orchestrator.core.model import ModelEvent, ModelMessage, ModelRequest, ModelStop, TextDelta
 from flask_neolith_orchestrator.testing import FakeClaude, Step, drop, error, silence, text, truncate
 
 PROMPT = 0.5  # seconds; what was measured is a thousandth
@@ -500,7 +500,7 @@ def test_a_forked_child_makes_its_own_connections(api: FakeClaude) -> None:
         import os, sys
         from flask_neolith_orchestrator.backends.claude import ClaudeModel
         from flask_neolith_orchestrator.core.cancel import Cancel
-        from flask_neolith_orchestrator.core.ports import ModelMessage, ModelRequest
+        from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest
         ask = ModelRequest("claude-sonnet-5-5", "x", (ModelMessage("user", "hi"),))
         model = ClaudeModel("k", {api.url!r})
         list(model.stream(ask, Cancel()))

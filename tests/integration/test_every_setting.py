@@ -17,7 +17,7 @@ from flask import render_template_string
 from flask_neolith_orchestrator.backends.choice import ModelChoice
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, NeolithError
-from flask_neolith_orchestrator.core.ports import ModelMessage, ModelRequest
+from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest
 from flask_neolith_orchestrator.runtime.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
 from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, silence, text

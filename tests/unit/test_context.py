@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.chat.charter import render
 from flask_neolith_orchestrator.chat.context import EARLIER, GO_ON, LEAST_ROOM, build_request, estimate_tokens
-from flask_neolith_orchestrator.core.ports import ModelRequest
+from flask_neolith_orchestrator.core.model import ModelRequest
 from flask_neolith_orchestrator.core.types import Charter, Line
 
 ADA = Charter("Ada King", "ada", "Mathematician", system_prompt="Prove things.")
@@ -34,7 +34,7 @@ def request(lines: Sequence[Line], *triggers: str, budget: int = 100_000, charte
 
 def turns(made: ModelRequest) -> list[tuple[str, str]]:
     """Roles and contents."""
-    return [(message.role, message.content) for message in made.messages]
+    return [(message.role, message.text) for message in made.messages]
 
 
 def test_a_conversation_reads_as_it_went() -> None:
@@ -248,8 +248,8 @@ def test_any_history_makes_a_valid_request(lines: list[Line], triggers: set[str]
     roles = [message.role for message in made.messages]
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
     for message in made.messages:
-        assert message.content.strip()
-        message.content.encode("utf-8")
+        assert message.text.strip()
+        message.text.encode("utf-8")
     asked = sum(line.message_id in triggers and not line.by_self for line in lines)
-    marks = sum(len(re.findall(r"(?m)^\[.*\]: ", message.content)) for message in made.messages)
+    marks = sum(len(re.findall(r"(?m)^\[.*\]: ", message.text)) for message in made.messages)
     assert marks >= asked

@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.chat.breaker import FAILURES_TO_OPEN, LONGEST_HOLD, PROBE_SECONDS, Breaker
-from flask_neolith_orchestrator.chat.responder import (
-    CUT_SHORT,
-    REFUSED,
-    REFUSED_MIDWAY,
-    RETRIES,
-    RETRY_WINDOW,
-    Answer,
-    Responder,
-)
+from flask_neolith_orchestrator.chat.reading import CUT_SHORT, REFUSED, REFUSED_MIDWAY, Answer
+from flask_neolith_orchestrator.chat.responder import RETRIES, RETRY_WINDOW, Responder
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import (
     EmptyAnswer,
@@ -28,7 +21,7 @@ from flask_neolith_orchestrator.core.errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from flask_neolith_orchestrator.core.ports import (
+from flask_neolith_orchestrator.core.model import (
     ModelEvent,
     ModelMessage,
     ModelRequest,
@@ -88,7 +81,7 @@ class World:
         self.waited: list[float] = []
         self.breaker = Breaker(monotonic=self.monotonic, jitter=lambda: 1.0)
         self.responder = Responder(
-            self.model, wait=self.wait, monotonic=self.monotonic, breaker=self.breaker, jitter=lambda: 1.0
+            lambda name: self.model, wait=self.wait, monotonic=self.monotonic, breaker=self.breaker, jitter=lambda: 1.0
         )
 
     def monotonic(self) -> float:
@@ -235,7 +228,7 @@ def test_a_rejection_is_final() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [say(), say("", " \n", "\t"), [ModelStop("max_tokens", "m")], [ToolCall("t", "n", {}), ModelStop("tool_use", "m")]],
+    [say(), say("", " \n", "\t"), [ModelStop("max_tokens", "m")], [ToolCall("t", "n", {}), ModelStop("end_turn", "m")]],
 )
 def test_an_empty_answer_is_a_failure(script: list[Step]) -> None:
     """An answer in which nobody sees anything is none, and it is not asked for again at once (E1)."""
@@ -326,7 +319,7 @@ def test_a_pause_ends_with_the_stop() -> None:
         world.stop()
         return cancel.wait(seconds)
 
-    responder = Responder(world.model, wait=wait)
+    responder = Responder(lambda name: world.model, wait=wait)
     with pytest.raises(Cancelled):
         responder.respond(REQUEST, world.cancel, world.heard.append)
     assert world.model.calls == 1
@@ -338,7 +331,7 @@ def test_the_real_wait_is_the_stop_flag() -> None:
     model = FakeModel([ModelUnavailable("busy", retry_after=4.9)], say("x"))
     threading.Timer(0.05, cancel.set, [StopReason.PERSON]).start()
     with pytest.raises(Cancelled):
-        Responder(model).respond(REQUEST, cancel, ignore)
+        Responder(lambda name: model).respond(REQUEST, cancel, ignore)
     assert model.calls == 1
 
 
@@ -361,9 +354,9 @@ def test_a_stream_need_not_be_a_generator() -> None:
         def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
             return iter(self.scripts[0])  # type: ignore[arg-type]  # these scripts hold events only
 
-    assert Responder(Plain(say("x"))).respond(REQUEST, Cancel(), ignore).text == "x"
+    assert Responder(lambda name: Plain(say("x"))).respond(REQUEST, Cancel(), ignore).text == "x"
     with pytest.raises(ModelInterrupted):
-        Responder(Plain([TextDelta("x")])).respond(REQUEST, Cancel(), ignore)
+        Responder(lambda name: Plain([TextDelta("x")])).respond(REQUEST, Cancel(), ignore)
 
 
 PIECES = st.lists(st.text(alphabet=" \n\tab`\x00\ud800", max_size=4), max_size=6)
@@ -489,7 +482,7 @@ def test_jitter_spreads_the_pauses() -> None:
             breaker.failed("m")
         assert breaker.wait_seconds("m") == hold
     world = World([UNAVAILABLE], say("x"))
-    lazy = Responder(world.model, wait=world.wait, monotonic=world.monotonic, jitter=lambda: 0.0)
+    lazy = Responder(lambda name: world.model, wait=world.wait, monotonic=world.monotonic, jitter=lambda: 0.0)
     lazy.respond(REQUEST, world.cancel, world.heard.append)
     assert world.waited == [0.25]
 

@@ -10,7 +10,7 @@ import pytest
 from flask_neolith_orchestrator.backends.scripted import REMEMBERED_REQUESTS, Reply
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import ModelInterrupted, ModelUnavailable
-from flask_neolith_orchestrator.core.ports import (
+from flask_neolith_orchestrator.core.model import (
     Model,
     ModelEvent,
     ModelMessage,
@@ -109,7 +109,7 @@ def test_a_series_of_replies_is_used_up() -> None:
 
 def test_replies_may_depend_on_the_request() -> None:
     """A function of the request decides."""
-    model = ScriptedModel(replies=lambda request: request.messages[-1].content.upper())
+    model = ScriptedModel(replies=lambda request: request.messages[-1].text.upper())
     assert answer(model, ask("hi")) == "HI"
 
 

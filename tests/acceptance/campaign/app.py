@@ -23,7 +23,7 @@ from werkzeug.serving import make_server
 from flask_neolith_orchestrator import IncomingMessage, NeolithOrchestrator, OrchestratorUserMixin
 from flask_neolith_orchestrator.backends.claude import ClaudeModel
 from flask_neolith_orchestrator.core.cancel import Cancel
-from flask_neolith_orchestrator.core.ports import Model, ModelEvent, ModelRequest
+from flask_neolith_orchestrator.core.model import Model, ModelEvent, ModelRequest
 from flask_neolith_orchestrator.core.types import Cause, Wanted
 from flask_neolith_orchestrator.testing import Parts, ScriptedModel
 
@@ -73,7 +73,7 @@ class LoggedScripted:
 
     def stream(self, wanted: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
         """Answer what is asked, and write down when."""
-        handle, last = HANDLES[wanted.model], wanted.messages[-1].content
+        handle, last = HANDLES[wanted.model], wanted.messages[-1].text
         numbers, seconds = asked(handle, last)
         call = f"s{self._who}.{next(self._numbers)}"
         write_down(folder() / LEDGER, call=call, who=self._who, handle=handle, asked=numbers, begin=time.monotonic())

@@ -9,10 +9,10 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from .core.errors import NeolithError
-from .core.types import Cause, DaemonState, Wanted
-from .runtime.house import House
-from .runtime.state import State
+from ..core.errors import NeolithError
+from ..core.types import Cause, Wanted
+from ..runtime.state import State
+from .finding import checked, find, ready
 
 
 def make_group(state: State) -> AppGroup:
@@ -24,35 +24,11 @@ def make_group(state: State) -> AppGroup:
     return group
 
 
-def _ready(state: State) -> House:
-    """The house, once the database is known to be usable; a command starts no runtime."""
-    state.keep_quiet()
-    return _checked(state)
-
-
-def _checked(state: State) -> House:
-    try:
-        state.wiring.check_schema()
-    except NeolithError as error:
-        raise click.ClickException(str(error)) from None
-    return state.house
-
-
-def _find(house: House, who: str) -> DaemonState:
-    """An orchestrator by id or @handle."""
-    handle = who.removeprefix("@").casefold()
-    for found in house.manager.get_all_daemon_statuses():
-        if found.orchestrator.id == who or found.orchestrator.handle == handle:
-            return found
-    msg = f"There is no orchestrator {who!r}. `flask neolith status` lists them."
-    raise click.ClickException(msg)
-
-
 def _looks(group: AppGroup, state: State) -> None:
     @group.command("status")
     def status() -> None:
         """List every orchestrator with its daemon's state."""
-        house = _ready(state)
+        house = ready(state)
         alive = bool(house.stores.nodes.others())
         for found in house.manager.get_all_daemon_statuses():
             shown = str(found.status) if alive or found.status != "running" else "stopped (no process runs)"
@@ -70,7 +46,7 @@ def _looks(group: AppGroup, state: State) -> None:
     @click.option("--limit", default=20, show_default=True, help="How many at the most.")
     def deliveries(states: tuple[str, ...], limit: int) -> None:
         """List pieces of work, newest first."""
-        house = _ready(state)
+        house = ready(state)
         with house.database.read() as tx:
             rows = house.turns.deliveries(tx, states=states, limit=limit)
         for row in rows:
@@ -86,7 +62,7 @@ def _checks(group: AppGroup, state: State) -> None:
     @group.command("doctor")
     def doctor() -> None:
         """Check database, model, Socket.IO and scheduler, and say what to do."""
-        from .web.doctor import examine  # only here: it looks at the host's whole setup
+        from ..web.doctor import examine  # only here: it looks at the host's whole setup
 
         if not examine(state, click.echo):
             raise SystemExit(1)
@@ -103,10 +79,10 @@ def _checks(group: AppGroup, state: State) -> None:
 
 def _wishes(group: AppGroup, state: State) -> None:
     def wish(who: str, wanted: Wanted) -> None:
-        house = _ready(state)
+        house = ready(state)
         if wanted is Wanted.RUNNING and not state.settings.mode:
             raise click.ClickException("Daemons are switched off: set ORCHESTRATOR_MODE=true.")
-        found = _find(house, who)
+        found = find(house, who)
         with house.database.write() as tx:
             house.daemons.want(tx, found.orchestrator.id, wanted, Cause.PERSON)
             if wanted is Wanted.RUNNING:
@@ -133,9 +109,9 @@ def _wishes(group: AppGroup, state: State) -> None:
     def restart(who: str) -> None:
         """Stop and start WHO (id or @handle)."""
         wish(who, Wanted.STOPPED)
-        house = _ready(state)
-        found = _find(house, who)
-        _await(lambda: _find(house, who).status != "running")
+        house = ready(state)
+        found = find(house, who)
+        _await(lambda: find(house, who).status != "running")
         wish(found.orchestrator.id, Wanted.RUNNING)
 
 
@@ -155,7 +131,7 @@ def _work(group: AppGroup, state: State) -> None:
     @click.option("--thread", default=None, help="The id of a message to answer in its thread.")
     def send(channel: str, text: str, author: str, thread: str | None) -> None:
         """Post TEXT in CHANNEL (its id) as a user; orchestrators that run answer it."""
-        house = _ready(state)
+        house = ready(state)
         session = house.session()
         try:
             posted = house.chat.post(author, channel, text, thread_id=thread)
@@ -168,7 +144,7 @@ def _work(group: AppGroup, state: State) -> None:
     @group.command("run")
     def run() -> None:
         """Run daemons in this process, without web server, until SIGTERM or Ctrl-C."""
-        house = _checked(state)
+        house = checked(state)
         try:
             house.manager.lives.check_allowed()
             house.ensure_started()
@@ -190,7 +166,7 @@ def _retry(group: AppGroup, state: State) -> None:
     @click.argument("delivery")
     def retry(delivery: str) -> None:
         """Try a failed or expired delivery (its id) again."""
-        house = _ready(state)
+        house = ready(state)
         if not delivery.isdecimal():
             raise click.ClickException("A delivery's id is a number.")
         with house.database.write() as tx:

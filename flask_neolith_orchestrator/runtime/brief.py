@@ -1,0 +1,88 @@
+"""What a turn is told before it thinks: the charter and the conversation, as one request to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..chat.charter import load_charter
+from ..chat.context import build_request
+from ..core.cancel import Cancel, StopReason
+from ..core.errors import StartFailed
+from ..core.model import ModelRequest
+from ..core.types import Charter, Claim, Line, OrchestratorSnapshot
+from ..settings import Settings
+from ..store.stores import Stores
+
+DEEPEST = 100_000
+"""Lines of history among which what is asked is looked for at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """All that an attempt needs to know. Lifetime: the attempt."""
+
+    snapshot: OrchestratorSnapshot
+    charter: Charter
+    request: ModelRequest
+
+
+class Briefing:
+    """Makes the brief of one attempt. Lifetime: the attempt."""
+
+    def __init__(self, claim: Claim, stores: Stores, settings: Settings, cancel: Cancel) -> None:
+        self.claim = claim
+        self._stores = stores
+        self._settings = settings
+        self._cancel = cancel
+
+    def compose(self, tx: Any) -> Brief:
+        """Read all that is needed. Raises StartFailed, or Cancelled where nothing that was asked is left."""
+        snapshot = self._stores.people.snapshot(tx, self.claim.orchestrator_id)
+        if snapshot is None:
+            msg = "This orchestrator does not exist any more."
+            raise StartFailed(msg)
+        charter = load_charter(snapshot)
+        lines = self._lines(tx, snapshot)
+        self._stop_if_deleted(tx, lines)
+        return Brief(snapshot, charter, self._build(charter, lines))
+
+    def _stop_if_deleted(self, tx: Any, lines: Sequence[Line]) -> None:
+        asked = self.claim.messages
+        seen = any(line.message_id in asked for line in lines)
+        if asked and not seen and not self._stores.chat.present(tx, asked):
+            self._cancel.set(StopReason.DELETED)
+            self._cancel.check()
+
+    def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
+        settings = self._settings
+        return build_request(
+            charter,
+            lines,
+            model=charter.model or settings.model,
+            max_tokens=charter.max_tokens or settings.max_tokens,
+            token_budget=settings.context_tokens,
+            trigger_ids=self.claim.messages,
+        )
+
+    def _lines(self, tx: Any, snapshot: OrchestratorSnapshot) -> list[Line]:
+        """The history with what is asked now at its end, even where answers to others have a later place."""
+        claim = self.claim
+        own = snapshot.user.id
+        found = self._history(tx, own)
+        lines = [replace(line, by_self=line.author_id == own) for line in found if line.message_id != claim.reply_id]
+        asked = [line for line in lines if line.message_id in claim.messages]
+        others = [line for line in lines if line.message_id not in claim.messages]
+        return others[-self._settings.history_limit :] + asked
+
+    def _history(self, tx: Any, own: str) -> Sequence[Line]:
+        """The last lines, and more where others have said much since the first that is asked: it is never left out."""
+        claim, chat, limit = self.claim, self._stores.chat, self._settings.history_limit
+        until = claim.messages[-1] if claim.messages else None
+        while True:
+            found = chat.history(tx, claim.place, until=until, own=own, limit=limit)
+            missing = set(claim.messages) - {line.message_id for line in found}
+            if not missing or limit > DEEPEST or not chat.present(tx, sorted(missing)):
+                return found
+            limit *= 8

@@ -1,0 +1,127 @@
+"""Classes of what a conversation remembers and listens for, as mixins: see `models.make_models`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+
+from .columns import Instant, Key, Tables, own_key, reference
+
+
+class SessionColumns:
+    """A stretch of a conversation that belongs together. `summary` tells what was said up to `summary_until`.
+
+    `summary_sources` are the ids of the messages it was made from; it is `stale` once one of them has changed.
+    """
+
+    __tablename__ = "neolith_session"
+    id: Mapped[int] = own_key()
+    conversation_id: Mapped[int] = reference("conversation", "session_conversation")
+    state: Mapped[str] = mapped_column(String(10), default="open")
+    started_at: Mapped[float] = mapped_column(Instant)
+    last_at: Mapped[float] = mapped_column(Instant)
+    closed_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    closed_by: Mapped[str | None] = mapped_column(String(255), default=None)
+    summary: Mapped[str | None] = mapped_column(Text, default=None)
+    summary_until: Mapped[str | None] = mapped_column(String(255), default=None)
+    summary_sources: Mapped[list[str]] = mapped_column(JSON, default=list)
+    summary_model: Mapped[str | None] = mapped_column(String(100), default=None)
+    summary_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    stale: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (Index("ix_neolith_session_conversation", "conversation_id", "id"),)
+
+
+class TriggerColumns:
+    """What an orchestrator listens for besides its name, one row each, so that a message finds it by an index.
+
+    `kind` is keyword, channel or role; `value` is folded. Written from the charter whenever that changes.
+    """
+
+    __tablename__ = "neolith_trigger"
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = reference("orchestrator", "trigger_orchestrator", index=True)
+    kind: Mapped[str] = mapped_column(String(12))
+    value: Mapped[str] = mapped_column(String(200))
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (Index("ix_neolith_trigger_value", "kind", "value"),)
+
+
+class MessageVersionColumns:
+    """A former version of an answer, kept when it was written anew; `n` counts from 1, the oldest first."""
+
+    __tablename__ = "neolith_message_version"
+    id: Mapped[int] = own_key()
+    message_id: Mapped[str] = mapped_column(String(255))
+    n: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(12))
+    turn_id: Mapped[int | None] = mapped_column(Key, default=None)
+    created_at: Mapped[float] = mapped_column(Instant)
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("message_id", "n", name="uq_neolith_message_version"),)
+
+
+class StepColumns:
+    """One step of a turn that uses tools: what the model said before its calls (`kind` model), or one call (tool).
+
+    `key` is the call's idempotency key. `state` of a call: waiting (for an approval), approved, denied, expired,
+    running, done or failed.
+    """
+
+    __tablename__ = "neolith_step"
+    id: Mapped[int] = own_key()
+    turn_id: Mapped[int] = reference("turn", "step_turn")
+    n: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(String(8))
+    key: Mapped[str] = mapped_column(String(80))
+    call_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    name: Mapped[str | None] = mapped_column(String(100), default=None)
+    arguments: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    content: Mapped[list[Any] | None] = mapped_column(JSON, default=None)
+    state: Mapped[str] = mapped_column(String(10))
+    result: Mapped[str | None] = mapped_column(Text, default=None)
+    created_at: Mapped[float] = mapped_column(Instant)
+    expires_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    decided_at: Mapped[float | None] = mapped_column(Instant, default=None)
+    decided_by: Mapped[str | None] = mapped_column(String(255), default=None)
+    ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (
+            UniqueConstraint("turn_id", "n", name="uq_neolith_step"),
+            UniqueConstraint("key", name="uq_neolith_step_key"),
+            Index("ix_neolith_step_waiting", "state", "expires_at"),
+        )
+
+
+class OrganizationCharterColumns:
+    """One version of an organization's charter, the parent of its orchestrators'; at most one is active."""
+
+    __tablename__ = "neolith_organization_charter"
+    id: Mapped[int] = own_key()
+    organization_id: Mapped[int] = reference("organization", "organization_charter_organization")
+    version: Mapped[int] = mapped_column(Integer)
+    charter: Mapped[dict[str, Any]] = mapped_column(JSON)
+    author_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    active: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[float] = mapped_column(Instant)
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        return (UniqueConstraint("organization_id", "version", name="uq_neolith_organization_charter"),)

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ..chat.breaker import Breaker
-from ..chat.metering import Meter
-from ..chat.responder import Responder
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, StartFailed
-from ..core.model import Model
-from ..core.ports import Clock
 from ..core.types import Claim
-from ..settings import Settings
 from ..store.settle import Fate, Outcome
-from ..store.stores import Stores
 from .brief import Brief, Briefing
 from .dialogue import Dialogue
 from .live import LiveText
+from .study import Study
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -34,39 +27,22 @@ LONGEST_PAUSE = 60.0
 """Seconds between two tries at the most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Brains:
-    """Whom an attempt asks. Lifetime: app, in one process. `model_for` gives the provider of a model's name."""
-
-    model_for: Callable[[str], Model]
-    breaker: Breaker
-    settings: Settings
-    clock: Clock
-    jitter: Callable[[], float] = random.random
-
-    def responder(self, meter: Meter | None) -> Responder:
-        """Who asks the models for one attempt."""
-        return Responder(self.model_for, meter=meter, breaker=self.breaker, monotonic=self.clock.monotonic)
-
-
 class Attempt:
     """One try. Lifetime: from the claim to its outcome, on one thread; others may only set `cancel`."""
 
-    def __init__(
-        self, claim: Claim, stores: Stores, brains: Brains, live: LiveText, pace: Callable[[LiveText], None]
-    ) -> None:
+    def __init__(self, claim: Claim, study: Study, live: LiveText, pace: Callable[[LiveText], None]) -> None:
         self.claim = claim
         self.cancel = Cancel()
         self.live = live
         self.thread = threading.get_ident()
         self.abandoned = False
-        self.began = brains.clock.monotonic()
-        self.deadline = self.began + brains.settings.turn_timeout / 1000
-        self._stores = stores
-        self._brains = brains
+        self.began = study.clock.monotonic()
+        self.deadline = self.began + study.settings.turn_timeout / 1000
+        self._stores = study.stores
+        self._study = study
         self._pace = pace
         self._model: str | None = None
-        self._briefing = Briefing(claim, stores, brains.settings, self.cancel)
+        self._briefing = Briefing(claim, study, self.cancel)
         self._prepared: Brief | None = None
         self.cancel.on_set(self._hush)
 
@@ -107,7 +83,7 @@ class Attempt:
         brief = self._brief()
         self._model = brief.request.model
         self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
-        answer = Dialogue(self._brains.responder, None, self.cancel, self.live.add).run(brief.request)
+        answer = Dialogue(self._study.responder, None, self.cancel, self.live.add).run(brief.request)
         self.live.flush()  # before its seq goes into the row
         return Outcome(
             Fate.ANSWERED,
@@ -169,17 +145,17 @@ class Attempt:
 
     def _unavailable(self, error: ModelUnavailable) -> Outcome:
         wished = error.retry_after or 0.0
-        delay = max(wished, self._pause(), self._brains.breaker.wait_seconds(self._model or ""))
+        delay = max(wished, self._pause(), self._study.breaker.wait_seconds(self._model or ""))
         return self._retry("model-unavailable", WAITING, error, delay=delay, punished=False)
 
     def _interrupted(self, error: ModelInterrupted) -> Outcome:
         # only where the provider answered others meanwhile is it likely to be this request's own fault
-        punished = self._brains.breaker.answered_since(self._model or "", self.began)
+        punished = self._study.breaker.answered_since(self._model or "", self.began)
         return self._retry("model-interrupted", AGAIN, error, delay=self._pause(), punished=punished)
 
     def _pause(self) -> float:
         base = min(LONGEST_PAUSE, 2.0 ** min(self.claim.attempt - 1, 10))
-        return base * (0.75 + 0.5 * self._brains.jitter())
+        return base * (0.75 + 0.5 * self._study.jitter())
 
     def _retry(self, kind: str, notice: str, error: Exception, *, delay: float, punished: bool) -> Outcome:
         log.warning("%s: tried again in %.1f s", kind, delay, extra=self.fields("turn-retry"))

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..chat.charter import load_charter
 from ..chat.context import build_request
 from ..core.cancel import Cancel, StopReason
 from ..core.errors import StartFailed
 from ..core.model import ModelRequest
 from ..core.types import Charter, Claim, Line, OrchestratorSnapshot
-from ..settings import Settings
-from ..store.stores import Stores
+from .study import Study
 
 DEEPEST = 100_000
 """Lines of history among which what is asked is looked for at the most."""
@@ -31,10 +29,11 @@ class Brief:
 class Briefing:
     """Makes the brief of one attempt. Lifetime: the attempt."""
 
-    def __init__(self, claim: Claim, stores: Stores, settings: Settings, cancel: Cancel) -> None:
+    def __init__(self, claim: Claim, study: Study, cancel: Cancel) -> None:
         self.claim = claim
-        self._stores = stores
-        self._settings = settings
+        self._study = study
+        self._stores = study.stores
+        self._settings = study.settings
         self._cancel = cancel
 
     def compose(self, tx: Any) -> Brief:
@@ -43,7 +42,7 @@ class Briefing:
         if snapshot is None:
             msg = "This orchestrator does not exist any more."
             raise StartFailed(msg)
-        charter = load_charter(snapshot)
+        charter = self._study.charters.of(tx, snapshot)
         lines = self._lines(tx, snapshot)
         self._stop_if_deleted(tx, lines)
         return Brief(snapshot, charter, self._build(charter, lines))

@@ -16,9 +16,9 @@ from ..settings import Settings
 from ..store.claims import LostRace
 from ..store.leases import Orphan
 from ..store.stores import Stores
-from .attempt import Brains
 from .daemon import OrchestratorDaemon
 from .news import News
+from .study import Study
 from .worker import Worker
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -40,10 +40,10 @@ class DaemonSettings:
 class Crew:
     """Starts and stops daemons in this process. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, stores: Stores, settings: Settings, brains: Brains, news: News, worker: Callable[[], Worker]):
+    def __init__(self, stores: Stores, settings: Settings, study: Study, news: News, worker: Callable[[], Worker]):
         self._stores = stores
         self._settings = settings
-        self._brains = brains
+        self._study = study
         self._news = news
         self._worker = worker
         self._default = DaemonSettings(
@@ -102,7 +102,7 @@ class Crew:
         """Check everything a start needs. Raises StartFailed with the cause: trying again would not help."""
         own = self.settings_of(snapshot)
         charter = load_charter(snapshot)
-        missing = self._brains.model_for(charter.model or self._settings.model).check()
+        missing = self._study.model_for(charter.model or self._settings.model).check()
         if missing:
             raise StartFailed(missing)
         daemon.orchestrator = snapshot

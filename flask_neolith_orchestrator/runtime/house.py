@@ -23,7 +23,6 @@ from ..store.rooms import Rooms
 from ..store.stores import Stores, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
-from .attempt import Brains
 from .caretaker import Caretaker
 from .chat_rights import ChatParts
 from .chatting import Chat
@@ -43,6 +42,7 @@ from .notes import Note
 from .once import Once
 from .reception import Reception
 from .statuses import Statuses
+from .study import Study
 from .supervisor import Supervisor
 from .sweeper import Sweeper
 from .wiring import Wiring
@@ -109,8 +109,8 @@ class House:
         wiring, stores, settings = self.wiring, self.stores, self.settings
         breaker = Breaker(monotonic=wiring.clock.monotonic)
         self.model_for = wiring.make_models()
-        brains = Brains(self.model_for, breaker, settings, wiring.clock)
-        crew = Crew(stores, settings, brains, self.news, lambda: self.worker)
+        self.study = Study(self.model_for, breaker, settings, wiring.clock, stores)
+        crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
         lives = Lives(
             stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
         )
@@ -119,7 +119,7 @@ class House:
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
         )
         self.duty = Duty(stores, self.manager, self.news)
-        self.worker = Worker(stores, brains, wiring.channel, self.news, self.duty)
+        self.worker = Worker(self.study, wiring.channel, self.news, self.duty)
         self.worker.let_go = self.dispatcher.abandon
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)

@@ -16,11 +16,11 @@ from ..settings import Settings
 from ..store.claims import LostRace, NoSlot
 from ..store.leases import Held
 from ..store.settle import Ended, Fate, Outcome
-from ..store.stores import Stores
-from .attempt import Attempt, Brains
+from .attempt import Attempt
 from .live import LiveText, Pacer
 from .news import News
 from .owner import Owner
+from .study import Study
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -31,11 +31,11 @@ Settled = tuple[Outcome, list[Ended]]
 class Worker:
     """Runs one process's turns on the dispatcher's threads. Lifetime: app, in one process."""
 
-    def __init__(self, stores: Stores, brains: Brains, channel: Channel, news: News, owner: Owner) -> None:
-        self._stores = stores
-        self._brains = brains
-        self._settings: Settings = brains.settings
-        self._clock: Clock = brains.clock
+    def __init__(self, study: Study, channel: Channel, news: News, owner: Owner) -> None:
+        self._study = study
+        self._stores = stores = study.stores
+        self._settings: Settings = study.settings
+        self._clock: Clock = study.clock
         self._channel = channel
         self._news = news
         self._owner = owner
@@ -105,7 +105,7 @@ class Worker:
         )
         # where there can be no second thread, the text is told at the attempt's end
         pace = self._pacer.add if self._stores.database.threads else lambda _live: None
-        return Attempt(claim, self._stores, self._brains, live, pace)
+        return Attempt(claim, self._study, live, pace)
 
     def _register(self, attempt: Attempt | None) -> Attempt | None:
         if attempt is not None:

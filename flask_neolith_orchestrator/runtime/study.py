@@ -1,0 +1,33 @@
+"""What a turn needs to think, in one hand: whom it asks, and by which charter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..chat.breaker import Breaker
+from ..chat.metering import Meter
+from ..chat.responder import Responder
+from ..core.model import Model
+from ..core.ports import Clock
+from ..settings import Settings
+from ..store.stores import Stores
+from .charter_book import CharterBook
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Lifetime: app, in one process; used by many threads. `model_for` gives the provider of a model's name."""
+
+    model_for: Callable[[str], Model]
+    breaker: Breaker
+    settings: Settings
+    clock: Clock
+    stores: Stores
+    charters: CharterBook = field(default_factory=CharterBook)
+    jitter: Callable[[], float] = random.random
+
+    def responder(self, meter: Meter | None) -> Responder:
+        """Who asks the models for one attempt."""
+        return Responder(self.model_for, meter=meter, breaker=self.breaker, monotonic=self.clock.monotonic)

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, StartFailed
 from ..core.types import Claim
-from ..store.settle import Fate, Outcome
+from ..store.endings import Fate, Outcome
 from .brief import Brief, Briefing
 from .dialogue import Dialogue
 from .live import LiveText

@@ -13,10 +13,10 @@ from ..core.ports import Channel
 from ..settings import Settings
 from ..store import host
 from ..store.database import Database
+from ..store.endings import Ended
 from ..store.messages import Messages, Stored
 from ..store.people import People
 from ..store.rooms import Room, Rooms
-from ..store.settle import Ended
 from ..store.turns import Turns
 from . import chat_input
 from .reception import Reception

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..core.cancel import StopReason
 from ..core.errors import Conflict, Forbidden, NotFound
+from ..store.endings import Ended
 from ..store.messages import Draft, Stored
 from ..store.rooms import Room
-from ..store.settle import Ended
 from ..store.turns import Stopped, StopResult, Target
 from . import chat_input
 from .chat_rooms import ChatRooms

@@ -9,8 +9,8 @@ from typing import Final
 
 from ..core.errors import DaemonError
 from ..core.types import Claim, DaemonStatus, OrchestratorStatus, OutgoingMessage
+from ..store.endings import Ended, Fate, Outcome
 from ..store.external import Letter
-from ..store.settle import Ended, Fate, Outcome
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .lives import BATCH

@@ -11,7 +11,7 @@ from ..core.cancel import StopReason
 from ..core.errors import Forbidden, NotFound, OpenTransaction
 from ..core.types import ENDED_DELIVERY_STATES, DeliveryState, IncomingMessage
 from ..store import inbox as boxes
-from ..store.settle import Ended
+from ..store.endings import Ended
 from ..store.sqlite_host import has_begun_to_write
 from ..store.stores import Stores
 from ..store.turns import Stopped

@@ -21,7 +21,7 @@ from ..core.types import (
     OutgoingMessage,
 )
 from ..settings import Settings
-from ..store.settle import Ended
+from ..store.endings import Ended
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .intake import Accepted, Intake

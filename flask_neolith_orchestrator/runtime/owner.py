@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..core.types import Claim, OrchestratorStatus
-from ..store.settle import Ended, Outcome
+from ..store.endings import Ended, Outcome
 
 
 class Owner(Protocol):

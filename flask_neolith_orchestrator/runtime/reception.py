@@ -14,9 +14,9 @@ from ..core.ports import Channel, ChatStore, ReplyDraft, ReplyWrite
 from ..core.types import DeliveryState, Member, MessageState, Place, Wake
 from ..settings import Settings
 from ..store import effects
+from ..store.endings import Ended
 from ..store.inbox import Accepted, Arrival, Inbox
 from ..store.people import People
-from ..store.settle import Ended
 
 log = logging.getLogger("flask_neolith_orchestrator")
 

@@ -14,8 +14,8 @@ from ..core.ports import Channel, Clock
 from ..core.types import Claim, OrchestratorStatus
 from ..settings import Settings
 from ..store.claims import LostRace, NoSlot
+from ..store.endings import Ended, Fate, Outcome
 from ..store.leases import Held
-from ..store.settle import Ended, Fate, Outcome
 from .attempt import Attempt
 from .live import LiveText, Pacer
 from .news import News

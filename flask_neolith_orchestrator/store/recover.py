@@ -10,9 +10,9 @@ from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
 from ..core.types import MessageState, Place
 from .database import Database
+from .endings import Ended, ended_rows
 from .leases import Leases, Orphan
 from .models import Models
-from .settle import Ended, ended_rows
 
 DEAD_LETTER = "I could not answer this: every attempt broke off. Somebody who looks after me can try it again."
 EXPIRED = "This waited too long for an answer, so I left it. Please ask me again if it still matters."

@@ -2,76 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, Table, Update, bindparam, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 
 from ..core.cancel import StopReason
-from ..core.ports import ChatStore, ReplyWrite
-from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
+from ..core.ports import ChatStore
+from ..core.types import Claim, DeliveryState
 from .columns import RUNNING, WAITING
 from .database import Database
+from .endings import Ended, Endings, Fate, Outcome, ended_rows
 from .models import Models
 
-
-class Fate(StrEnum):
-    """What becomes of an attempt."""
-
-    ANSWERED = "answered"
-    STOPPED = "stopped"  # by a person: the partial text stays
-    DELETED = "deleted"  # the question is gone
-    RETRY = "retry"  # the model's trouble or a crash: tried again after `delay`
-    RELEASED = "released"  # this process or daemon stops: handed back unpunished
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended. `delay` (seconds) and `punished` (uses up an attempt) are for RETRY."""
-
-    fate: Fate
-    text: str = ""
-    seq: int = 0
-    notice: str | None = None
-    usage: Usage = field(default_factory=Usage)
-    model: str | None = None
-    stop_reason: str | None = None
-    error_kind: str | None = None
-    error: str | None = None
-    delay: float = 0.0
-    punished: bool = False
-    first_text_at: float | None = None
-    calls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A delivery that has come to its end."""
-
-    delivery_id: str
-    orchestrator_id: str
-    state: DeliveryState
-    reason: str
-
-
-_TURNS = {
-    Fate.ANSWERED: TurnState.DONE,
-    Fate.STOPPED: TurnState.INTERRUPTED,
-    Fate.DELETED: TurnState.CANCELLED,
-    Fate.RETRY: TurnState.INTERRUPTED,
-    Fate.RELEASED: TurnState.INTERRUPTED,
-    Fate.FAILED: TurnState.FAILED,
-}
-_MESSAGES = {
-    Fate.ANSWERED: MessageState.FINAL,
-    Fate.STOPPED: MessageState.INTERRUPTED,
-    Fate.RETRY: MessageState.INTERRUPTED,
-    Fate.RELEASED: MessageState.INTERRUPTED,
-    Fate.FAILED: MessageState.FAILED,
-}
 _DELIVERIES = {
     Fate.ANSWERED: DeliveryState.ANSWERED,
     Fate.STOPPED: DeliveryState.CANCELLED,
@@ -111,7 +53,7 @@ class Settle:
             .where(s.c.turn_id == bindparam("b_turn"))
             .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
         )
-        self._turn = database.prepare(self._turn_statement(t))
+        self._endings = Endings(models, database, chat)
         self._tally = database.prepare(
             update(w)
             .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
@@ -139,27 +81,6 @@ class Settle:
             .values(turn_id=None)
         )
 
-    @staticmethod
-    def _turn_statement(t: Table) -> Update:
-        return (
-            update(t)
-            .where(t.c.id == bindparam("b_turn"))
-            .values(
-                state=bindparam("b_state"),
-                ended_at=bindparam("b_at"),
-                first_text_at=bindparam("b_first"),
-                error_kind=bindparam("b_kind"),
-                error=bindparam("b_error"),
-                model=bindparam("b_model"),
-                stop_reason=bindparam("b_stop"),
-                calls=t.c.calls + bindparam("b_calls"),
-                input_tokens=t.c.input_tokens + bindparam("b_in"),
-                output_tokens=t.c.output_tokens + bindparam("b_out"),
-                cache_read_tokens=t.c.cache_read_tokens + bindparam("b_read"),
-                cache_write_tokens=t.c.cache_write_tokens + bindparam("b_write"),
-            )
-        )
-
     def settle(
         self, tx: Connection, claim: Claim, outcome: Outcome, *, free: bool = True
     ) -> tuple[Outcome, list[Ended]] | None:
@@ -183,8 +104,7 @@ class Settle:
             ended = self._end(tx, claim, outcome)
         else:
             self._hand_back(tx, claim, outcome, {one.delivery_id for one in ended})
-        self._write_turn(tx, claim, outcome)
-        self._write_reply(tx, claim, outcome)
+        self._endings.write(tx, claim, outcome)
         self._count(tx, claim, outcome)  # last: all turns of this orchestrator share that row
         return outcome, ended
 
@@ -256,45 +176,3 @@ class Settle:
             self._alone.run(tx, b_turn=int(claim.turn_id), b_head=int(head))
         else:
             self._forgive.run(tx, b_head=int(claim.deliveries[0]))
-
-    def _write_turn(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        usage = outcome.usage
-        self._turn.run(
-            tx,
-            b_turn=int(claim.turn_id),
-            b_state=str(_TURNS[outcome.fate]),
-            b_at=self._clock.wall(),
-            b_first=outcome.first_text_at,
-            b_kind=outcome.error_kind,
-            b_error=outcome.error,
-            b_model=outcome.model,
-            b_stop=outcome.stop_reason,
-            b_calls=outcome.calls,
-            b_in=usage.input_tokens,
-            b_out=usage.output_tokens,
-            b_read=usage.cache_read_tokens,
-            b_write=usage.cache_write_tokens,
-        )
-
-    def _write_reply(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        now = self._clock.wall()
-        if outcome.fate is Fate.DELETED:
-            self._chat.drop_reply(tx, claim.reply_id, now)
-            return
-        state = _MESSAGES[outcome.fate]
-        write = ReplyWrite(
-            claim.reply_id,
-            outcome.text,
-            state,
-            claim.epoch,
-            outcome.seq,
-            now,
-            outcome.notice,
-            channel_id=claim.place.channel_id,
-        )
-        self._chat.write_reply(tx, write)
-
-
-def ended_rows(rows: Iterable[Any]) -> list[Ended]:
-    """Rows of (id, orchestrator id, state, reason) as ended deliveries."""
-    return [Ended(str(row[0]), str(row[1]), DeliveryState(row[2]), row[3] or "") for row in rows]

@@ -13,8 +13,8 @@ from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyWrite
 from ..core.types import Claim, MessageState
 from .database import Database
+from .endings import Ended, ended_rows
 from .models import Models
-from .settle import Ended, ended_rows
 
 
 class Stopped(StrEnum):

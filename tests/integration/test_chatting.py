@@ -27,6 +27,7 @@ from flask_neolith_orchestrator.settings import load_settings
 from flask_neolith_orchestrator.store.chat import BundledChat
 from flask_neolith_orchestrator.store.claims import Claims
 from flask_neolith_orchestrator.store.daemons import Daemons
+from flask_neolith_orchestrator.store.endings import Ended, Fate, Outcome
 from flask_neolith_orchestrator.store.inbox import Inbox
 from flask_neolith_orchestrator.store.leases import Leases
 from flask_neolith_orchestrator.store.messages import Messages
@@ -35,7 +36,7 @@ from flask_neolith_orchestrator.store.models import Models, make_models
 from flask_neolith_orchestrator.store.organizations import Organizations
 from flask_neolith_orchestrator.store.people import People
 from flask_neolith_orchestrator.store.rooms import Rooms
-from flask_neolith_orchestrator.store.settle import Ended, Fate, Outcome, Settle
+from flask_neolith_orchestrator.store.settle import Settle
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
 from flask_neolith_orchestrator.store.turns import Turns
 from flask_neolith_orchestrator.store.views import Views

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, text, update
 from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.types import Cause, Claim, DeliveryState, Place, Usage, Wanted
 from flask_neolith_orchestrator.store.claims import LostRace, NoSlot
+from flask_neolith_orchestrator.store.endings import Ended, Fate, Outcome
 from flask_neolith_orchestrator.store.inbox import Accepted, Arrival
 from flask_neolith_orchestrator.store.leases import Orphan
-from flask_neolith_orchestrator.store.settle import Ended, Fate, Outcome
 from flask_neolith_orchestrator.store.turns import Stopped
 from flask_neolith_orchestrator.testing import ManualClock
 

@@ -18,10 +18,10 @@ from flask_neolith_orchestrator.core.types import DeliveryState, IncomingMessage
 from flask_neolith_orchestrator.runtime import caretaker as caretaking
 from flask_neolith_orchestrator.runtime.caretaker import Caretaker
 from flask_neolith_orchestrator.store import retention as keeping
+from flask_neolith_orchestrator.store.endings import Fate, Outcome
 from flask_neolith_orchestrator.store.inbox import Arrival, conversation_key
 from flask_neolith_orchestrator.store.models import SCHEMA_VERSION
 from flask_neolith_orchestrator.store.retention import BATCH, Retention
-from flask_neolith_orchestrator.store.settle import Fate, Outcome
 from flask_neolith_orchestrator.store.turns import Stopped, Target
 from flask_neolith_orchestrator.testing import ManualClock
 

@@ -1,0 +1,151 @@
+"""An attempt at its end: what became of it, and the row of its turn and of its answer that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Table, Update, bindparam, update
+
+from ..core.ports import ChatStore, ReplyWrite
+from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
+from .database import Database
+from .models import Models
+
+
+class Fate(StrEnum):
+    """What becomes of an attempt."""
+
+    ANSWERED = "answered"
+    STOPPED = "stopped"  # by a person: the partial text stays
+    DELETED = "deleted"  # the question is gone
+    RETRY = "retry"  # the model's trouble or a crash: tried again after `delay`
+    RELEASED = "released"  # this process or daemon stops: handed back unpunished
+    PARKED = "parked"  # waits until a person has decided on its calls
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. `delay` (seconds) and `punished` (uses up an attempt) are for RETRY."""
+
+    fate: Fate
+    text: str = ""
+    seq: int = 0
+    notice: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    model: str | None = None
+    stop_reason: str | None = None
+    error_kind: str | None = None
+    error: str | None = None
+    delay: float = 0.0
+    punished: bool = False
+    first_text_at: float | None = None
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A delivery that has come to its end."""
+
+    delivery_id: str
+    orchestrator_id: str
+    state: DeliveryState
+    reason: str
+
+
+_TURNS = {
+    Fate.ANSWERED: TurnState.DONE,
+    Fate.STOPPED: TurnState.INTERRUPTED,
+    Fate.DELETED: TurnState.CANCELLED,
+    Fate.RETRY: TurnState.INTERRUPTED,
+    Fate.RELEASED: TurnState.INTERRUPTED,
+    Fate.PARKED: TurnState.PARKED,
+    Fate.FAILED: TurnState.FAILED,
+}
+_MESSAGES = {
+    Fate.ANSWERED: MessageState.FINAL,
+    Fate.STOPPED: MessageState.INTERRUPTED,
+    Fate.RETRY: MessageState.INTERRUPTED,
+    Fate.RELEASED: MessageState.INTERRUPTED,
+    Fate.PARKED: MessageState.INTERRUPTED,
+    Fate.FAILED: MessageState.FAILED,
+}
+
+
+class Endings:
+    """Writes a turn and its answer at the end of an attempt. Lifetime: app, in one process; safe for all threads."""
+
+    def __init__(self, models: Models, database: Database, chat: ChatStore) -> None:
+        self._chat = chat
+        self._clock = database.clock
+        self._turn = database.prepare(self._turn_statement(models.table("Turn")))
+
+    @staticmethod
+    def _turn_statement(t: Table) -> Update:
+        return (
+            update(t)
+            .where(t.c.id == bindparam("b_turn"))
+            .values(
+                state=bindparam("b_state"),
+                ended_at=bindparam("b_at"),
+                first_text_at=bindparam("b_first"),
+                error_kind=bindparam("b_kind"),
+                error=bindparam("b_error"),
+                model=bindparam("b_model"),
+                stop_reason=bindparam("b_stop"),
+                calls=t.c.calls + bindparam("b_calls"),
+                input_tokens=t.c.input_tokens + bindparam("b_in"),
+                output_tokens=t.c.output_tokens + bindparam("b_out"),
+                cache_read_tokens=t.c.cache_read_tokens + bindparam("b_read"),
+                cache_write_tokens=t.c.cache_write_tokens + bindparam("b_write"),
+            )
+        )
+
+    def write(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
+        """Write both, within the transaction that holds the fence."""
+        self._write_turn(tx, claim, outcome)
+        self._write_reply(tx, claim, outcome)
+
+    def _write_turn(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
+        usage = outcome.usage
+        self._turn.run(
+            tx,
+            b_turn=int(claim.turn_id),
+            b_state=str(_TURNS[outcome.fate]),
+            b_at=self._clock.wall(),
+            b_first=outcome.first_text_at,
+            b_kind=outcome.error_kind,
+            b_error=outcome.error,
+            b_model=outcome.model,
+            b_stop=outcome.stop_reason,
+            b_calls=outcome.calls,
+            b_in=usage.input_tokens,
+            b_out=usage.output_tokens,
+            b_read=usage.cache_read_tokens,
+            b_write=usage.cache_write_tokens,
+        )
+
+    def _write_reply(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
+        now = self._clock.wall()
+        if outcome.fate is Fate.DELETED:
+            self._chat.drop_reply(tx, claim.reply_id, now)
+            return
+        write = ReplyWrite(
+            claim.reply_id,
+            outcome.text,
+            _MESSAGES[outcome.fate],
+            claim.epoch,
+            outcome.seq,
+            now,
+            outcome.notice,
+            channel_id=claim.place.channel_id,
+        )
+        self._chat.write_reply(tx, write)
+
+
+def ended_rows(rows: Iterable[Any]) -> list[Ended]:
+    """Rows of (id, orchestrator id, state, reason) as ended deliveries."""
+    return [Ended(str(row[0]), str(row[1]), DeliveryState(row[2]), row[3] or "") for row in rows]

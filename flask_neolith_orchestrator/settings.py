@@ -192,6 +192,11 @@ class Settings(BaseModel):
         40_000, alias="NEOLITH_MAX_MESSAGE_LENGTH", description="Characters of one message at the most."
     )
 
+    tool_rounds: Annotated[int, Number, Field(ge=1, le=100)] = Field(
+        10, alias="NEOLITH_TOOL_ROUNDS", description="How often the model may call tools for one answer."
+    )
+    tool_timeout: Milliseconds = Field(30_000, alias="NEOLITH_TOOL_TIMEOUT", description="The longest a tool may take.")
+
     @property
     def shown_mode(self) -> bool:
         """The mode as templates and scripts are told."""

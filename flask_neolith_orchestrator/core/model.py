@@ -69,7 +69,8 @@ class ModelRequest:
     """One call of a model. `system` is stable for a charter, so that providers can cache it.
 
     `fallbacks` are models to ask, in order, where `model` cannot serve. `effort` is the provider's word (low,
-    medium, high) or None.
+    medium, high) or None. Without `may_call` the model must answer without calling any of its `tools`, which are still
+    told: the messages may hold calls of them.
     """
 
     model: str
@@ -80,6 +81,7 @@ class ModelRequest:
     fallbacks: tuple[str, ...] = ()
     effort: str | None = None
     tools: tuple[ToolSpec, ...] = ()
+    may_call: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, StartFailed
-from ..core.types import Claim
+from ..core.steps import Parked
+from ..core.types import Claim, Usage
 from ..store.endings import Fate, Outcome
 from .brief import Brief, Briefing
-from .dialogue import Dialogue
+from .dialogue import Bounds, Dialogue
 from .live import LiveText
 from .study import Study
 
@@ -23,6 +24,9 @@ WAITING = "Waiting for the model, which cannot be reached right now."
 AGAIN = "The answer broke off and will be tried again."
 REJECTED = "I could not answer this: the model refuses the request. Somebody who looks after me can see why."
 NOT_READY = "I could not answer this: my charter cannot be used as it is. Somebody who looks after me can see why."
+IN_TIME = 0.75
+"""The part of a turn's time after which its model is asked to finish, without further calls of tools."""
+
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at the most."""
 
@@ -42,6 +46,7 @@ class Attempt:
         self._study = study
         self._pace = pace
         self._model: str | None = None
+        self._dialogue: Dialogue | None = None
         self._briefing = Briefing(claim, study, self.cancel)
         self._prepared: Brief | None = None
         self.cancel.on_set(self._hush)
@@ -56,6 +61,8 @@ class Attempt:
             return self._answer()
         except Cancelled:
             return self._cancelled()
+        except Parked:
+            return self._partial(Fate.PARKED)
         except ModelUnavailable as error:
             return self._unavailable(error)
         except ModelInterrupted as error:
@@ -83,7 +90,9 @@ class Attempt:
         brief = self._brief()
         self._model = brief.request.model
         self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
-        answer = Dialogue(self._study.responder, None, self.cancel, self.live.add).run(brief.request)
+        toolbox = self._study.toolbox_for(self.claim, brief.snapshot, brief.charter)
+        self._dialogue = Dialogue(self.claim, self._study, toolbox, self._bounds(), self.cancel, self.live.add)
+        answer = self._dialogue.run(brief.request)
         self.live.flush()  # before its seq goes into the row
         return Outcome(
             Fate.ANSWERED,
@@ -94,6 +103,15 @@ class Attempt:
             stop_reason=answer.stop_reason,
             first_text_at=self.live.first_text_at,
             calls=answer.calls,
+        )
+
+    def _bounds(self) -> Bounds:
+        settings = self._study.settings
+        return Bounds(
+            rounds=settings.tool_rounds,
+            tokens=None,
+            until=self.began + settings.turn_timeout / 1000 * IN_TIME,
+            tool_seconds=settings.tool_timeout / 1000,
         )
 
     def look(self, tx: Any) -> None:
@@ -118,7 +136,7 @@ class Attempt:
         if reason is StopReason.PERSON:
             return self._partial(Fate.STOPPED, stop_reason="stopped")
         if reason is StopReason.DELETED:
-            return Outcome(Fate.DELETED, calls=self._calls)
+            return Outcome(Fate.DELETED, usage=self._usage, calls=self._calls)
         if reason is StopReason.DEADLINE:
             error = NeolithError("The turn took longer than DAEMON_TURN_TIMEOUT.")
             return self._retry("deadline", AGAIN, error, delay=0.0, punished=True)
@@ -129,7 +147,12 @@ class Attempt:
 
     @property
     def _calls(self) -> int:
-        return 0 if self._model is None else 1
+        return 0 if self._dialogue is None else self._dialogue.calls
+
+    @property
+    def _usage(self) -> Usage:
+        """Of the rounds that ended well."""
+        return Usage() if self._dialogue is None else self._dialogue.usage
 
     def _partial(self, fate: Fate, stop_reason: str | None = None) -> Outcome:
         self.live.flush()
@@ -137,6 +160,7 @@ class Attempt:
             fate,
             text=self.live.text,
             seq=self.live.seq,
+            usage=self._usage,
             model=self._model,
             stop_reason=stop_reason,
             first_text_at=self.live.first_text_at,

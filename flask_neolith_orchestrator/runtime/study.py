@@ -11,14 +11,19 @@ from ..chat.metering import Meter
 from ..chat.responder import Responder
 from ..core.model import Model
 from ..core.ports import Clock
+from ..core.types import Charter, Claim, OrchestratorSnapshot
 from ..settings import Settings
 from ..store.stores import Stores
 from .charter_book import CharterBook
+from .toolbox import NoTools, Toolbox
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Lifetime: app, in one process; used by many threads. `model_for` gives the provider of a model's name."""
+    """Lifetime: app, in one process; used by many threads.
+
+    `model_for` gives the provider of a model's name, `toolbox_for` the tools of one attempt.
+    """
 
     model_for: Callable[[str], Model]
     breaker: Breaker
@@ -26,6 +31,7 @@ class Study:
     clock: Clock
     stores: Stores
     charters: CharterBook = field(default_factory=CharterBook)
+    toolbox_for: Callable[[Claim, OrchestratorSnapshot, Charter], Toolbox] = lambda *_about: NoTools()
     jitter: Callable[[], float] = random.random
 
     def responder(self, meter: Meter | None) -> Responder:

@@ -1,5 +1,5 @@
-"""What is forgotten by age, a small batch per transaction: ended deliveries with their turns, told letters, and
-conversations with nothing left in them. Messages are history and stay.
+"""What is forgotten by age, a small batch per transaction: ended deliveries with their turns and these turns' steps,
+told letters, and conversations with nothing left in them. Messages are history and stay.
 
 The newest row of a table always stays. SQLite gives a new row the highest key + 1: so no key ever comes again, and a
 writer from before, with its claim, finds nothing that it could take for its own.
@@ -43,6 +43,7 @@ class Retention:
         self._c = models.table("Conversation")
         self._d = models.table("Delivery")
         self._t = models.table("Turn")
+        self._step = models.table("Step")
         self._out = models.table("Outbox")
 
     def deliveries(self, state: DeliveryState, keep: float) -> int:
@@ -88,7 +89,9 @@ class Retention:
         # another process may be forgetting other deliveries of the same turn: one of both sees that it is the last
         tx.execute(select(t.c.id).where(t.c.id.in_(turn_ids)).order_by(t.c.id).with_for_update())
         left = exists().where(d.c.turn_id == t.c.id)
-        tx.execute(delete(t).where(t.c.id.in_(turn_ids), ~left))
+        gone = tx.execute(delete(t).where(t.c.id.in_(turn_ids), ~left).returning(t.c.id)).scalars().all()
+        if gone:  # SQLite does not take them along by itself
+            tx.execute(delete(self._step).where(self._step.c.turn_id.in_(gone)))
 
     def letters(self, keep: float) -> int:
         """Forget answers that were told to the host longer than `keep` seconds ago; how many."""

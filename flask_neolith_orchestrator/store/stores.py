@@ -21,6 +21,7 @@ from .people import People
 from .recover import Recovery
 from .retention import Retention
 from .settle import Settle
+from .steps import Steps
 from .turns import Turns
 from .views import Views
 
@@ -41,6 +42,7 @@ class Stores:
     recovery: Recovery
     retention: Retention
     turns: Turns
+    steps: Steps
     daemons: Daemons
     logins: Logins
     nodes: Nodes
@@ -91,6 +93,7 @@ def make_stores(
         recovery=Recovery(models, database, chat, leases, max_attempts=settings.max_attempts),
         retention=Retention(models, database),
         turns=Turns(models, database, chat),
+        steps=Steps(models, database),
         daemons=Daemons(models, database),
         logins=Logins(models, database),
         nodes=nodes,

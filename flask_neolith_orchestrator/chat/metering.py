@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from ..core.model import ModelRequest
+from ..core.model import Block, ModelRequest, ToolCall, ToolResult
 from ..core.types import Usage
+from .context import estimate_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
     """How one call ended. `usage` is what the provider reported, which may be less than it bills where it broke off.
 
-    `model` is the provider's own name of what answered; `error` is the class of what went wrong, or None.
+    `model` is the provider's own name of what answered; `error` is the class of what went wrong, or None. `heard` is
+    the text that came.
     """
 
     model: str
     usage: Usage
     request_id: str | None = None
     error: str | None = None
+    heard: str = ""
 
 
 class Charge(Protocol):
@@ -34,12 +38,15 @@ class Meter(Protocol):
     """Whoever counts what calls cost. Lifetime: a turn."""
 
     def reserve(self, request: ModelRequest) -> Charge:
-        """Ask leave for one call. Raises OverBudget where there is nothing left to spend."""
+        """Ask leave for one call. Raises OverBudget where there is nothing left to spend.
+
+        Raises ModelUnpriced where dollars are limited and nobody knows what this model takes.
+        """
         ...
 
 
 class Unmetered:
-    """Counts nothing and allows everything: where nobody set a budget. Lifetime: any."""
+    """Counts nothing and allows everything. Lifetime: any."""
 
     def reserve(self, request: ModelRequest) -> Charge:
         """Always."""
@@ -47,3 +54,39 @@ class Unmetered:
 
     def settle(self, spent: Spent) -> None:
         """Nothing is kept."""
+
+
+def estimate_input(request: ModelRequest) -> int:
+    """About how many tokens the input of a call has, rather too many than too few."""
+    texts = [request.system, *(json.dumps(asdict(tool), default=str) for tool in request.tools)]
+    for message in request.messages:
+        blocks = (message.content,) if isinstance(message.content, str) else message.content
+        texts += [_text(block) for block in blocks]
+    return sum(estimate_tokens(text) for text in texts)
+
+
+def _text(block: Block) -> str:
+    if isinstance(block, str):
+        return block
+    if isinstance(block, ToolResult):
+        return block.content
+    return json.dumps(dict(block.arguments if isinstance(block, ToolCall) else block.data), default=str)
+
+
+def billed(spent: Spent, input_tokens: int) -> Usage:
+    """What a call is billed for, as far as one can know. `input_tokens` is the estimate of its input.
+
+    A call that broke off is billed for what had come by then, and reports less or nothing: its text is estimated.
+    Without any sign that the model had begun, nothing is billed.
+    """
+    usage = spent.usage
+    if spent.error is None or not (spent.heard or total(usage)):
+        return usage
+    if not (usage.input_tokens or usage.cache_read_tokens or usage.cache_write_tokens):
+        usage = replace(usage, input_tokens=input_tokens)
+    return replace(usage, output_tokens=max(usage.output_tokens, estimate_tokens(spent.heard)))
+
+
+def total(usage: Usage) -> int:
+    """Tokens of all kinds: what budgets of tokens count."""
+    return usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens

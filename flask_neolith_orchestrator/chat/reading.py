@@ -66,6 +66,12 @@ class Reading:
         self._parts: list[str] = []
         self._blank = ""
         self._spent = Usage()
+        self._began_at = 0
+
+    @property
+    def heard_in_call(self) -> str:
+        """The text of the present call."""
+        return "".join(self._parts[self._began_at :])
 
     def hear(self, text: str) -> None:
         """Take the next piece; blank lines before the first word are dropped."""
@@ -87,6 +93,7 @@ class Reading:
         ended, self.usage = self.usage, Usage()
         self._spent = add(self._spent, ended)
         self._blank = ""
+        self._began_at = len(self._parts)
         self.calls += 1
         return ended
 

@@ -22,7 +22,14 @@ from dataclasses import replace
 from typing import Final
 
 from ..core.cancel import Cancel, Cancelled
-from ..core.errors import ModelError, ModelInterrupted, ModelNotServed, ModelRejected, ModelUnavailable
+from ..core.errors import (
+    ModelError,
+    ModelInterrupted,
+    ModelNotServed,
+    ModelRejected,
+    ModelUnavailable,
+    ModelUnpriced,
+)
 from ..core.model import Model, ModelRequest, ModelStop, TextDelta, ToolCall, UsageReport
 from ..core.types import Usage
 from .breaker import Breaker
@@ -119,7 +126,7 @@ class Responder:
                 raise Cancelled from error
             if isinstance(error, ModelUnavailable):
                 verdict = self.breaker.failed
-            elif isinstance(error, ModelRejected):
+            elif isinstance(error, ModelRejected) and not isinstance(error, ModelUnpriced):  # that one was not asked
                 verdict = self.breaker.reached
             raise
         finally:
@@ -138,7 +145,8 @@ class Responder:
             spent = Spent(request.model, Usage(), error.request_id, type(error).__name__)
             raise
         finally:
-            charge.settle(replace(spent, usage=reading.end_call()))
+            heard = reading.heard_in_call
+            charge.settle(replace(spent, usage=reading.end_call(), heard=heard))
 
     def _read(self, request: ModelRequest, cancel: Cancel, reading: Reading) -> ModelStop:
         stream = self._model_for(request.model).stream(request, cancel)

@@ -26,12 +26,14 @@ NeolithError
  |    |    +-- EmptyAnswer     it ended properly and said nothing
  |    +-- ModelRejected        permanent: bad key, bad request
  |         +-- ModelNotServed  this model is not there for us: another one may be
+ |              +-- ModelUnpriced  dollars are limited, and nobody knows what it takes
  +-- OverBudget               there is nothing left to spend on a model call
  +-- RequestError              what a caller asked for and cannot have
       +-- NotFound
       +-- Forbidden
       +-- Conflict
       +-- Invalid
+      +-- TooMany            too many requests within a moment
 
 Control signals (a turn that was stopped) are not errors: see `core.cancel`.
 """
@@ -174,17 +176,32 @@ class ModelNotServed(ModelRejected):
     """The provider does not serve this model to us. Check the model's name, and what the key may use and spend."""
 
 
+class ModelUnpriced(ModelNotServed):
+    """There is a budget in dollars, and nobody knows what this model costs. Add its price to NEOLITH_PRICES, or limit
+    tokens instead."""
+
+
 class OverBudget(NeolithError):
     """There is nothing left of a budget. Wait until its period is over, or raise it in the charter.
 
-    `scope` says whose budget it is (orchestrator, organization, person) and `until` when its period ends (epoch
-    seconds).
+    `scope` says whose budget it is (orchestrator, organization, person), `reason` what of (budget, or replies) and
+    `until` when its period ends (epoch seconds). `passing`: only calls that go on stand in the way.
     """
 
-    def __init__(self, message: str | None = None, *, scope: str = "", until: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        scope: str = "",
+        until: float = 0.0,
+        reason: str = "budget",
+        passing: bool = False,
+    ) -> None:
         super().__init__(message)
         self.scope = scope
         self.until = until
+        self.reason = reason
+        self.passing = passing
 
 
 class RequestError(NeolithError):
@@ -205,3 +222,11 @@ class Conflict(RequestError):
 
 class Invalid(RequestError):
     """The input cannot be used."""
+
+
+class TooMany(RequestError):
+    """Too many requests within a moment. Wait for `retry_after` seconds."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

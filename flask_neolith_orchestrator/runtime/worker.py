@@ -14,7 +14,7 @@ from ..core.ports import Channel, Clock
 from ..core.types import Claim, OrchestratorStatus
 from ..settings import Settings
 from ..store.claims import LostRace, NoSlot
-from ..store.endings import Ended, Fate, Outcome
+from ..store.endings import Ended, Outcome
 from ..store.leases import Held
 from .attempt import Attempt
 from .live import LiveText, Pacer
@@ -194,7 +194,7 @@ class Worker:
     def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
         if claim.slot >= self._owner.limit_of(claim.orchestrator_id) - 1:
             self._owner.slots_changed(claim.orchestrator_id, OrchestratorStatus.ONLINE)
-        self._news.reply_ended(claim, gone=outcome.fate is Fate.DELETED)
+        self._news.reply_ended(claim, gone=outcome.leaves_nothing)
         self._owner.turn_ended(claim, outcome, ended)
 
     def renew(self) -> None:

@@ -83,6 +83,7 @@ class Claims:
             # an attempt is the head's: its neighbours do not share its fate
             .values(
                 state="running",
+                held=None,
                 turn_id=bindparam("b_turn"),
                 attempts=d.c.attempts + case((d.c.id == bindparam("b_first"), 1), else_=0),
             )

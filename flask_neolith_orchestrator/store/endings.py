@@ -25,11 +25,16 @@ class Fate(StrEnum):
     RELEASED = "released"  # this process or daemon stops: handed back unpunished
     PARKED = "parked"  # waits until a person has decided on its calls
     FAILED = "failed"
+    REFUSED = "refused"  # not for want of trying: it may not be answered now, nor before it would be too old
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `delay` (seconds) and `punished` (uses up an attempt) are for RETRY."""
+    """How an attempt ended. `delay` (seconds) and `punished` (uses up an attempt) are for RETRY.
+
+    `held` says what its deliveries wait for, where it is not their turn. One that is REFUSED without a text leaves no
+    answer behind: people have been told already.
+    """
 
     fate: Fate
     text: str = ""
@@ -44,6 +49,12 @@ class Outcome:
     punished: bool = False
     first_text_at: float | None = None
     calls: int = 0
+    held: str | None = None
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether the answer's row is taken off the screen."""
+        return self.fate is Fate.DELETED or (self.fate is Fate.REFUSED and not self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ _TURNS = {
     Fate.RELEASED: TurnState.INTERRUPTED,
     Fate.PARKED: TurnState.PARKED,
     Fate.FAILED: TurnState.FAILED,
+    Fate.REFUSED: TurnState.FAILED,
 }
 _MESSAGES = {
     Fate.ANSWERED: MessageState.FINAL,
@@ -72,6 +84,7 @@ _MESSAGES = {
     Fate.RELEASED: MessageState.INTERRUPTED,
     Fate.PARKED: MessageState.INTERRUPTED,
     Fate.FAILED: MessageState.FAILED,
+    Fate.REFUSED: MessageState.FAILED,
 }
 
 
@@ -130,7 +143,7 @@ class Endings:
 
     def _write_reply(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
         now = self._clock.wall()
-        if outcome.fate is Fate.DELETED:
+        if outcome.leaves_nothing:
             self._chat.drop_reply(tx, claim.reply_id, now)
             return
         write = ReplyWrite(

@@ -19,6 +19,7 @@ _DELIVERIES = {
     Fate.STOPPED: DeliveryState.CANCELLED,
     Fate.DELETED: DeliveryState.CANCELLED,
     Fate.FAILED: DeliveryState.FAILED,
+    Fate.REFUSED: DeliveryState.REFUSED,
 }
 
 
@@ -70,7 +71,7 @@ class Settle:
         self._back = database.prepare(
             update(d)
             .where(d.c.turn_id == bindparam("b_turn"), d.c.state == RUNNING, d.c.id != bindparam("b_but"))
-            .values(state="waiting", ready_at=bindparam("b_ready"))
+            .values(state="waiting", ready_at=bindparam("b_ready"), held=bindparam("b_held"))
         )
         self._forgive = database.prepare(
             update(d).where(d.c.id == bindparam("b_head"), d.c.attempts > 0).values(attempts=d.c.attempts - 1)
@@ -126,7 +127,7 @@ class Settle:
         if len(claim.deliveries) == 1:
             return claim
         head = int(claim.deliveries[0])
-        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall(), b_but=head)
+        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall(), b_held=None, b_but=head)
         self._alone.run(tx, b_turn=int(claim.turn_id), b_head=head)
         return replace(claim, deliveries=claim.deliveries[:1], messages=claim.messages[:1])
 
@@ -138,7 +139,7 @@ class Settle:
         if not present:
             return replace(outcome, fate=Fate.DELETED, text=""), []
         gone = [one for one in claim.messages if one not in present]
-        if outcome.fate in (Fate.STOPPED, Fate.FAILED) or (not gone and outcome.fate is not Fate.DELETED):
+        if outcome.fate in (Fate.STOPPED, Fate.FAILED, Fate.REFUSED) or (not gone and outcome.fate is not Fate.DELETED):
             return outcome, []
         ended = self._drop(tx, claim, gone)
         if outcome.fate in (Fate.ANSWERED, Fate.DELETED):
@@ -170,7 +171,8 @@ class Settle:
             self._tally.run(tx, b_orchestrator=int(claim.orchestrator_id), b_good=good, b_bad=bad)
 
     def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome, gone: set[str]) -> None:
-        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall() + outcome.delay, b_but=0)
+        ready = self._clock.wall() + outcome.delay
+        self._back.run(tx, b_turn=int(claim.turn_id), b_ready=ready, b_held=outcome.held, b_but=0)
         if outcome.punished:  # the next attempt takes the head alone: it may be what goes wrong
             head = next(one for one in claim.deliveries if one not in gone)
             self._alone.run(tx, b_turn=int(claim.turn_id), b_head=int(head))

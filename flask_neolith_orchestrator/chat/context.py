@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from ..core.model import ModelMessage, ModelRequest
-from ..core.types import Charter, Line
-from .charter import render
+from ..core.types import Line
+from .charter import Charter
+from .charter_text import render
 from .text import clean, one_line
 
 EARLIER: Final = "(Earlier messages are not shown.)"
@@ -83,10 +84,12 @@ def build_request(
     entries = [entry for entry in entries if entry.trigger or entry.text]
     kept = _fit(_shared(entries, room := max(token_budget - estimate_tokens(system), LEAST_ROOM)), room)
     return ModelRequest(
-        model=charter.model or model,
+        model=charter.model.name or model,
         system=system,
         messages=_merge(kept, cut=len(kept) < len(entries)),
-        max_tokens=charter.max_tokens or max_tokens,
+        max_tokens=charter.model.max_tokens or max_tokens,
+        fallbacks=charter.model.fallbacks,
+        effort=charter.model.effort,
     )
 
 

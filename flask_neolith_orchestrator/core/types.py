@@ -245,21 +245,6 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Charter:
-    """Who an orchestrator is and what it may do (the simple form: all optional, all text)."""
-
-    name: str
-    handle: str
-    role: str
-    discipline: str = ""
-    system_prompt: str = ""
-    personality: str = ""
-    model: str | None = None
-    max_tokens: int | None = None
-    version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on one turn: everything a worker needs to know, and the fence (`epoch`).
 

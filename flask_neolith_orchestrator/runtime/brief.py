@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..chat.charter import Charter
 from ..chat.context import build_request
 from ..core.cancel import Cancel, StopReason
 from ..core.errors import StartFailed
 from ..core.model import ModelRequest
-from ..core.types import Charter, Claim, Line, OrchestratorSnapshot
+from ..core.types import Claim, Line, OrchestratorSnapshot
 from .study import Study
 
 DEEPEST = 100_000
@@ -59,8 +60,8 @@ class Briefing:
         return build_request(
             charter,
             lines,
-            model=charter.model or settings.model,
-            max_tokens=charter.max_tokens or settings.max_tokens,
+            model=settings.model,
+            max_tokens=settings.max_tokens,
             token_budget=settings.context_tokens,
             trigger_ids=self.claim.messages,
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..chat.charter import load_charter
+from ..chat.charter_reading import load_charter
 from ..core.cancel import StopReason
 from ..core.errors import NotAnOrchestrator, StartFailed
 from ..core.types import DaemonStatus, OrchestratorDaemonConfig, OrchestratorSnapshot, OrchestratorStatus
@@ -102,7 +102,7 @@ class Crew:
         """Check everything a start needs. Raises StartFailed with the cause: trying again would not help."""
         own = self.settings_of(snapshot)
         charter = load_charter(snapshot)
-        missing = self._study.model_for(charter.model or self._settings.model).check()
+        missing = self._study.model_for(charter.model.name or self._settings.model).check()
         if missing:
             raise StartFailed(missing)
         daemon.orchestrator = snapshot

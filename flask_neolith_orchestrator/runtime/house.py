@@ -24,6 +24,7 @@ from ..store.stores import Stores, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
 from .caretaker import Caretaker
+from .charter_book import CharterBook
 from .chat_rights import ChatParts
 from .chatting import Chat
 from .crew import LAST_WORDS, Crew
@@ -109,7 +110,7 @@ class House:
         wiring, stores, settings = self.wiring, self.stores, self.settings
         breaker = Breaker(monotonic=wiring.clock.monotonic)
         self.model_for = wiring.make_models()
-        self.study = Study(self.model_for, breaker, settings, wiring.clock, stores)
+        self.study = Study(self.model_for, breaker, settings, wiring.clock, stores, CharterBook(self.people))
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
         lives = Lives(
             stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring

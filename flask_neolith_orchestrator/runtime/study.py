@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..chat.breaker import Breaker
+from ..chat.charter import Charter
 from ..chat.metering import Meter
 from ..chat.responder import Responder
 from ..core.model import Model
 from ..core.ports import Clock
-from ..core.types import Charter, Claim, OrchestratorSnapshot
+from ..core.types import Claim, OrchestratorSnapshot
 from ..settings import Settings
 from ..store.stores import Stores
 from .charter_book import CharterBook
@@ -30,7 +31,7 @@ class Study:
     settings: Settings
     clock: Clock
     stores: Stores
-    charters: CharterBook = field(default_factory=CharterBook)
+    charters: CharterBook
     toolbox_for: Callable[[Claim, OrchestratorSnapshot, Charter], Toolbox] = lambda *_about: NoTools()
     jitter: Callable[[], float] = random.random
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from ..chat.charter import load_charter
+from ..chat.charter_reading import load_charter
 from ..core.errors import Invalid, StartFailed
 from ..core.types import OrchestratorSnapshot
 from ..store.charters import CharterVersion

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_neolith_orchestrator.chat.charter import MAX_CHARTER, MAX_OUTPUT_TOKENS, load_charter, render
+from flask_neolith_orchestrator.chat.charter import MAX_OUTPUT_TOKENS, Charter
+from flask_neolith_orchestrator.chat.charter_reading import MAX_CHARTER, load_charter
+from flask_neolith_orchestrator.chat.charter_text import render
 from flask_neolith_orchestrator.core.errors import StartFailed
-from flask_neolith_orchestrator.core.types import Charter, OrchestratorSnapshot, OrchestratorStatus, UserRef
+from flask_neolith_orchestrator.core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
 
 
 def snapshot(config: Any = None, **facts: str) -> OrchestratorSnapshot:
@@ -38,8 +40,8 @@ Be exact.
 
 ## Your personality
 - Tone: warm
-- Decision style: bold
 - Traits: curious, exact
+- Decision style: bold
 
 ## How this chat works
 - You are a colleague in a team chat. People call you with @ada; you write as yourself, in the first person.
@@ -81,30 +83,38 @@ def test_an_empty_charter_still_says_who_speaks() -> None:
     for config in configs:
         text = render(load_charter(snapshot(config, role="", discipline="")))
         assert text.startswith("You are Ada King (@ada).\n\n## How this chat works\n")
-    assert render(Charter("", "", "")).strip()
+    assert render(Charter()).strip()
     assert load_charter(snapshot(name=" ")).name == "ada"
 
 
 def test_fields_are_read_in_both_spellings() -> None:
-    """snake_case and camelCase are the same fields; unknown fields belong to others."""
+    """snake_case and camelCase are the same fields, `system_prompt` is the mission, `model` may be its name alone."""
     for fields in (
-        {"system_prompt": "S", "model": "claude-x", "max_tokens": 5, "other": object()},
+        {"system_prompt": "S", "model": "claude-x", "max_tokens": 5},
         {"systemPrompt": "S", "model": " claude-x ", "maxTokens": 5},
         MappingProxyType({"systemPrompt": "S", "model": "claude-x", "max_tokens": 5}),
     ):
         charter = load_charter(snapshot(MappingProxyType({"charter": fields})), version=3)
-        assert (charter.system_prompt, charter.model, charter.max_tokens, charter.version) == ("S", "claude-x", 5, 3)
+        assert (charter.mission, charter.model.name, charter.model.max_tokens, charter.version) == (
+            "S",
+            "claude-x",
+            5,
+            3,
+        )
     blank = load_charter(snapshot({"charter": {"model": "", "max_tokens": None, "system_prompt": None}}))
-    assert (blank.system_prompt, blank.model, blank.max_tokens) == ("", None, None)
+    assert (blank.mission, blank.model.name, blank.model.max_tokens) == ("", None, None)
 
 
 def test_the_personality_may_stand_beside_the_charter() -> None:
     """A personality outside the charter counts where the charter has none, as text or as traits."""
-    assert load_charter(snapshot({"personality": "dry"})).personality == "dry"
-    assert load_charter(snapshot({"personality": "dry", "charter": {"personality": "warm"}})).personality == "warm"
+    assert load_charter(snapshot({"personality": "dry"})).personality.background == "dry"
+    assert (
+        load_charter(snapshot({"personality": "dry", "charter": {"personality": "warm"}})).personality.background
+        == "warm"
+    )
     traits = {"interaction_style": "short", "humour level": 3, "traits": [], "languages": ("en", None, "de")}
     expected = "- Interaction style: short\n- Humour level: 3\n- Languages: en, de"
-    assert load_charter(snapshot({"personality": traits})).personality == expected
+    assert f"## Your personality\n{expected}\n\n" in render(load_charter(snapshot({"personality": traits})))
 
 
 BAD: list[tuple[Any, list[str]]] = [
@@ -113,7 +123,7 @@ BAD: list[tuple[Any, list[str]]] = [
     ("text", ["configuration"]),
     (["x"], ["configuration"]),
     ({"charter": {"system_prompt": 5}}, ["charter.system_prompt"]),
-    ({"charter": {"systemPrompt": ["SECRET"]}}, ["charter.system_prompt"]),
+    ({"charter": {"systemPrompt": ["SECRET"]}}, ["charter.systemPrompt"]),
     ({"charter": {"personality": 5}}, ["charter.personality"]),
     ({"charter": {"personality": {"tone": {"SECRET": 1}}}}, ["charter.personality", "tone"]),
     ({"personality": ["SECRET"]}, ["personality"]),
@@ -123,7 +133,7 @@ BAD: list[tuple[Any, list[str]]] = [
     ({"charter": {"max_tokens": 0}}, ["charter.max_tokens"]),
     ({"charter": {"max_tokens": MAX_OUTPUT_TOKENS + 1}}, ["charter.max_tokens"]),
     ({"charter": {"max_tokens": True}}, ["charter.max_tokens"]),
-    ({"charter": {"maxTokens": "4096"}}, ["charter.max_tokens"]),
+    ({"charter": {"maxTokens": "4096"}}, ["charter.maxTokens"]),
     (
         {"charter": {"max_tokens": 1.5, "model": 4, "system_prompt": {}}},
         ["charter.max_tokens", "charter.model", "charter.system_prompt"],

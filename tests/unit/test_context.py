@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_neolith_orchestrator.chat.charter import render
+from flask_neolith_orchestrator.chat.charter import Charter, Preference
+from flask_neolith_orchestrator.chat.charter_text import render
 from flask_neolith_orchestrator.chat.context import EARLIER, GO_ON, LEAST_ROOM, build_request, estimate_tokens
 from flask_neolith_orchestrator.core.model import ModelRequest
-from flask_neolith_orchestrator.core.types import Charter, Line
+from flask_neolith_orchestrator.core.types import Line
 
-ADA = Charter("Ada King", "ada", "Mathematician", system_prompt="Prove things.")
+ADA = Charter(name="Ada King", handle="ada", role="Mathematician", mission="Prove things.")
 
 
 def bob(key: str, text: str, name: str = "Bob", handle: str | None = "bob") -> Line:
@@ -64,8 +65,11 @@ def test_the_charter_chooses_model_and_length() -> None:
     """What the charter says about the model counts, else what the caller says."""
     plain = request([bob("1", "x")], "1")
     assert (plain.model, plain.max_tokens) == ("m", 99)
-    choosy = request([bob("1", "x")], "1", charter=Charter("A", "a", "", model="own", max_tokens=7))
+    assert (plain.fallbacks, plain.effort) == ((), None)
+    wish = Preference(name="own", fallbacks=("b", "c"), max_tokens=7, effort="low")
+    choosy = request([bob("1", "x")], "1", charter=Charter(name="A", handle="a", model=wish))
     assert (choosy.model, choosy.max_tokens) == ("own", 7)
+    assert (choosy.fallbacks, choosy.effort) == (("b", "c"), "low")
 
 
 def test_what_is_to_be_answered_stands_last() -> None:
@@ -209,7 +213,7 @@ def test_several_questions_share_the_room() -> None:
 
 def test_the_charter_always_stays() -> None:
     """Where the charter alone uses up the budget, it is whole all the same and the question keeps some room (E5)."""
-    charter = Charter("Ada", "ada", "", system_prompt="rule " * 15_000)
+    charter = Charter(name="Ada", handle="ada", mission="rule " * 15_000)
     made = request([bob("0", "old " * 2_000), bob("1", "why?")], "1", budget=-1, charter=charter)
     assert made.system == render(charter)
     assert turns(made) == [("user", f"{EARLIER}\n\n[Bob (@bob)]: why?")]

@@ -195,6 +195,9 @@ class Settings(BaseModel):
     tool_rounds: Annotated[int, Number, Field(ge=1, le=100)] = Field(
         10, alias="NEOLITH_TOOL_ROUNDS", description="How often the model may call tools for one answer."
     )
+    approval_timeout: Milliseconds = Field(
+        3_600_000, alias="NEOLITH_APPROVAL_TIMEOUT", description="How long a call waits for somebody's approval."
+    )
     tool_timeout: Milliseconds = Field(30_000, alias="NEOLITH_TOOL_TIMEOUT", description="The longest a tool may take.")
 
     @property

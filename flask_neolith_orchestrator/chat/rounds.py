@@ -24,8 +24,8 @@ UNCERTAIN: Final = "This call broke off: it may or may not have happened. Look b
 DENIED: Final = "A person was asked about this call and said no. It was not run. Do not try it again."
 EXPIRED: Final = "A person was asked about this call and did not decide in time. It was not run."
 
-_TOLD: Final = {StepState.DENIED: DENIED, StepState.EXPIRED: EXPIRED}
-_ENDED: Final = frozenset({StepState.DONE, StepState.FAILED, StepState.DENIED, StepState.EXPIRED})
+_TOLD: Final = {StepState.DENIED: DENIED, StepState.EXPIRED: EXPIRED, StepState.CANCELLED: EXPIRED}
+_ENDED: Final = frozenset({StepState.DONE, StepState.FAILED, StepState.DENIED, StepState.EXPIRED, StepState.CANCELLED})
 
 NOT_THERE: Final = "This tool is not there any more."
 

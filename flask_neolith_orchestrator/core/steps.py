@@ -14,13 +14,14 @@ from .model import Block, ToolCall
 
 
 class StepState(StrEnum):
-    """A call waits for somebody's word, may be run, is being run, or has ended in one of four ways."""
+    """A call waits for somebody's word, may be run, is being run, or has ended in one of five ways."""
 
     WAITING = "waiting"  # for an approval
     APPROVED = "approved"  # by a person or by the charter: it may be run, and nobody has begun
     RUNNING = "running"  # begun; where nobody works on the turn, nobody knows whether it has happened
     DENIED = "denied"
     EXPIRED = "expired"  # nobody decided in time
+    CANCELLED = "cancelled"  # the turn ended before anybody decided
     DONE = "done"
     FAILED = "failed"  # its result says why
 

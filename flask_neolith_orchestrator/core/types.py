@@ -56,10 +56,11 @@ class DeliveryKind(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """A delivery waits, is being worked on, or has ended in exactly one of five ways."""
+    """A delivery waits, is being worked on, lies with its parked turn, or has ended in exactly one of five ways."""
 
     WAITING = "waiting"
     RUNNING = "running"
+    PARKED = "parked"
     ANSWERED = "answered"
     FAILED = "failed"
     EXPIRED = "expired"
@@ -250,6 +251,8 @@ class Claim:
 
     `deliveries` are the members of the turn in order; `messages` their message ids (empty for other kinds).
     `attempt` counts every try from 1; `failures` only those that count against `max_attempts`, this one included.
+    A turn that is `resumed` has lain parked: the first of its deliveries is the one that resumes it, and `kind` and
+    `messages` are of the others.
     """
 
     turn_id: str
@@ -265,6 +268,7 @@ class Claim:
     attempt: int
     failures: int
     kind: DeliveryKind = DeliveryKind.MESSAGE
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

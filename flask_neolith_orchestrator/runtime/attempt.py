@@ -13,6 +13,7 @@ from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, Neo
 from ..core.steps import Parked
 from ..core.types import Claim, Usage
 from ..store.endings import Fate, Outcome
+from ..store.parking import WAITS
 from .brief import Brief, Briefing
 from .dialogue import Bounds, Dialogue
 from .live import LiveText
@@ -62,7 +63,7 @@ class Attempt:
         except Cancelled:
             return self._cancelled()
         except Parked:
-            return self._partial(Fate.PARKED)
+            return replace(self._partial(Fate.PARKED), notice=WAITS)
         except ModelUnavailable as error:
             return self._unavailable(error)
         except ModelInterrupted as error:

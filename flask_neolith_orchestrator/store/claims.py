@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, case, exists, or_, select, update
 from ..core.ports import ChatStore
 from ..core.types import Claim, DeliveryKind, Place
 from .beginnings import Asked, Beginnings
-from .columns import RUNNING, WAITING
+from .columns import PARKED, RUNNING, WAITING
 from .database import Database
 from .models import Models
 
@@ -87,6 +87,11 @@ class Claims:
                 turn_id=bindparam("b_turn"),
                 attempts=d.c.attempts + case((d.c.id == bindparam("b_first"), 1), else_=0),
             )
+        )
+        self._lying = database.prepare(
+            select(d.c.id, d.c.message_id, d.c.kind)
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == PARKED)
+            .order_by(d.c.id)
         )
         self._hold = database.prepare(
             update(c)
@@ -202,6 +207,10 @@ class Claims:
         if not held.rowcount:
             raise LostRace
         self._mark_members(tx, conversation, members, begun.id)
+        resumed = head[2] == "resume"  # it stands for those that lie with its turn
+        work: Sequence[Record] = [(one[0], one[3], one[2]) for one in members]
+        if resumed:
+            work = self._lying.run(tx, b_turn=begun.id).fetchall()
         return Claim(
             turn_id=str(begun.id),
             orchestrator_id=str(asked.orchestrator),
@@ -209,13 +218,14 @@ class Claims:
             slot=slot,
             epoch=epoch,
             place=asked.place,
-            deliveries=tuple(str(row[0]) for row in members),
-            messages=tuple(row[3] for row in members if row[3] is not None),
+            deliveries=tuple(str(row[0]) for row in ([head, *work] if resumed else work)),
+            messages=tuple(row[1] for row in work if row[1] is not None),
             requester_id=head[1],
             reply_id=begun.reply,
             attempt=begun.attempt,
             failures=head[4] + 1,
-            kind=DeliveryKind(head[2]),
+            kind=DeliveryKind(work[0][2]),
+            resumed=resumed,
         )
 
     def _slot(self, tx: Connection, asked: Asked, turn: int, limit: int, over: Claim | None) -> int:

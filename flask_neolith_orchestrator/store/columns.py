@@ -71,3 +71,6 @@ it compiles a statement anew at each run whose parameter it would have to compar
 
 RUNNING = literal_column("'running'", String)
 """As `WAITING`."""
+
+PARKED = literal_column("'parked'", String)
+"""As `WAITING`."""

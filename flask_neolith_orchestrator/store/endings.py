@@ -128,7 +128,7 @@ class Endings:
             tx,
             b_turn=int(claim.turn_id),
             b_state=str(_TURNS[outcome.fate]),
-            b_at=self._clock.wall(),
+            b_at=None if outcome.fate is Fate.PARKED else self._clock.wall(),
             b_first=outcome.first_text_at,
             b_kind=outcome.error_kind,
             b_error=outcome.error,

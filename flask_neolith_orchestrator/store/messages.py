@@ -106,7 +106,7 @@ class Messages:
         rows = tx.execute(
             select(m.c.id)
             .join(d, d.c.message_id == cast(m.c.id, String))
-            .where(m.c.parent_id == int(root_id), d.c.state.in_(("waiting", "running")))
+            .where(m.c.parent_id == int(root_id), d.c.state.in_(("waiting", "running", "parked")))
             .distinct()
         )
         return [str(row[0]) for row in rows]

@@ -8,11 +8,12 @@ from sqlalchemy import Connection, select, update
 
 from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
-from ..core.types import MessageState, Place
+from ..core.types import DeliveryKind, MessageState, Place
 from .database import Database
 from .endings import Ended, ended_rows
 from .leases import Leases, Orphan
 from .models import Models
+from .parking import Parking
 
 DEAD_LETTER = "I could not answer this: every attempt broke off. Somebody who looks after me can try it again."
 EXPIRED = "This waited too long for an answer, so I left it. Please ask me again if it still matters."
@@ -32,11 +33,19 @@ class Recovery:
     """Ends turns that nobody works on any more. Lifetime: app, in one process."""
 
     def __init__(
-        self, models: Models, database: Database, chat: ChatStore, leases: Leases, *, max_attempts: int
+        self,
+        models: Models,
+        database: Database,
+        chat: ChatStore,
+        leases: Leases,
+        parking: Parking,
+        *,
+        max_attempts: int,
     ) -> None:
         self._database = database
         self._chat = chat
         self._leases = leases
+        self._parking = parking
         self._max_attempts = max_attempts
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
@@ -74,7 +83,7 @@ class Recovery:
         d = self._d
         rows = tx.execute(
             update(d)
-            .where(d.c.turn_id == orphan.turn_id, d.c.state == "running")
+            .where(d.c.turn_id == orphan.turn_id, d.c.state.in_(("running", "parked")))
             .values(state="cancelled", ended_at=self._database.clock.wall(), outcome=str(asked))
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         )
@@ -93,7 +102,7 @@ class Recovery:
             return []
         rows = tx.execute(
             update(d)
-            .where(*mine)
+            .where(d.c.turn_id == orphan.turn_id, d.c.state.in_(("running", "parked")))
             .values(state="failed", ended_at=self._database.clock.wall(), outcome="dead-letter")
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         )
@@ -127,7 +136,7 @@ class Recovery:
                 update(d)
                 .where(d.c.id == int(delivery_id), d.c.state == "waiting")
                 .values(state="expired", ended_at=now, outcome="too-old")
-                .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome, d.c.turn_id, d.c.message_id)
+                .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome, d.c.turn_id, d.c.message_id, d.c.kind)
             ).first()
             if row is None:
                 return None
@@ -137,8 +146,10 @@ class Recovery:
                 .where(d.c.id == row[0])
             ).one()
             reply = self._expired_reply(tx, row[4], str(row[1]), row[5], place)
-            ended = tuple(ended_rows([row[:4]]))
-            return Recovered(str(row[1]), None if row[4] is None else str(row[4]), reply, ended)
+            ended = ended_rows([row[:4]])
+            if row[6] == DeliveryKind.RESUME:
+                ended += self._parking.abandon(tx, [row[4]], "expired", "too-old")
+            return Recovered(str(row[1]), None if row[4] is None else str(row[4]), reply, tuple(ended))
 
     def _user_of(self, tx: Connection, orchestrator_id: str) -> str:
         o = self._o

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Table, bindparam, select, update
 from ..core.cancel import StopReason
 from ..core.ports import ChatStore
 from ..core.types import Claim, DeliveryState
-from .columns import RUNNING, WAITING
+from .columns import PARKED, RUNNING, WAITING
 from .database import Database
 from .endings import Ended, Endings, Fate, Outcome, ended_rows
 from .models import Models
+from .parking import Parking
 
 _DELIVERIES = {
     Fate.ANSWERED: DeliveryState.ANSWERED,
@@ -22,12 +23,17 @@ _DELIVERIES = {
     Fate.REFUSED: DeliveryState.REFUSED,
 }
 
+_STOPPABLE = (Fate.ANSWERED, Fate.RETRY, Fate.RELEASED, Fate.PARKED)
+
 
 class Settle:
     """Writes how attempts end. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, models: Models, database: Database, chat: ChatStore, *, max_attempts: int) -> None:
+    def __init__(
+        self, models: Models, database: Database, chat: ChatStore, parking: Parking, *, max_attempts: int
+    ) -> None:
         self._chat = chat
+        self._parking = parking
         self._clock = database.clock
         self._max_attempts = max_attempts
         self._d: Table = models.table("Delivery")
@@ -65,7 +71,7 @@ class Settle:
     def _prepare_deliveries(self, database: Database, d: Table) -> None:
         self._deliveries = database.prepare(
             update(d)
-            .where(d.c.turn_id == bindparam("b_turn"), d.c.state == RUNNING)
+            .where(d.c.turn_id == bindparam("b_turn"), d.c.state.in_((RUNNING, PARKED)))
             .values(state=bindparam("b_state"), ended_at=bindparam("b_at"), outcome=bindparam("b_outcome"))
         )
         self._back = database.prepare(
@@ -99,10 +105,15 @@ class Settle:
         asked = fenced[0] if self._one_writer else self._asked.run(tx, b_turn=turn).scalar()
         if free:
             self.free(tx, claim)
+        parked = outcome.fate is Fate.PARKED
         claim, outcome = self._as_asked(tx, claim, outcome, asked)
         outcome, ended = self._without_deleted(tx, claim, outcome)
         if outcome.fate in _DELIVERIES:
             ended = self._end(tx, claim, outcome)
+            if parked:
+                self._parking.withdraw(tx, [turn])  # there is nothing left to be asked about
+        elif outcome.fate is Fate.PARKED:
+            self._parking.park(tx, claim)
         else:
             self._hand_back(tx, claim, outcome, {one.delivery_id for one in ended})
         self._endings.write(tx, claim, outcome)
@@ -115,7 +126,7 @@ class Settle:
 
     def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome, asked: str | None) -> tuple[Claim, Outcome]:
         """Stop wins over everything that was not committed before it, and the last attempt is the head's failure."""
-        if asked == StopReason.PERSON and outcome.fate in (Fate.ANSWERED, Fate.RETRY, Fate.RELEASED):
+        if asked == StopReason.PERSON and outcome.fate in _STOPPABLE:
             return claim, replace(outcome, fate=Fate.STOPPED, notice=None, stop_reason="stopped")
         if outcome.fate is Fate.RETRY and outcome.punished and claim.failures >= self._max_attempts:
             text = outcome.text or "I could not answer this: it went wrong too often."
@@ -124,7 +135,7 @@ class Settle:
 
     def _head_of(self, tx: Connection, claim: Claim) -> Claim:
         """The claim without the head's neighbours, who wait again: its failure is not theirs."""
-        if len(claim.deliveries) == 1:
+        if len(claim.deliveries) == 1 or claim.resumed:
             return claim
         head = int(claim.deliveries[0])
         self._back.run(tx, b_turn=int(claim.turn_id), b_ready=self._clock.wall(), b_held=None, b_but=head)
@@ -150,7 +161,7 @@ class Settle:
         d = self._d
         rows = tx.execute(
             update(d)
-            .where(d.c.turn_id == int(claim.turn_id), d.c.message_id.in_(gone), d.c.state == RUNNING)
+            .where(d.c.turn_id == int(claim.turn_id), d.c.message_id.in_(gone), d.c.state.in_((RUNNING, PARKED)))
             .values(state="cancelled", ended_at=self._clock.wall(), outcome="deleted")
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         )
@@ -165,8 +176,9 @@ class Settle:
         return [Ended(one, claim.orchestrator_id, state, reason) for one in claim.deliveries]
 
     def _count(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        good = len(claim.deliveries) if outcome.fate is Fate.ANSWERED else 0
-        bad = len(claim.deliveries) if outcome.fate is Fate.FAILED else 0
+        count = max(1, len(claim.messages)) if claim.resumed else len(claim.deliveries)
+        good = count if outcome.fate is Fate.ANSWERED else 0
+        bad = count if outcome.fate is Fate.FAILED else 0
         if good or bad:
             self._tally.run(tx, b_orchestrator=int(claim.orchestrator_id), b_good=good, b_bad=bad)
 

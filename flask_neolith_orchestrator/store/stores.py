@@ -17,6 +17,7 @@ from .leases import Leases
 from .logins import Logins
 from .models import Models
 from .nodes import Nodes
+from .parking import Parking
 from .people import People
 from .recover import Recovery
 from .retention import Retention
@@ -43,6 +44,7 @@ class Stores:
     retention: Retention
     turns: Turns
     steps: Steps
+    parking: Parking
     daemons: Daemons
     logins: Logins
     nodes: Nodes
@@ -72,6 +74,7 @@ def make_stores(
     lease = settings.lease / 1000
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
+    parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)
     return Stores(
         models=models,
         database=database,
@@ -89,11 +92,12 @@ def make_stores(
             max_attempts=settings.max_attempts,
         ),
         leases=leases,
-        settle=Settle(models, database, chat, max_attempts=settings.max_attempts),
-        recovery=Recovery(models, database, chat, leases, max_attempts=settings.max_attempts),
+        settle=Settle(models, database, chat, parking, max_attempts=settings.max_attempts),
+        recovery=Recovery(models, database, chat, leases, parking, max_attempts=settings.max_attempts),
         retention=Retention(models, database),
-        turns=Turns(models, database, chat),
         steps=Steps(models, database),
+        turns=Turns(models, database, chat, parking),
+        parking=parking,
         daemons=Daemons(models, database),
         logins=Logins(models, database),
         nodes=nodes,

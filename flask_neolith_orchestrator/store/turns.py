@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, or_, select, update
 
 from ..core.cancel import StopReason
 from ..core.ports import ChatStore, ReplyWrite
-from ..core.types import Claim, MessageState
+from ..core.types import Claim, DeliveryKind, MessageState
 from .database import Database
 from .endings import Ended, ended_rows
 from .models import Models
+from .parking import Parking
 
 
 class Stopped(StrEnum):
@@ -54,11 +55,15 @@ class Target:
     deliveries: tuple[int, ...]
 
 
+_OPEN = ("waiting", "running", "parked")
+
+
 class Turns:
     """Reads and changes turns. Lifetime: app, in one process."""
 
-    def __init__(self, models: Models, database: Database, chat: ChatStore) -> None:
+    def __init__(self, models: Models, database: Database, chat: ChatStore, parking: Parking) -> None:
         self._database = database
+        self._parking = parking
         self._chat = chat
         self._t = models.table("Turn")
         self._d = models.table("Delivery")
@@ -109,9 +114,7 @@ class Turns:
         """
         t, d = self._t, self._d
         self._hold(tx, d.c.id.in_(target.deliveries))
-        now = tx.execute(
-            select(d.c.turn_id).where(d.c.id.in_(target.deliveries), d.c.state.in_(["waiting", "running"]))
-        ).all()
+        now = tx.execute(select(d.c.turn_id).where(d.c.id.in_(target.deliveries), d.c.state.in_(_OPEN))).all()
         turn_ids = {row[0] for row in now if row[0] is not None}
         asked = tx.execute(
             update(t)
@@ -122,13 +125,19 @@ class Turns:
         begun = turn_ids - {row[0] for row in asked}
         rows = tx.execute(
             update(d)
-            .where(or_(d.c.id.in_(target.deliveries), d.c.turn_id.in_(begun)), d.c.state == "waiting")
+            .where(
+                or_(
+                    and_(d.c.id.in_(target.deliveries), d.c.state == "waiting"),
+                    and_(d.c.turn_id.in_(begun), d.c.state.in_(("waiting", "parked"))),
+                )
+            )
             .values(state="cancelled", ended_at=self._database.clock.wall(), outcome=str(reason))
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome)
         ).all()
         closed = tx.execute(select(t).where(t.c.id.in_(begun)).order_by(t.c.id)).all() if rows else []
         for turn in closed:
             self._close(tx, turn)
+        self._parking.withdraw(tx, begun)
         if not asked and not rows:
             return StopResult(Stopped.OVER, *self._reply_of(tx, target))
         found = Stopped.RUNNING if asked else Stopped.WAITING
@@ -164,38 +173,42 @@ class Turns:
     def question_deleted(self, tx: Connection, message_ids: Sequence[str]) -> Deleted:
         """Messages are gone: cancel what waits for them, ask the turns that hold them to end."""
         t, d = self._t, self._d
-        self._hold(tx, d.c.message_id.in_(list(message_ids)))
+        mine = d.c.message_id.in_(list(message_ids))
+        self._hold(tx, mine)
+        at_work = exists().where(t.c.id == d.c.turn_id, t.c.state == "running")
         rows = tx.execute(
             update(d)
-            .where(d.c.message_id.in_(list(message_ids)), d.c.state == "waiting")
+            .where(mine, or_(d.c.state == "waiting", and_(d.c.state == "parked", ~at_work)))
             .values(state="cancelled", ended_at=self._database.clock.wall(), outcome="deleted")
             .returning(d.c.id, d.c.orchestrator_id, d.c.state, d.c.outcome, d.c.turn_id)
         ).all()
-        replies = self._drop_begun(tx, {row[4] for row in rows if row[4] is not None})
-        holding = select(d.c.turn_id).where(d.c.message_id.in_(list(message_ids)), d.c.state == "running")
+        dropped, replies = self._drop_begun(tx, {row[4] for row in rows if row[4] is not None})
+        holding = select(d.c.turn_id).where(mine, d.c.state.in_(("running", "parked")))
         asked = tx.execute(
             update(t)
             .where(t.c.id.in_(holding), t.c.state == "running", t.c.cancel_requested.is_(None))
             .values(cancel_requested=str(StopReason.DELETED))
             .returning(t.c.id)
         ).all()
-        return Deleted(tuple(ended_rows(rows)), tuple(str(row[0]) for row in asked), replies)
+        return Deleted((*ended_rows(rows), *dropped), tuple(str(row[0]) for row in asked), replies)
 
-    def _drop_begun(self, tx: Connection, turn_ids: set[int]) -> tuple[str, ...]:
-        """Turns that waited for their next attempt and have nobody left to answer: their answers go too."""
+    def _drop_begun(self, tx: Connection, turn_ids: set[int]) -> tuple[list[Ended], tuple[str, ...]]:
+        """Turns that waited, for their next attempt or parked, and have nobody left to answer: their answers go too."""
         t, d = self._t, self._d
-        open_ones = select(d.c.turn_id).where(d.c.turn_id.in_(turn_ids), d.c.state.in_(["waiting", "running"]))
+        open_ones = select(d.c.turn_id).where(
+            d.c.turn_id.in_(turn_ids), d.c.state.in_(_OPEN), d.c.kind != DeliveryKind.RESUME
+        )
         now = self._database.clock.wall()
         rows = tx.execute(
             update(t)
-            .where(t.c.id.in_(turn_ids), t.c.state == "interrupted", t.c.id.not_in(open_ones))
+            .where(t.c.id.in_(turn_ids), t.c.state.in_(("interrupted", "parked")), t.c.id.not_in(open_ones))
             .values(state="cancelled", ended_at=now)
-            .returning(t.c.reply_id)
+            .returning(t.c.reply_id, t.c.id)
         ).all()
         replies = tuple(str(row[0]) for row in rows if row[0] is not None)
         for reply in replies:
             self._chat.drop_reply(tx, reply, now)
-        return replies
+        return self._parking.abandon(tx, [row[1] for row in rows], "cancelled", "deleted"), replies
 
     def view(self, tx: Connection, turn_id: str) -> dict[str, Any] | None:
         """A turn's row with its deliveries, or None."""
@@ -242,15 +255,18 @@ class Turns:
         d, t = self._d, self._t
         now = self._database.clock.wall()
         self._hold(tx, d.c.id == int(delivery_id))
+        failed = or_(d.c.state == "failed", d.c.state == "expired")
         row = tx.execute(
-            select(t.c.reply_id)
+            select(t.c.reply_id, t.c.id)
             .join(d, d.c.turn_id == t.c.id)
-            .where(d.c.id == int(delivery_id), t.c.state == "failed", t.c.reply_id.is_not(None))
+            .where(d.c.id == int(delivery_id), failed, t.c.state == "failed", t.c.reply_id.is_not(None))
         ).first()
         own = row is not None and bool(self._chat.present(tx, [row[0]]))
+        if row is not None and own and self._parking.lay_again(tx, row[1]):
+            return True
         changed = tx.execute(
             update(d)
-            .where(d.c.id == int(delivery_id), or_(d.c.state == "failed", d.c.state == "expired"))
+            .where(d.c.id == int(delivery_id), failed, d.c.kind != DeliveryKind.RESUME)
             .values(state="waiting", attempts=0, ready_at=now, accepted_at=now, ended_at=None, outcome=None)
             .values({} if own else {"turn_id": None})
         )

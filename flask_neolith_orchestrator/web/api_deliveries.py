@@ -74,7 +74,7 @@ def _split(value: object) -> object:
 class DeliveryQuery(Query):
     """Which deliveries, newest first; `state` is one or several, separated by commas."""
 
-    state: Annotated[list[DeliveryState], BeforeValidator(_split), Field(max_length=7)] = []
+    state: Annotated[list[DeliveryState], BeforeValidator(_split), Field(max_length=8)] = []
     orchestrator_id: OwnId | None = None
     cursor: OwnId | None = None
     limit: Limit = 50

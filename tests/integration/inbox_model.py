@@ -9,10 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-OPEN = ("waiting", "running")
+OPEN = ("waiting", "running", "parked")
 
 NOTICE = "(a notice)"
 """Stands for whatever text says that no answer will come."""
+
+
+ENDS = {
+    "answered": "answered",
+    "stopped": "cancelled",
+    "deleted": "cancelled",
+    "failed": "failed",
+    "refused": "refused",
+}
+TURNS = {"answered": "done", "failed": "failed", "refused": "failed", "deleted": "cancelled", "parked": "parked"}
 
 
 class Blocked(StrEnum):
@@ -74,6 +84,7 @@ class Delivery:
     state: str = "waiting"
     attempts: int = 0
     turn: Turn | None = None
+    resumes: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.number}: {self.question.author}, {self.state}>"
@@ -82,6 +93,11 @@ class Delivery:
     def open(self) -> bool:
         """Whether it has not come to its end."""
         return self.state in OPEN
+
+    @property
+    def blocks(self) -> bool:
+        """Whether those behind it in its conversation wait for it: not while its turn lies parked."""
+        return self.state in ("waiting", "running")
 
 
 @dataclass(eq=False)
@@ -155,7 +171,7 @@ class InboxModel:
         """What may be begun now: the oldest open one of a conversation that nobody holds, ready and not too old."""
         found = []
         for place in self.conversations.values():
-            mine = [one for one in self.deliveries if one.place is place and one.open]
+            mine = [one for one in self.deliveries if one.place is place and one.blocks]
             if place.holder is not None or not mine:
                 continue
             head = mine[0]
@@ -184,6 +200,8 @@ class InboxModel:
             one.state, one.turn = "running", turn
         slot = self.slots[free[0]]
         slot.node, slot.turn, slot.lease = node, turn, self.now + self.lease
+        if head.resumes:
+            members += self.of(turn, "parked")
         return Right(node, place, turn, place.epoch, free[0], tuple(members), head.attempts, turn.attempt)
 
     @property
@@ -196,11 +214,12 @@ class InboxModel:
         return any(one.attempts > self.suspect for one in self.of(turn, "running"))
 
     def _members(self, head: Delivery) -> list[Delivery]:
-        members = []
+        members: list[Delivery] = []
         for one in self.deliveries:
             if one.place is not head.place or one.state != "waiting" or one.number < head.number:
                 continue
-            if one.turn is not head.turn or one.question.author != head.question.author:
+            other = one.turn is not head.turn or one.question.author != head.question.author
+            if members and (other or one.resumes or head.resumes):
                 break
             members.append(one)
         return members
@@ -250,23 +269,25 @@ class InboxModel:
         self._release(right.place, right.turn)
         members, turn = list(right.members), right.turn
         fate, spared = self._verdict(turn, members, fate, punished=punished)
-        if fate == "failed" and spared:
+        if fate == "failed" and spared and not members[0].resumes:
             for one in members[1:]:
                 one.state, one.turn = "waiting", None
             members = members[:1]
-        present = [one for one in members if not one.question.gone]
+        asked = [one for one in members if not one.resumes]
+        present = [one for one in asked if not one.question.gone]
         if not present:
             fate = "deleted"
-        elif fate not in ("stopped", "failed") and (fate == "deleted" or len(present) < len(members)):
-            self._end([one for one in members if one.question.gone], "cancelled")
+        elif fate not in ("stopped", "failed", "refused") and (fate == "deleted" or len(present) < len(asked)):
+            self._end([one for one in asked if one.question.gone], "cancelled")
             if fate in ("answered", "deleted"):
                 fate, text, delay = "released", "", 0.0
+        present = [one for one in members if one.open and (one.resumes or not one.question.gone)]
         self._conclude(right, present, members, fate, text, delay, punished=punished and fate == "retry")
         return fate
 
     def _verdict(self, turn: Turn, members: list[Delivery], fate: str, *, punished: bool) -> tuple[str, bool]:
         """Stop wins, then the last attempt is a failure: of the head alone."""
-        if turn.asked == "person" and fate in ("answered", "retry", "released"):
+        if turn.asked == "person" and fate in ("answered", "retry", "released", "parked"):
             return "stopped", False
         if fate == "retry" and punished and members[0].attempts >= self.max_attempts:
             return "failed", True
@@ -284,22 +305,23 @@ class InboxModel:
         punished: bool,
     ) -> None:
         turn = right.turn
-        ends = {"answered": "answered", "stopped": "cancelled", "deleted": "cancelled", "failed": "failed"}
-        if fate in ends:
-            self._end(members, ends[fate])
+        if fate in ENDS:
+            self._end(members, ENDS[fate])
+        elif fate == "parked":
+            self._end(present, "parked")
         else:
-            for one in present:
+            for one in present[:1] if members[0].resumes else present:
                 one.state, one.ready = "waiting", self.now + delay
             if punished:
                 for one in present[1:]:
-                    one.turn = None
+                    one.turn = turn if one.state == "parked" else None
             elif members[0].attempts:
                 members[0].attempts -= 1
-        turn.state = {"answered": "done", "failed": "failed", "deleted": "cancelled"}.get(fate, "interrupted")
+        turn.state = TURNS.get(fate, "interrupted")
         if fate == "deleted":
             self._drop(turn)
         else:
-            shown = {"answered": "final", "failed": "failed"}.get(fate, "interrupted")
+            shown = {"answered": "final", "failed": "failed", "refused": "failed"}.get(fate, "interrupted")
             self._write(turn, shown, right.epoch, text)
 
     @staticmethod
@@ -338,8 +360,9 @@ class InboxModel:
         place.epoch += 1
         running = self.of(turn, "running")
         ended: list[Delivery] = []
+        lying = self.of(turn, "parked")
         if turn.asked == "person":
-            ended = running
+            ended = self.of(turn, "running", "parked")
             self._end(ended, "cancelled")
             turn.state = "interrupted"
         else:
@@ -348,7 +371,7 @@ class InboxModel:
             self._end(running, "waiting")
             dead = running[0].attempts >= self.max_attempts
             turn.state = "failed" if dead else "interrupted"
-            ended = running[:1] if dead else []
+            ended = sorted(running[:1] + lying, key=lambda one: one.number) if dead else []
             self._end(ended, "failed")
         dead = turn.state == "failed"
         self._write(turn, "failed" if dead else "interrupted", place.epoch, NOTICE if dead else None)
@@ -361,9 +384,11 @@ class InboxModel:
         asked = [turn for turn in turns if turn.state == "running"]
         for turn in asked:
             turn.asked = "person"
-        waiting = [one for one in self.deliveries if one.state == "waiting" and (one in mine or one.turn in turns)]
+        begun = turns - set(asked)
+        waiting = [one for one in self.deliveries if one.state == "waiting" and (one in mine or one.turn in begun)]
+        waiting += [one for one in self.deliveries if one.state == "parked" and one.turn in begun]
         self._end(waiting, "cancelled")
-        for turn in turns - set(asked):
+        for turn in begun:
             turn.state = "cancelled"
             self._write(turn, "interrupted", turn.epoch)
         return "running" if asked else "waiting" if waiting else "over"
@@ -373,13 +398,31 @@ class InboxModel:
         question.gone = True
         for one in [one for one in self.deliveries if one.question is question and one.open]:
             turn = one.turn
-            if one.state == "waiting":
+            if one.state == "waiting" or (one.state == "parked" and turn is not None and turn.state != "running"):
                 one.state = "cancelled"
-                if turn is not None and turn.state == "interrupted" and not self.of(turn, *OPEN):
-                    turn.state = "cancelled"
-                    self._drop(turn)
+                self._drop_if_alone(turn)
             elif turn is not None and turn.asked is None:
                 turn.asked = "deleted"
+
+    def _drop_if_alone(self, turn: Turn | None) -> None:
+        if turn is None or turn.state not in ("interrupted", "parked"):
+            return
+        left = self.of(turn, *OPEN)
+        if all(one.resumes for one in left):
+            self._end(left, "cancelled")
+            turn.state = "cancelled"
+            self._drop(turn)
+
+    def decide(self, turn: Turn, number: int) -> Delivery | None:
+        """The last of a parked turn's calls is decided: it is taken up by a delivery at the tail."""
+        if turn.state != "parked":
+            return None
+        lying = self.of(turn, "parked")
+        turn.state = "interrupted"
+        author = Question("", turn.requester)
+        made = Delivery(number, lying[0].place, author, self.now, self.now, turn=turn, resumes=True)
+        self.deliveries.append(made)
+        return made
 
     def retry(self, delivery: Delivery) -> bool:
         """One that has failed or expired waits again with all its attempts.
@@ -388,11 +431,17 @@ class InboxModel:
         """
         if delivery.state not in ("failed", "expired"):
             return False
+        turn = delivery.turn
+        own = turn is not None and turn.state == "failed" and not turn.reply.gone
+        last = [one for one in self.deliveries if one.resumes and one.turn is turn][-1:] if turn is not None else []
+        if own and last and turn is not None:
+            self._end(self.of(turn, "failed", "expired"), "parked")
+            delivery = last[0]
+        elif delivery.resumes:
+            return False
         delivery.state, delivery.attempts = "waiting", 0
         delivery.ready = delivery.accepted = self.now
-        turn = delivery.turn
-        if turn is not None and (turn.state != "failed" or turn.reply.gone):
-            delivery.turn = None
+        delivery.turn = turn if own else None
         return True
 
     def overdue(self) -> list[Delivery]:
@@ -405,6 +454,8 @@ class InboxModel:
             return False
         delivery.state = "expired"
         turn = delivery.turn
+        if delivery.resumes and turn is not None:
+            self._end(self.of(turn, "parked", "waiting"), "expired")
         if turn is None:
             self.notices += not delivery.question.gone
         elif turn.state == "interrupted":

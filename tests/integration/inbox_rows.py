@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from flask_neolith_orchestrator.core.types import Cause, Place, Wanted
 from flask_neolith_orchestrator.testing import ManualClock
@@ -36,7 +36,7 @@ class Rows:
         self.clock.advance(EPOCH - self.clock.wall())
         message, slot = self.table("Message"), self.table("Slot")
         with self.database.write() as tx:
-            for name in ("Delivery", "Turn", "Conversation"):
+            for name in ("Step", "Delivery", "Turn", "Conversation"):
                 tx.execute(delete(self.table(name)))
             tx.execute(delete(message).where(message.c.id.not_in([int(one) for one in self.threads])))
             tx.execute(
@@ -70,6 +70,17 @@ class Rows:
             "created_at": self.clock.wall(),
         }
         return str(tx.execute(insert(message).values(**values).returning(message.c.id)).scalar_one())
+
+    def ask(self, turn_id: str) -> None:
+        """A turn makes a call that somebody must be asked about: two steps."""
+        step = self.table("Step")
+        with self.database.write() as tx:
+            n = tx.execute(select(func.count()).where(step.c.turn_id == int(turn_id))).scalar_one()
+            for kind, state in (("model", "done"), ("tool", "waiting")):
+                n += 1
+                row = {"turn_id": int(turn_id), "n": n, "kind": kind, "key": f"{turn_id}:{n}", "state": state}
+                more = {"call_id": "c", "name": "post", "arguments": {"text": "secret"}} if kind == "tool" else {}
+                tx.execute(insert(step).values({**row, **more, "created_at": self.clock.wall()}))
 
     def all(self, name: str) -> list[Any]:
         """Rows of a table in order."""

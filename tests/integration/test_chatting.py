@@ -34,6 +34,7 @@ from flask_neolith_orchestrator.store.messages import Messages
 from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
 from flask_neolith_orchestrator.store.models import Models, make_models
 from flask_neolith_orchestrator.store.organizations import Organizations
+from flask_neolith_orchestrator.store.parking import Parking
 from flask_neolith_orchestrator.store.people import People
 from flask_neolith_orchestrator.store.rooms import Rooms
 from flask_neolith_orchestrator.store.settle import Settle
@@ -148,7 +149,7 @@ def build(app: Flask) -> Site:
     people = People(models)
     views = Views(models, people, lambda text: f"<p>{text}</p>")
     bundled = BundledChat(models, database, people, views)
-    turns = Turns(models, database, bundled)
+    turns = Turns(models, database, bundled, Parking(models, database, bundled, timeout=60.0))
     rooms = Rooms(models, database, people)
     wire = Wire()
     site = Site(
@@ -687,7 +688,8 @@ def test_an_answer_that_waits_to_be_tried_again_is_stopped_on_screen(site: Site)
     """Nobody works on it, so the stop itself tells browsers that its row is final, after the commit."""
     message = site.post(BOB, "@ada help")["id"]
     claim = site.claim()
-    settle = Settle(site.models, site.database, site.bundled, max_attempts=5)
+    parking = Parking(site.models, site.database, site.bundled, timeout=60.0)
+    settle = Settle(site.models, site.database, site.bundled, parking, max_attempts=5)
     with site.database.write() as tx:
         assert settle.settle(tx, claim, Outcome(Fate.RETRY, text="so far", delay=60.0)) is not None
     site.wire.take()

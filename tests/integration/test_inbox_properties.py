@@ -30,6 +30,7 @@ from flask_neolith_orchestrator.store.claims import LostRace, NoSlot
 from flask_neolith_orchestrator.store.endings import Fate, Outcome
 from flask_neolith_orchestrator.store.inbox import Arrival
 from flask_neolith_orchestrator.store.leases import Orphan
+from flask_neolith_orchestrator.store.parking import Verdict
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld
@@ -38,7 +39,7 @@ from .inbox_rows import EPOCH, Rows
 
 EXAMPLES = int(os.environ.get("NEOLITH_PROPERTY_EXAMPLES", "0"))
 SEED = int(os.environ.get("NEOLITH_PROPERTY_SEED") or (secrets.randbelow(10**9) if EXAMPLES else 0))
-FATES = (Fate.ANSWERED, Fate.RETRY, Fate.RETRY, Fate.FAILED, *[one for one in Fate if one is not Fate.PARKED])
+FATES = (Fate.ANSWERED, Fate.RETRY, Fate.RETRY, Fate.FAILED, Fate.PARKED, Fate.PARKED, *Fate)
 EACH = 4
 """Examples of one seed: more would mostly be variations of these."""
 LEASE, MAX_AGE, MAX_QUEUE, MAX_ATTEMPTS = 5.0, 60.0, 8, 2
@@ -121,6 +122,8 @@ class InboxMachine(RuleBasedStateMachine):
         """The same message once more, whatever has become of it: its first delivery is found."""
         number = data.draw(st.integers(0, len(self.model.deliveries) - 1))
         known = self.model.deliveries[number]
+        if known.resumes:
+            return
         made = self.arrive(node, number, known.place.key, known.question, 0.0)
         assert (int(made.delivery_id), made.fresh, made.state) == (known.number, False, known.state)
 
@@ -143,7 +146,8 @@ class InboxMachine(RuleBasedStateMachine):
             return
         ids = self.rows.worlds[0].ids
         assert got.deliveries == tuple(str(one.number) for one in right.members)
-        assert got.messages == tuple(one.question.id for one in right.members)
+        assert got.messages == tuple(one.question.id for one in right.members if not one.resumes)
+        assert got.resumed == right.members[0].resumes
         assert got.requester_id == ids[right.members[0].question.author]
         assert (got.epoch, got.slot, got.attempt, got.failures) == (
             right.epoch,
@@ -174,6 +178,8 @@ class InboxMachine(RuleBasedStateMachine):
         text = f"Text {right.epoch}"
         expected = self.model.settle(right, str(fate), text, delay if fate is Fate.RETRY else 0.0, punished=punished)
         outcome = self.outcome(fate, text, delay, punished=punished)
+        if fate is Fate.PARKED and expected is not None:
+            self.rows.ask(claim.turn_id)
         with self.stores[right.node].database.write() as tx:
             settled = self.stores[right.node].settle.settle(tx, claim, outcome)
         assert (None if settled is None else str(settled[0].fate)) == expected
@@ -290,7 +296,7 @@ class InboxMachine(RuleBasedStateMachine):
         delivery = self.draw(data, *OPEN)
         mine = [delivery]
         message = delivery.question.id
-        if by_reply and delivery.turn is not None:
+        if (by_reply or delivery.resumes) and delivery.turn is not None:
             message = self.replies[self.id_of(delivery.turn)]
             mine = [one for one in self.model.deliveries if one.turn is delivery.turn]
         if delivery.question.gone:
@@ -302,9 +308,28 @@ class InboxMachine(RuleBasedStateMachine):
     def delete(self, data: st.DataObject) -> None:
         """Its author deletes a question."""
         delivery = self.draw(data, *OPEN)
+        if delivery.resumes:
+            return
         self.rows.worlds[0].delete(delivery.question.author, delivery.question.id)
         if not delivery.question.gone:
             self.model.delete(delivery.question)
+
+    @precondition(lambda self: self.model.turns)
+    @rule(data=st.data(), node=nodes, verdict=st.sampled_from(("approved", "denied")))
+    def decide(self, data: st.DataObject, node: int, verdict: Any) -> None:
+        """Somebody decides on all calls of a turn, whether it is parked or not."""
+        liked = [turn for turn in self.model.turns if turn.state == "parked"]
+        self.decided(node, data.draw(st.sampled_from(liked * 3 + self.model.turns), label="turn"), verdict)
+
+    def decided(self, node: int, turn: Turn, verdict: Any) -> None:
+        """Rows and model say the same of a decision."""
+        stores, before = self.stores[node], len(self.rows.all("Delivery"))
+        with stores.database.write() as tx:
+            found = stores.parking.decide(tx, self.id_of(turn), Verdict(verdict, by="1"))
+        made = self.rows.all("Delivery")[before:]
+        resumed = self.model.decide(turn, made[0].id if made else 0)
+        assert len(made) == (resumed is not None)
+        assert (found is not None and found.resumed) == (resumed is not None)
 
     @rule(data=st.data(), node=nodes)
     def retry(self, data: st.DataObject, node: int) -> None:
@@ -389,6 +414,8 @@ class InboxMachine(RuleBasedStateMachine):
         for node in (0, 1):
             for orphan in self.stores[node].leases.held_by([self.stores[node].nodes.id]):
                 assert self.stores[1 - node].recovery.take_over(orphan) is not None
+        for turn in [turn for turn in self.model.turns if turn.state == "parked"]:
+            self.decided(0, turn, "denied")
         self.rows.clock.advance(30.125)  # no delivery is exactly as old as it may be
         for delivery in self.stores[0].leases.overdue(MAX_AGE):
             assert self.stores[0].recovery.expire(delivery) is not None

@@ -152,6 +152,15 @@ class Settings(BaseModel):
     history_limit: Annotated[int, Number, Field(ge=1, le=1_000)] = Field(
         50, alias="NEOLITH_HISTORY_LIMIT", description="Messages of history given to the model."
     )
+    session_idle: Milliseconds = Field(
+        604_800_000, alias="NEOLITH_SESSION_IDLE", description="A conversation quiet for longer begins a new session."
+    )
+    summary_model: Annotated[str, Field(max_length=200)] = Field(
+        "claude-haiku-5-5", alias="NEOLITH_SUMMARY_MODEL", description="Who sums long talks up; empty: nobody does."
+    )
+    summary_after: Annotated[int, Number, Field(ge=2, le=1_000)] = Field(
+        40, alias="NEOLITH_SUMMARY_AFTER", description="Messages of a session after which older ones are summed up."
+    )
     connect_timeout: Milliseconds = Field(
         5_000, alias="NEOLITH_CONNECT_TIMEOUT", description="To reach the model provider."
     )

@@ -217,4 +217,6 @@ def test_one_line_of_the_readme_runs_the_tests() -> None:
     """CI takes the test command out of the README: there is one line that has it."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = [line for line in readme.splitlines() if "-m pytest" in line]
-    assert lines == ["python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/python -m pytest -n auto"]
+    assert lines == [
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/python -m pytest -n auto"
+    ]

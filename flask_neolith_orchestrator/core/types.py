@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from .sessions import Session
+
 
 class OrchestratorStatus(StrEnum):
     """Presence: what everybody sees."""
@@ -269,6 +271,7 @@ class Claim:
     failures: int
     kind: DeliveryKind = DeliveryKind.MESSAGE
     resumed: bool = False
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, update
 
 from ..core.ports import ChatStore, ReplyDraft, ReplyWrite
+from ..core.sessions import Session
 from ..core.types import MessageState, Place
 from .database import Database
 from .models import Models
+from .sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,15 @@ class Begun:
     id: int
     reply: str
     attempt: int
+    session: Session | None
 
 
 class Beginnings:
     """Writes how turns begin. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, models: Models, database: Database, chat: ChatStore) -> None:
+    def __init__(self, models: Models, database: Database, chat: ChatStore, sessions: Sessions) -> None:
         self._chat = chat
+        self._sessions = sessions
         self._clock = database.clock
         t = models.table("Turn")
         now = database.now()
@@ -53,6 +57,7 @@ class Beginnings:
                 conversation_id=bindparam("b_conversation"),
                 requester_id=bindparam("b_requester"),
                 reply_id=bindparam("b_reply"),
+                session_id=bindparam("b_session"),
                 state="running",
                 epoch=bindparam("b_epoch"),
                 attempt=1,
@@ -74,7 +79,7 @@ class Beginnings:
                 error_kind=None,
                 cancel_requested=None,
             )
-            .returning(t.c.reply_id, t.c.attempt)
+            .returning(t.c.reply_id, t.c.attempt, t.c.session_id)
         )
 
     def first(self, tx: Connection, asked: Asked) -> Begun:
@@ -83,20 +88,22 @@ class Beginnings:
             str(asked.orchestrator), asked.user_id, asked.place, asked.message_id, asked.epoch, self._clock.wall()
         )
         reply = self._chat.open_reply(tx, draft)
+        session = self._sessions.begin(tx, asked.conversation, asked.orchestrator, asked.place, first=asked.epoch == 1)
         turn = self._begin.run(
             tx,
             b_orchestrator=asked.orchestrator,
             b_conversation=asked.conversation,
             b_requester=asked.requester,
             b_reply=reply,
+            b_session=int(session.id),
             b_epoch=asked.epoch,
         ).scalar_one()
-        return Begun(turn, reply, 1)
+        return Begun(turn, reply, 1, session)
 
     def again(self, tx: Connection, turn: int, asked: Asked) -> Begun:
         """Another attempt at a turn: the same rows, from the start; it may answer fewer lines than the one before."""
-        reply, attempt = self._again.run(tx, b_turn=turn, b_epoch=asked.epoch).one()
+        reply, attempt, session = self._again.run(tx, b_turn=turn, b_epoch=asked.epoch).one()
         now, to = self._clock.wall(), asked.message_id
         write = ReplyWrite(reply, "", MessageState.STREAMING, asked.epoch, 0, now, reply_to_id=to)
         self._chat.write_reply(tx, write)
-        return Begun(turn, reply, attempt)
+        return Begun(turn, reply, attempt, None if session is None else self._sessions.of(tx, session))

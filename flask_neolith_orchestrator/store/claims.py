@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, exists, or_, select, update
 
-from ..core.ports import ChatStore
 from ..core.types import Claim, DeliveryKind, Place
 from .beginnings import Asked, Beginnings
 from .columns import PARKED, RUNNING, WAITING
@@ -42,14 +41,14 @@ class Claims:
         self,
         models: Models,
         database: Database,
-        chat: ChatStore,
+        beginnings: Beginnings,
         *,
         node_id: str,
         lease: float,
         max_age: float = 1e9,
         max_attempts: int = 5,
     ) -> None:
-        self._beginnings = Beginnings(models, database, chat)
+        self._beginnings = beginnings
         self._node = node_id
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
@@ -226,6 +225,7 @@ class Claims:
             failures=head[4] + 1,
             kind=DeliveryKind(work[0][2]),
             resumed=resumed,
+            session=begun.session,
         )
 
     def _slot(self, tx: Connection, asked: Asked, turn: int, limit: int, over: Claim | None) -> int:

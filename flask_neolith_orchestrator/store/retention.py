@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, exists, func, or_, select, text
 from sqlalchemy.exc import OperationalError
 
 from ..core.types import DeliveryState
 from .database import Database
 from .models import Models
+from .talk_models import FORGETS
 
 BATCH = 500
 """Rows of one transaction at the most: milliseconds."""
@@ -44,6 +45,7 @@ class Retention:
         self._d = models.table("Delivery")
         self._t = models.table("Turn")
         self._step = models.table("Step")
+        self._s = models.table("Session")
         self._out = models.table("Outbox")
 
     def deliveries(self, state: DeliveryState, keep: float) -> int:
@@ -125,6 +127,8 @@ class Retention:
         try:
             with self._database.write() as tx:
                 self._keep_others_out(tx)
+                mine = select(c.c.id).where(c.c.id.in_(empty), self._is_empty())
+                tx.execute(delete(self._s).where(self._s.c.conversation_id.in_(mine)))
                 gone = tx.execute(delete(c).where(c.c.id.in_(empty), self._is_empty())).rowcount
         except OperationalError as error:
             if LOCK_NOT_AVAILABLE not in (getattr(error.orig, "sqlstate", None), getattr(error.orig, "pgcode", None)):
@@ -138,9 +142,11 @@ class Retention:
         return select(c.c.id, self._is_empty()).where(c.c.id > after).order_by(c.c.id).limit(BATCH)
 
     def _is_empty(self) -> ColumnElement[bool]:
-        c, d, t = self._c, self._d, self._t
+        c, d, t, s = self._c, self._d, self._t, self._s
         work, turns = exists().where(d.c.conversation_id == c.c.id), exists().where(t.c.conversation_id == c.c.id)
-        return and_(c.c.turn_id.is_(None), ~work, ~turns)
+        # a closed session keeps what was said before it out of every prompt, for as long as that can be read
+        closed = exists().where(s.c.conversation_id == c.c.id, text(f"({FORGETS})"))
+        return and_(c.c.turn_id.is_(None), ~work, ~turns, ~closed)
 
     def _keep_others_out(self, tx: Connection) -> None:
         """`accept` opens a conversation and then writes into it, without a lock on its row: not between the two.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.ports import ChatStore
 from ..settings import Settings
+from .beginnings import Beginnings
 from .claims import Claims
 from .daemons import Daemons
 from .database import Database
@@ -21,6 +22,7 @@ from .parking import Parking
 from .people import People
 from .recover import Recovery
 from .retention import Retention
+from .sessions import Sessions
 from .settle import Settle
 from .steps import Steps
 from .turns import Turns
@@ -45,6 +47,7 @@ class Stores:
     turns: Turns
     steps: Steps
     parking: Parking
+    sessions: Sessions
     daemons: Daemons
     logins: Logins
     nodes: Nodes
@@ -73,6 +76,7 @@ def make_stores(
         chat = ExternalChat(models, database, people, views, external)
     lease = settings.lease / 1000
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
+    sessions = Sessions(models, database, idle=settings.session_idle / 1000)
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
     parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)
     return Stores(
@@ -85,7 +89,7 @@ def make_stores(
         claims=Claims(
             models,
             database,
-            chat,
+            Beginnings(models, database, chat, sessions),
             node_id=nodes.id,
             lease=lease,
             max_age=settings.max_age / 1000,
@@ -98,6 +102,7 @@ def make_stores(
         steps=Steps(models, database),
         turns=Turns(models, database, chat, parking),
         parking=parking,
+        sessions=sessions,
         daemons=Daemons(models, database),
         logins=Logins(models, database),
         nodes=nodes,

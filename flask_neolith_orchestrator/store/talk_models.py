@@ -4,37 +4,58 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from .columns import Instant, Key, Tables, own_key, reference
 
+FORGETS = "neolith_session.since > 0 OR neolith_session.state = 'closed'"
+"""Sessions that keep something out of what is read, as an index and a look by it spell that."""
+
 
 class SessionColumns:
-    """A stretch of a conversation that belongs together. `summary` tells what was said up to `summary_until`.
+    """A stretch of a conversation that belongs together: its lines are those after `since` (epoch seconds).
 
-    `summary_sources` are the ids of the messages it was made from; it is `stale` once one of them has changed.
+    The conversation's place is repeated, so that a changed message finds the sessions it is a line of by an index.
+    `summary` tells what the messages `summary_sources` (ids, one a line; the newest was written at `summary_upto`)
+    said; with `summary_at` and no summary there was one, and a source has changed. `revision` counts such changes.
     """
 
     __tablename__ = "neolith_session"
     id: Mapped[int] = own_key()
     conversation_id: Mapped[int] = reference("conversation", "session_conversation")
+    orchestrator_id: Mapped[int] = mapped_column(Key)
+    channel_id: Mapped[str] = mapped_column(String(255))
+    thread_id: Mapped[str | None] = mapped_column(String(255), default=None)
     state: Mapped[str] = mapped_column(String(10), default="open")
+    since: Mapped[float] = mapped_column(Instant, default=0.0)
     started_at: Mapped[float] = mapped_column(Instant)
     last_at: Mapped[float] = mapped_column(Instant)
     closed_at: Mapped[float | None] = mapped_column(Instant, default=None)
     closed_by: Mapped[str | None] = mapped_column(String(255), default=None)
+    carried_from: Mapped[int | None] = mapped_column(Key, default=None)
+    carried_until: Mapped[float | None] = mapped_column(Instant, default=None)
+    revision: Mapped[int] = mapped_column(Integer, default=0)
+    busy_until: Mapped[float | None] = mapped_column(Instant, default=None)
     summary: Mapped[str | None] = mapped_column(Text, default=None)
-    summary_until: Mapped[str | None] = mapped_column(String(255), default=None)
-    summary_sources: Mapped[list[str]] = mapped_column(JSON, default=list)
+    summary_sources: Mapped[str | None] = mapped_column(Text, default=None)
+    summary_upto: Mapped[float | None] = mapped_column(Instant, default=None)
     summary_model: Mapped[str | None] = mapped_column(String(100), default=None)
     summary_at: Mapped[float | None] = mapped_column(Instant, default=None)
-    stale: Mapped[bool] = mapped_column(Boolean, default=False)
 
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
         """Made for each set of classes: a constraint or index belongs to one table."""
-        return (Index("ix_neolith_session_conversation", "conversation_id", "id"),)
+        return (
+            Index("ix_neolith_session_conversation", "conversation_id", "id"),
+            Index("ix_neolith_session_place", "channel_id", "thread_id"),
+            Index(
+                "ix_neolith_session_forgets",
+                "conversation_id",
+                sqlite_where=text(FORGETS.replace("neolith_session.", "")),
+                postgresql_where=text(FORGETS.replace("neolith_session.", "")),
+            ),
+        )
 
 
 class TriggerColumns:

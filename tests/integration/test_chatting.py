@@ -24,6 +24,7 @@ from flask_neolith_orchestrator.runtime.chatting import MOST_EMOJI, Chat
 from flask_neolith_orchestrator.runtime.directory import Directory
 from flask_neolith_orchestrator.runtime.reception import Reception
 from flask_neolith_orchestrator.settings import load_settings
+from flask_neolith_orchestrator.store.beginnings import Beginnings
 from flask_neolith_orchestrator.store.chat import BundledChat
 from flask_neolith_orchestrator.store.claims import Claims
 from flask_neolith_orchestrator.store.daemons import Daemons
@@ -37,6 +38,7 @@ from flask_neolith_orchestrator.store.organizations import Organizations
 from flask_neolith_orchestrator.store.parking import Parking
 from flask_neolith_orchestrator.store.people import People
 from flask_neolith_orchestrator.store.rooms import Rooms
+from flask_neolith_orchestrator.store.sessions import Sessions
 from flask_neolith_orchestrator.store.settle import Settle
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
 from flask_neolith_orchestrator.store.turns import Turns
@@ -131,7 +133,9 @@ class Site:
         """Begin ada's next turn, as a worker does."""
         leases = Leases(self.models, self.database, node_id="node", lease=5.0, renew=1.0)
         daemons = Daemons(self.models, self.database)
-        claims = Claims(self.models, self.database, self.bundled, node_id="node", lease=5.0)
+        sessions = Sessions(self.models, self.database, idle=60.0)
+        beginnings = Beginnings(self.models, self.database, self.bundled, sessions)
+        claims = Claims(self.models, self.database, beginnings, node_id="node", lease=5.0)
         with self.database.write() as tx:
             daemons.want(tx, self.ada, Wanted.RUNNING, Cause.PERSON)
             leases.make_slots(tx, self.ada, 2)

@@ -89,6 +89,7 @@ def fill(world: World, count: int, *, state: str = "answered", ago: float = 0.0,
                 row = {**make(base + n, at), "orchestrator_id": int(world.ada), "id": first[name] + n}
                 rows.append(row | ({"state": state, "turn_id": first["Turn"] + n} if name == "Delivery" else {}))
             tx.execute(models.table(name).insert(), rows)
+        tx.execute(models.table("Session").insert(), [_session(world, base + n, at) for n in numbers])
         if letters:
             tx.execute(models.table("Outbox").insert(), [_letter(world, f"{base}-{n}", at) for n in numbers])
         if tx.dialect.name == "postgresql":  # its sequences do not know of keys that were given
@@ -99,6 +100,11 @@ def fill(world: World, count: int, *, state: str = "answered", ago: float = 0.0,
 
 def _conversation(number: int, _at: float) -> dict[str, Any]:
     return {"key": f"9/{number}", "channel_id": "9", "is_dm": False, "epoch": 1}
+
+
+def _session(world: World, number: int, at: float) -> dict[str, Any]:
+    times = {"started_at": at, "last_at": at}
+    return {"conversation_id": number, "orchestrator_id": int(world.ada), "channel_id": "9", **times}
 
 
 def _turn(number: int, at: float) -> dict[str, Any]:
@@ -617,3 +623,16 @@ def test_a_broken_batch_is_seen(desk: Desk) -> None:
     assert len(desk.world.rows("Delivery")) == 3
     caretaker.run()
     assert len(desk.world.rows("Delivery")) == 1
+
+
+def test_a_session_goes_with_its_conversation_unless_it_was_closed(desk: Desk) -> None:
+    """A conversation in which something was closed stays: else what was said before would be read again."""
+    fill(desk.world, 4)
+    with desk.database.write() as tx:
+        tx.execute(text("DELETE FROM neolith_delivery"))
+        tx.execute(text("DELETE FROM neolith_turn"))
+        tx.execute(text("UPDATE neolith_session SET state = 'closed' WHERE conversation_id = 2"))
+        tx.execute(text("UPDATE neolith_session SET since = 5 WHERE conversation_id = 3"))
+    assert desk.stores.retention.conversations(0).forgotten == 1
+    assert keys(desk.world, "Conversation")[0] == {2, 3, 4}
+    assert {row["conversation_id"] for row in desk.world.rows("Session")} == {2, 3, 4}

@@ -77,6 +77,7 @@ def make_stores(
     lease = settings.lease / 1000
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     sessions = Sessions(models, database, idle=settings.session_idle / 1000)
+    beginnings, age = Beginnings(models, database, chat, sessions), settings.max_age / 1000
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
     parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)
     return Stores(
@@ -87,13 +88,7 @@ def make_stores(
         chat=chat,
         inbox=Inbox(models, database, max_queue=settings.max_queue),
         claims=Claims(
-            models,
-            database,
-            Beginnings(models, database, chat, sessions),
-            node_id=nodes.id,
-            lease=lease,
-            max_age=settings.max_age / 1000,
-            max_attempts=settings.max_attempts,
+            models, database, beginnings, node_id=nodes.id, lease=lease, max_age=age, max_attempts=settings.max_attempts
         ),
         leases=leases,
         settle=Settle(models, database, chat, parking, max_attempts=settings.max_attempts),

@@ -26,6 +26,12 @@ def _absolute_path(value: str) -> str:
     return value
 
 
+def _web_address(value: str | None) -> str | None:
+    if value is not None and not value.startswith(("https://", "http://")):
+        raise ValueError("an address such as https://chat.example.org is expected")
+    return None if value is None else value.rstrip("/")
+
+
 def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -103,6 +109,17 @@ class Settings(BaseModel):
     )
     debounce: Pause = Field(
         0, alias="DAEMON_DEBOUNCE", description="Wait for further lines of the same person before answering."
+    )
+    loop_exchanges: Count = Field(
+        4, alias="NEOLITH_LOOP_EXCHANGES", description="How often two orchestrators may ask each other in the window."
+    )
+    loop_window: Milliseconds = Field(
+        300_000, alias="NEOLITH_LOOP_WINDOW", description="The sliding window in which that counts."
+    )
+    public_url: Annotated[str | None, Blank, AfterValidator(_web_address)] = Field(
+        None,
+        alias="NEOLITH_PUBLIC_URL",
+        description="Where people open the app, for links in messages to them; unset: links without a host.",
     )
     keep_deliveries: Keep = Field(
         2_592_000_000,

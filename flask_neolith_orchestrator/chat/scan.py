@@ -99,9 +99,19 @@ def _visible(token: Token) -> str:
     return _OPAQUE if token.type == "code_inline" else token.markup
 
 
+def bare_urls(text: str) -> list[tuple[int, int]]:
+    """Where URLs stand in a plain text."""
+    return [match.span() for match in _URL.finditer(text)]
+
+
+def is_unspaced(char: str) -> bool:
+    """Whether a character belongs to a script that writes no spaces."""
+    return _UNSPACED.match(char) is not None
+
+
 def scan(text: str) -> Iterator[Found]:
     """What looks like a mention in a plain text, in its order."""
-    urls = [match.span() for match in _URL.finditer(text)]
+    urls = bare_urls(text)
     seen = 0
     for match in _AT.finditer(text):
         at = match.start()

@@ -1,42 +1,42 @@
 """For whom a message is: the one policy of the house, used by every way in. Pure.
 
 Each decision carries a `Reason`; the values are API (logs, `GET messages/<id>/explain`, `Accepted.reason`). The
-rules, in their order, for one orchestrator:
+rules, in their order, for one orchestrator; the first that applies decides:
 
-1. it wrote the message itself, or a bot or an orchestrator did: it sleeps
-2. the sender named the addressees (`to`): it wakes if it is one of them, whatever else the text says
-3. it is mentioned, or one of its messages is replied to: it wakes
-4. in a direct message it wakes, unless somebody else there is meant by name or by reply
-5. otherwise it sleeps
+ 1. it wrote the message itself: it sleeps
+ 2. another orchestrator wrote it, or a bot, a webhook or the system: it sleeps, unless its charter lets it answer
+    that one; and an orchestrator then has to call it by name
+ 3. it answers nobody (`auto_reply: false`): it sleeps
+ 4. the sender named the addressees (`to`): it wakes if it is one of them, whatever else the text says
+ 5. it is mentioned, or its role where the charter asks for that, or one of its messages is replied to: it wakes
+ 6. in a direct message it wakes, unless somebody else there is meant by name or by reply
+ 7. a keyword of its charter is said: it wakes
+ 8. it goes on in a thread with somebody whom it has answered there, or it watches the channel: it wakes, unless
+    somebody else is meant by name or by reply
+ 9. otherwise it sleeps
+
+`mention_only` takes 7 and 8 away. Whether it may answer now is not decided here: see `hours` and the loop guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from ..core.types import Member, Place, Wake
+from .ears import PLAIN, Ears
+from .keywords import Spoken, listen
 from .mentions import Directory, Mentions, find_mentions
+from .reasons import WAKING, Reason
+from .scan import fold_name, may_mention
 
-
-class Reason(StrEnum):
-    """Why an orchestrator wakes or sleeps."""
-
-    ADDRESSED = "addressed"  # wakes: the sender named it as an addressee
-    MENTIONED = "mentioned"  # wakes: its handle, name or id is in the text
-    MENTION_ADDED = "mention-added"  # wakes: an edit put it there
-    REPLY = "reply"  # wakes: the message replies to one of its own
-    DIRECT = "direct-message"  # wakes: a direct message needs no mention
-    OWN = "own-message"  # sleeps: it wrote this itself
-    BOT = "author-is-bot"  # sleeps: system, webhook and foreign bots' messages wake nobody unless allowed
-    ORCHESTRATOR = "author-is-orchestrator"  # sleeps: orchestrators do not wake each other
-    NOT_ADDRESSED = "not-addressed"  # sleeps: the sender named others
-    OTHERS_MEANT = "others-meant"  # sleeps: a direct message that is for somebody else in it
-    NOT_MENTIONED = "not-mentioned"  # sleeps
-
-
-_WAKING = frozenset({Reason.ADDRESSED, Reason.MENTIONED, Reason.MENTION_ADDED, Reason.REPLY, Reason.DIRECT})
+_NAMED: Final = frozenset({Reason.ADDRESSED, Reason.MENTIONED, Reason.MENTION_ADDED})
+_ADDED: Final = {
+    Reason.MENTIONED: Reason.MENTION_ADDED,
+    Reason.ROLE: Reason.MENTION_ADDED,
+    Reason.KEYWORD: Reason.KEYWORD_ADDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Heard:
 
     `author_id` and `reply_to_author_id` (who wrote the message that this one replies to) are user ids; `to` are
     orchestrator ids, or None where the sender named nobody. `author_is_bot` is for system messages, webhooks and
-    foreign bots; `allow_bots` lets them wake all the same.
+    foreign bots; `allow_bots` lets them wake all the same. `author_names` are what charters may call an author who is
+    no person: a handle, a name. `following` are orchestrators that have answered the author in this thread.
     """
 
     content: str
@@ -56,99 +57,196 @@ class Heard:
     allow_bots: bool = False
     reply_to_author_id: str | None = None
     to: frozenset[str] | None = None
+    author_names: tuple[str, ...] = ()
+    channel_name: str = ""
+    following: frozenset[str] = frozenset()
+
+    @property
+    def by_machine(self) -> bool:
+        """Whether no person wrote it."""
+        return self.author_is_orchestrator or self.author_is_bot
 
 
 @dataclass(frozen=True, slots=True)
-class _Meant:
+class _Scene:
+    """One message among the members that it may concern. Lifetime: one decision."""
+
+    heard: Heard
+    directory: Directory
+    mentions: Mentions
+    spoken: Spoken
     mentioned: frozenset[str]
-    replied: frozenset[str]
+    replied: str | None
+
+    def candidates(self, listening: Collection[str]) -> Iterable[Member]:
+        """Those who may wake at all: a channel may have thousands of members."""
+        if self.heard.to is not None or self.heard.place.is_dm:
+            return self.directory.members
+        called = self.mentioned if self.replied is None else self.mentioned | {self.replied}
+        return [one for one in self.directory.members if one.user_id in called or one.orchestrator_id in listening]
 
     @property
-    def anybody(self) -> frozenset[str]:
-        return self.mentioned | self.replied
+    def by_orchestrator(self) -> bool:
+        # The member row is asked too: who forgets to set the flag must not start a loop.
+        author = self.directory.get(self.heard.author_id)
+        return self.heard.author_is_orchestrator or (author is not None and author.orchestrator_id is not None)
+
+    def is_for_others(self, member: Member) -> bool:
+        """Whether somebody else is meant by name, known here or not, or by reply."""
+        replied = self.heard.reply_to_author_id
+        if replied is not None and replied not in (member.user_id, self.heard.author_id):
+            return True
+        own = {member.user_id, self.heard.author_id}
+        return any(not own & {one.user_id for one in self.directory.named(item)} for item in self.mentions.items)
+
+    def calls(self, roles: frozenset[str]) -> bool:
+        """Whether one of the roles is mentioned; what is somebody's handle or name is no role."""
+        return any(
+            roles.intersection(map(fold_name, item.keys)) and not self.directory.named(item)
+            for item in self.mentions.items
+            if roles and item.kind != "id"
+        )
 
 
-def addressed(heard: Heard, members: Sequence[Member] | Directory, mentions: Mentions | None = None) -> list[Wake]:
-    """Only those who wake, by user id. For the hot path: whoever is not meant costs nothing.
+def addressed(
+    heard: Heard,
+    members: Sequence[Member] | Directory,
+    mentions: Mentions | None = None,
+    ears: Mapping[str, Ears] | None = None,
+) -> list[Wake]:
+    """Only those who wake, by orchestrator id. For the hot path: whoever is not meant costs nothing.
 
     `members` may be a `Directory`, or just the members that this message can concern: the author, the author
-    replied to, those with `mentions.handles`, `mentions.names` or `mentions.user_ids`, those in `to`, and everybody
-    in a direct message. `mentions` saves a second parse where `find_mentions(content)` is already known.
+    replied to, those with `mentions.handles`, `mentions.names` or `mentions.user_ids`, those in `to`, everybody
+    in a direct message, and whoever listens for something. `ears` has how those listen whose charter says anything
+    of it. `mentions` saves a second parse where `find_mentions(content)` is already known.
     """
     mentions = find_mentions(heard.content) if mentions is None else mentions
     by_text = bool(mentions) or heard.reply_to_author_id is not None
-    if not (by_text or heard.to is not None or heard.place.is_dm):
+    if not (by_text or heard.to is not None or heard.place.is_dm or ears):
         return []
-    directory = members if isinstance(members, Directory) else Directory(members)
-    meant = _meant(heard, directory, mentions)
-    everybody = heard.to is not None or heard.place.is_dm
-    candidates = directory.members if everybody else _members(directory, meant.anybody)
-    wakes = [wake for wake in _decide(heard, directory, meant, candidates) if wake.wakes]
+    wakes = [wake for wake in decide(heard, members, mentions, ears or {}) if wake.wakes]
     return sorted(wakes, key=lambda wake: wake.orchestrator_id)
 
 
-def explain(heard: Heard, members: Sequence[Member] | Directory) -> list[Wake]:
+def decide(
+    heard: Heard, members: Sequence[Member] | Directory, mentions: Mentions, ears: Mapping[str, Ears]
+) -> list[Wake]:
+    """The decision for those whom it may concern at all: see `concerned`."""
+    scene = _scene(heard, members, mentions, ears)
+    return list(_decide(scene, ears, scene.candidates(ears)))
+
+
+def concerned(
+    heard: Heard, members: Sequence[Member] | Directory, mentions: Mentions, listening: Collection[str]
+) -> list[str]:
+    """Orchestrators whose charter has a word in this: who is meant, and who listens (ids)."""
+    candidates = _scene(heard, members, mentions, {}).candidates(listening)
+    return [one.orchestrator_id for one in candidates if one.orchestrator_id is not None]
+
+
+def explain(heard: Heard, members: Sequence[Member] | Directory, ears: Mapping[str, Ears] | None = None) -> list[Wake]:
     """The decision for every orchestrator among `members`, in their order: those who sleep too, and why."""
-    directory = members if isinstance(members, Directory) else Directory(members)
-    meant = _meant(heard, directory, find_mentions(heard.content))
-    return list(_decide(heard, directory, meant, directory.members))
+    scene = _scene(heard, members, find_mentions(heard.content), ears or {})
+    return list(_decide(scene, ears or {}, scene.directory.members))
 
 
-def addressed_by_edit(before: str, heard: Heard, members: Sequence[Member] | Directory) -> list[Wake]:
-    """Those who wake because an edit from `before` to `heard.content` mentions them for the first time.
+def addressed_by_edit(
+    before: str, heard: Heard, members: Sequence[Member] | Directory, ears: Mapping[str, Ears] | None = None
+) -> list[Wake]:
+    """Those who wake because an edit from `before` to `heard.content` mentions them, or says a keyword, anew.
 
     Any other edit wakes nobody, also in a direct message: it is seen in later context.
     """
-    after = find_mentions(heard.content)
-    if not after:
+    if not (ears or may_mention(heard.content)):
         return []
-    directory = members if isinstance(members, Directory) else Directory(members)
-    added = directory.match(after) - directory.match(find_mentions(before))
-    reason = _refusal(heard, directory)
+    ears = ears or {}
+    old, new = _called(before, heard, members, ears), _called(heard.content, heard, members, ears)
     return [
-        Wake(member.orchestrator_id, True, Reason.MENTION_ADDED)
-        for member in _members(directory, added)
-        if reason is None and member.orchestrator_id is not None
+        Wake(key, True, _ADDED[Reason(one.reason)])
+        for key, one in new.items()
+        if one.wakes and one.reason in _ADDED and not old[key].wakes
     ]
 
 
-def _meant(heard: Heard, directory: Directory, mentions: Mentions) -> _Meant:
+def _called(
+    content: str, heard: Heard, members: Sequence[Member] | Directory, ears: Mapping[str, Ears]
+) -> dict[str, Wake]:
+    """What the text alone does, wherever it is said."""
+    place = Place(heard.place.channel_id, heard.place.thread_id)
+    text = replace(heard, content=content, place=place, reply_to_author_id=None, to=None, following=frozenset())
+    scene = _scene(text, members, find_mentions(content), ears)
+    return {wake.orchestrator_id: wake for wake in _decide(scene, ears, scene.directory.members)}
+
+
+def _scene(heard: Heard, members: Sequence[Member] | Directory, mentions: Mentions, ears: Mapping[str, Ears]) -> _Scene:
+    directory = members if isinstance(members, Directory) else Directory(members)
     replied = directory.get(heard.reply_to_author_id)
-    return _Meant(
+    return _Scene(
+        heard,
+        directory,
+        mentions,
+        listen(heard.content) if any(one.keywords for one in ears.values()) else Spoken(),
         directory.match(mentions) - {heard.author_id},
-        frozenset({replied.user_id} if replied else ()) - {heard.author_id},
+        None if replied is None or replied.user_id == heard.author_id else replied.user_id,
     )
 
 
-def _members(directory: Directory, user_ids: frozenset[str]) -> list[Member]:
-    found = (directory.get(user_id) for user_id in sorted(user_ids))
-    return [member for member in found if member is not None]
-
-
-def _decide(heard: Heard, directory: Directory, meant: _Meant, candidates: Sequence[Member]) -> Iterator[Wake]:
-    refusal = _refusal(heard, directory)
+def _decide(scene: _Scene, ears: Mapping[str, Ears], candidates: Iterable[Member]) -> Iterator[Wake]:
     for member in candidates:
         if member.orchestrator_id is not None:
-            own = member.user_id == heard.author_id
-            reason = Reason.OWN if own else refusal or _reason(heard, meant, member)
-            yield Wake(member.orchestrator_id, reason in _WAKING, reason)
+            reason = _reason(scene, member, ears.get(member.orchestrator_id, PLAIN))
+            yield Wake(member.orchestrator_id, reason in WAKING, reason)
 
 
-def _refusal(heard: Heard, directory: Directory) -> Reason | None:
-    # Why nobody at all wakes. The member row is asked too: who forgets to set the flag must not start a loop.
-    author = directory.get(heard.author_id)
-    if heard.author_is_orchestrator or (author is not None and author.orchestrator_id is not None):
+def _reason(scene: _Scene, member: Member, ears: Ears) -> Reason:
+    heard = scene.heard
+    if member.user_id == heard.author_id:
+        return Reason.OWN
+    refusal = _refusal(scene, ears)
+    if refusal is not None:
+        return refusal
+    found = _by_name(scene, member, ears) or _by_listening(scene, member, ears)
+    return Reason.ORCHESTRATOR if scene.by_orchestrator and found not in _NAMED else found
+
+
+def _refusal(scene: _Scene, ears: Ears) -> Reason | None:
+    heard = scene.heard
+    known = bool(ears.bots) and not ears.bots.isdisjoint(map(fold_name, heard.author_names))
+    if scene.by_orchestrator and not known:
         return Reason.ORCHESTRATOR
-    return Reason.BOT if heard.author_is_bot and not heard.allow_bots else None
+    if heard.author_is_bot and not known and not heard.allow_bots:
+        return Reason.BOT
+    return None if ears.answers else Reason.SILENT
 
 
-def _reason(heard: Heard, meant: _Meant, member: Member) -> Reason:
+def _by_name(scene: _Scene, member: Member, ears: Ears) -> Reason | None:
+    heard = scene.heard
     if heard.to is not None:
         return Reason.ADDRESSED if member.orchestrator_id in heard.to else Reason.NOT_ADDRESSED
-    if member.user_id in meant.mentioned:
+    if member.user_id in scene.mentioned:
         return Reason.MENTIONED
-    if member.user_id in meant.replied:
+    if scene.calls(ears.roles):
+        return Reason.ROLE
+    if member.user_id == scene.replied:
         return Reason.REPLY
     if not heard.place.is_dm:
+        return None
+    others = bool(scene.mentioned) or scene.replied is not None
+    return Reason.OTHERS_MEANT if others else Reason.DIRECT
+
+
+def _by_listening(scene: _Scene, member: Member, ears: Ears) -> Reason:
+    heard = scene.heard
+    by_word = scene.spoken.says(ears.keywords) is not None
+    follows = ears.follows and member.orchestrator_id in heard.following
+    watches = not ears.watched.isdisjoint((fold_name(heard.place.channel_id), fold_name(heard.channel_name)))
+    if not (by_word or follows or watches):
         return Reason.NOT_MENTIONED
-    return Reason.OTHERS_MEANT if meant.anybody else Reason.DIRECT
+    if ears.mention_only:
+        return Reason.MENTION_ONLY
+    if by_word:
+        return Reason.KEYWORD
+    if scene.is_for_others(member):
+        return Reason.OTHERS_MEANT
+    return Reason.THREAD if follows else Reason.WATCHED

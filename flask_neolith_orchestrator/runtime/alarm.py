@@ -1,36 +1,36 @@
-"""Rings when the debounce is over: work that is ready only then need not wait for the sweep."""
+"""Rings when a debounce is over: work that is ready only then need not wait for the sweep."""
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
 class Alarm:
-    """Passes each ring on after `delay` seconds. Lifetime: app, in one process. No thread while nothing waits."""
+    """Passes each ring on after its delay. Lifetime: app, in one process. No thread while nothing waits."""
 
-    def __init__(self, ring: Callable[[str], None], delay: float) -> None:
+    def __init__(self, ring: Callable[[str], None]) -> None:
         self._ring = ring
-        self._delay = delay
         self._changed = threading.Condition()
-        self._due: deque[tuple[float, str]] = deque()
+        self._due: list[tuple[float, str]] = []
         self._running = False
         self._closed = False
 
-    def ring(self, orchestrator_id: str) -> None:
-        """Ring for an orchestrator after the delay, at once if there is none. Never blocks; nothing after `close`."""
-        if not self._delay:
+    def ring(self, orchestrator_id: str, delay: float = 0.0) -> None:
+        """Ring for an orchestrator after `delay` seconds. Never blocks; nothing after `close`."""
+        if delay <= 0:
             self._ring(orchestrator_id)
             return
         with self._changed:
             if self._closed:
                 return
-            self._due.append((time.monotonic() + self._delay, orchestrator_id))
+            heapq.heappush(self._due, (time.monotonic() + delay, orchestrator_id))
+            self._changed.notify_all()
             if self._running:
                 return
             self._running = True
@@ -46,7 +46,7 @@ class Alarm:
                 if wait > 0:
                     self._changed.wait(wait)
                     continue
-                _at, orchestrator_id = self._due.popleft()
+                _at, orchestrator_id = heapq.heappop(self._due)
             try:
                 self._ring(orchestrator_id)
             except Exception:

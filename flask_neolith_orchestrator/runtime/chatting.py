@@ -14,7 +14,7 @@ from ..store.rooms import Room
 from ..store.turns import Stopped, StopResult, Target
 from . import chat_input
 from .chat_rooms import ChatRooms
-from .reception import Heard
+from .hearing import Heard
 
 MOST_EMOJI = 50
 """Different emoji on one message."""

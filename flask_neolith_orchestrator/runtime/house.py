@@ -31,6 +31,7 @@ from .crew import LAST_WORDS, Crew
 from .desk import Desk
 from .directory import Directory
 from .duty import Duty
+from .front import Front
 from .health import Health, Part
 from .idle import Idle
 from .intake import Intake
@@ -41,7 +42,6 @@ from .news import News
 from .node import NodeLife
 from .notes import Note
 from .once import Once
-from .reception import Reception
 from .statuses import Statuses
 from .study import Study
 from .supervisor import Supervisor
@@ -89,7 +89,7 @@ class House:
         from .clockwork import Clockwork  # here, as APScheduler is needed only where something may run
 
         self.clockwork = Clockwork(wiring.clock)
-        self._alarm = Alarm(self.dispatcher.ring, settings.debounce / 1000)
+        self._alarm = Alarm(self.dispatcher.ring)
         self._wire_runtime()
         self._wire_chat(on_membership)
         self._looked = threading.Event()
@@ -130,15 +130,15 @@ class House:
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started
         )
-        self.reception = Reception(
+        self.front = Front(
             settings,
-            stores.inbox,
-            self.chat_store,
-            self.people,
+            stores,
+            self.study.charters,
             wiring.channel,
             ring=self._ring,
             ended=lambda deliveries: self.manager.ended(deliveries),
         )
+        self.reception = self.front.reception
         self.reception.listen(wiring.scoped_session)
         self.intake = Intake(
             stores, self.reception, wiring.session, ended=self.manager.ended, cancel=self.worker.cancel
@@ -174,10 +174,10 @@ class House:
         bundled = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
         self.manager.actions = self.wiring.actions or bundled
 
-    def _ring(self, orchestrator_id: str) -> None:
+    def _ring(self, orchestrator_id: str, delay: float) -> None:
         self.ensure_started(wait=False)
         if self.manager.is_daemon_running(orchestrator_id):
-            self._alarm.ring(orchestrator_id)
+            self._alarm.ring(orchestrator_id, delay)
 
     def ensure_started(self, *, wait: bool = True) -> None:
         """Start this process's runtime once. With `wait`, raises what kept it from starting."""

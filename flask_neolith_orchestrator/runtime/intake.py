@@ -15,8 +15,9 @@ from ..store.endings import Ended
 from ..store.sqlite_host import has_begun_to_write
 from ..store.stores import Stores
 from ..store.turns import Stopped
+from .hearing import Heard
 from .host_input import usable
-from .reception import Heard, Reception
+from .reception import Reception
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,11 @@ class Intake:
             raise OpenTransaction
         with database.write() as tx:
             heard = self._heard(tx, message, None, None)
-            wakes, accepted, notices = self._reception.receive_in(tx, heard, only=orchestrator_id)
-        self._reception.announce(accepted, notices)
-        mine = [one for one in accepted if one.orchestrator_id == orchestrator_id]
-        if not mine:
+            wakes, accepted, announce = self._reception.receive_in(tx, heard, only=orchestrator_id)
+        announce()
+        if not accepted:
             return Accepted(None, "not-mentioned" if not wakes else wakes[0].reason)
-        return self._shown(mine[0])
+        return self._shown(accepted[0])
 
     def _host_writes(self) -> bool:
         try:
@@ -131,36 +131,33 @@ class Intake:
             return False
 
     def _heard(self, tx: Any, message: IncomingMessage, to: Sequence[str] | None, session: Any) -> Heard:
+        metadata = message.metadata or {}
+        message_id, channel_id, thread_id = message.id, message.channel_id, message.thread_id
         if self._external is not None:
             stored = self._external.store(tx, message, session=session)
-            return Heard(
-                message_id=stored.message_id,
-                channel_id=stored.channel_id,
-                thread_id=stored.thread_id,
-                content=message.content,
-                author_id=message.author_id,
-                author_is_orchestrator=stored.author_is_orchestrator,
-                is_dm=bool((message.metadata or {}).get("is_dm")),
-                reply_to_author_id=(message.metadata or {}).get("reply_to_author_id"),
-                to=None if to is None else tuple(to),
-            )
-        metadata = message.metadata or {}
+            message_id, channel_id, thread_id = stored.message_id, stored.channel_id, stored.thread_id
+            by_orchestrator = stored.author_is_orchestrator
+        else:
+            by_orchestrator = self._stores.people.orchestrator_id(tx, message.author_id) is not None
+        name = metadata.get("author_name")
         return Heard(
-            message_id=message.id,
-            channel_id=message.channel_id,
-            thread_id=message.thread_id,
+            message_id=message_id,
+            channel_id=channel_id,
+            thread_id=thread_id,
             content=message.content,
             author_id=message.author_id,
-            author_is_orchestrator=self._stores.people.orchestrator_id(tx, message.author_id) is not None,
+            author_is_orchestrator=by_orchestrator,
             is_dm=bool(metadata.get("is_dm")),
             reply_to_author_id=metadata.get("reply_to_author_id"),
             to=None if to is None else tuple(to),
+            automated=bool(metadata.get("is_bot")),
+            author_name=name if isinstance(name, str) else None,
         )
 
     def _shown(self, one: boxes.Accepted) -> Accepted:
         delivery = Delivery(one.delivery_id, one.orchestrator_id, self)
         if one.state is DeliveryState.REFUSED:
-            return Accepted(None, "queue-full")
+            return Accepted(None, one.outcome or "queue-full")
         return Accepted(delivery, "accepted" if one.fresh else "duplicate")
 
     def state_of(self, delivery_id: str) -> DeliveryState:

@@ -89,7 +89,10 @@ class BundledChat:
         if joined is not None:
             said = said.select_from(joined[0]).add_columns(*joined[1])
         line = said.where(
-            m.c.channel_id == bindparam("b_channel"), m.c.deleted_at.is_(None), m.c.state.in_(SHOWN_TO_MODELS)
+            m.c.channel_id == bindparam("b_channel"),
+            m.c.deleted_at.is_(None),
+            m.c.state.in_(SHOWN_TO_MODELS),
+            or_(m.c.notice.is_(None), m.c.state != "final"),  # a notice of the house's own
         ).where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
         self._main_line = Prepared(_newest(line.where(m.c.parent_id.is_(None)), m.c.id))
         # apart, as one condition for both would be looked for in the whole channel

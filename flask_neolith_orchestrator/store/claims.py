@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, exists, or_, select, update
+from sqlalchemy import Connection, bindparam, case, exists, func, or_, select, update
 
 from ..core.types import Claim, DeliveryKind, Place
 from .beginnings import Asked, Beginnings
@@ -21,6 +21,9 @@ Record = Sequence[Any]
 
 MEMBERS = 50
 """Deliveries of one turn at the most."""
+
+HOURS = "hours"
+"""What a delivery is held for that came outside of working hours."""
 
 LAST = 2
 """So many of a delivery's attempts are made without others in their last attempts beside it in the process."""
@@ -65,7 +68,7 @@ class Claims:
         d, c = self._d, self._c
         self._pick = database.prepare(self._pick_statement(database.now()))
         self._members = database.prepare(
-            select(d.c.id, d.c.author_id, d.c.kind, d.c.message_id, d.c.attempts, d.c.turn_id)
+            select(d.c.id, d.c.author_id, d.c.kind, d.c.message_id, d.c.attempts, d.c.turn_id, d.c.held)
             .where(d.c.conversation_id == bindparam("b_conversation"), d.c.state == WAITING)
             .order_by(d.c.id)
             .limit(MEMBERS)
@@ -150,7 +153,8 @@ class Claims:
                 d.c.orchestrator_id == bindparam("b_orchestrator"),
                 d.c.state == WAITING,
                 d.c.ready_at <= now,
-                d.c.accepted_at > now - self._max_age,  # what is too old is the sweep's, even at a start after long
+                # what is too old is the sweep's, even at a start after long
+                func.coalesce(d.c.aged_from, d.c.accepted_at) > now - self._max_age,
                 c.c.turn_id.is_(None),
                 ~exists().where(
                     earlier.c.conversation_id == d.c.conversation_id,
@@ -259,15 +263,21 @@ class Claims:
 
 
 def _membership(waiting: Sequence[Record], head_id: int) -> list[Record]:
-    """The head and those directly behind it by the same author; for a turn that was begun, its own members."""
+    """The head and those directly behind it by the same author; for a turn that was begun, its own members.
+
+    What waited for working hours is caught up with in one turn for each person: others' lines may lie between.
+    """
     rows = [row for row in waiting if row[0] >= head_id]
     if not rows or rows[0][0] != head_id:
         raise LostRace
     head = rows[0]
+    if head[5] is not None:
+        return [row for row in rows if row[5] == head[5]]
     members = [head]
     for row in rows[1:]:
-        same_turn = row[5] == head[5]
-        if not same_turn or row[1] != head[1] or row[2] != head[2] or head[2] != "message":
+        if row[1] != head[1] and row[6] == head[6] == HOURS:
+            continue
+        if row[5] is not None or row[1] != head[1] or row[2] != head[2] or row[6] != head[6] or head[2] != "message":
             break
         members.append(row)
     return members

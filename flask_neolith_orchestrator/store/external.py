@@ -120,6 +120,12 @@ class External:
         self._kinds[channel_id] = found  # a channel's kind never changes
         return found
 
+    def name_of(self, tx: Connection, channel_id: str) -> str:
+        """What a channel is called: its name, the host's id of one of the host's, nothing for a direct message."""
+        ch = self._ch
+        row = tx.execute(select(ch.c.name, ch.c.external_id).where(ch.c.id == int(channel_id))).first()
+        return "" if row is None else row[0] or row[1] or ""
+
     def _bundled(self, tx: Connection, message: IncomingMessage) -> Stored | None:
         """The message itself, where it is one of the bundled chat's own: same channel, id and text."""
         if not (_is_key(message.id) and _is_key(message.channel_id)):

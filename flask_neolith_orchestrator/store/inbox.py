@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, case, exists, func, literal, select, true
 from sqlalchemy.dialects import sqlite
@@ -24,7 +24,12 @@ from .sqlite_host import begin_immediate
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One orchestrator's share of a message: what becomes a delivery. `delay` is in seconds."""
+    """One orchestrator's share of a message: what becomes a delivery.
+
+    `delay` is in seconds. `held` says what it waits for until the instant `until`, and grows old only afterwards.
+    `refusal` is why it will not be answered at all: it is written down, and has ended. `by_machine`: no
+    person asked.
+    """
 
     orchestrator_id: str
     place: Place
@@ -34,16 +39,30 @@ class Arrival:
     message_id: str | None = None
     kind: DeliveryKind = DeliveryKind.MESSAGE
     delay: float = 0.0
+    held: str | None = None
+    until: float | None = None
+    refusal: str | None = None
+    by_machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of an arrival: `fresh` is False for one that had been accepted before."""
+    """What became of an arrival: `fresh` is False for one that had been accepted before.
+
+    `outcome` says why a fresh one was refused.
+    """
 
     delivery_id: str
     orchestrator_id: str
     state: DeliveryState
     fresh: bool
+    outcome: str | None = None
+
+
+_WRITTEN: Final = [
+    *("orchestrator_id", "conversation_id", "kind", "dedupe_key", "message_id", "author_id", "reason", "state"),
+    *("attempts", "ready_at", "accepted_at", "ended_at", "outcome", "held", "aged_from", "by_machine"),
+]
 
 
 def insert_into(table: Table, dialect: Dialect) -> Any:
@@ -102,7 +121,10 @@ class Inbox:
             .where(d.c.orchestrator_id == bindparam("b_orchestrator"), d.c.state == WAITING)
             .subquery()
         )
-        full = waiting.c.count >= max_queue
+        refusal = bindparam("b_refusal", type_=d.c.outcome.type)
+        no_room = case((waiting.c.count >= max_queue, literal("queue-full")), else_=None)
+        outcome = func.coalesce(refusal, no_room)
+        ended = outcome.is_not(None)
         known = d.alias("known")
         twice = exists().where(
             known.c.orchestrator_id == bindparam("b_orchestrator"), known.c.dedupe_key == bindparam("b_dedupe")
@@ -117,31 +139,19 @@ class Inbox:
             bindparam("b_message", type_=d.c.message_id.type),
             bindparam("b_author", type_=d.c.author_id.type),
             bindparam("b_reason", type_=d.c.reason.type),
-            case((full, literal("refused")), else_=literal("waiting")),
+            case((ended, literal("refused")), else_=literal("waiting")),
             literal(0),
             bindparam("b_ready", type_=d.c.ready_at.type),
             bindparam("b_accepted", type_=d.c.accepted_at.type),
-            case((full, bindparam("b_accepted", type_=d.c.accepted_at.type)), else_=None),
-            case((full, literal("queue-full")), else_=None),
+            case((ended, bindparam("b_accepted", type_=d.c.accepted_at.type)), else_=None),
+            outcome,
+            bindparam("b_held", type_=d.c.held.type),
+            bindparam("b_aged", type_=d.c.aged_from.type),
+            bindparam("b_machine", type_=d.c.by_machine.type),
         ).select_from(there)
         source = source.where(c.c.orchestrator_id == bindparam("b_orchestrator"), c.c.key == bindparam("b_key"), ~twice)
-        names = [
-            "orchestrator_id",
-            "conversation_id",
-            "kind",
-            "dedupe_key",
-            "message_id",
-            "author_id",
-            "reason",
-            "state",
-            "attempts",
-            "ready_at",
-            "accepted_at",
-            "ended_at",
-            "outcome",
-        ]
-        statement = insert_into(d, dialect).from_select(names, source)
-        insert: Insert = statement.on_conflict_do_nothing().returning(d.c.id, d.c.state)
+        statement = insert_into(d, dialect).from_select(_WRITTEN, source)
+        insert: Insert = statement.on_conflict_do_nothing().returning(d.c.id, d.c.state, d.c.outcome)
         return insert
 
     def accept(self, session: Session, arrivals: Sequence[Arrival]) -> list[Accepted]:
@@ -183,10 +193,14 @@ class Inbox:
             b_message=arrival.message_id,
             b_author=arrival.author_id,
             b_reason=arrival.reason,
-            b_ready=now + arrival.delay,
+            b_ready=now + arrival.delay if arrival.until is None else max(now, arrival.until),
             b_accepted=now,
+            b_refusal=arrival.refusal,
+            b_held=arrival.held,
+            b_aged=arrival.until,
+            b_machine=int(arrival.by_machine),
         ).fetchone()
         if row is not None:
-            return Accepted(str(row[0]), arrival.orchestrator_id, DeliveryState(row[1]), fresh=True)
+            return Accepted(str(row[0]), arrival.orchestrator_id, DeliveryState(row[1]), fresh=True, outcome=row[2])
         found = self._find.run(tx, b_orchestrator=orchestrator, b_key=arrival.dedupe_key).one()
         return Accepted(str(found[0]), arrival.orchestrator_id, DeliveryState(found[1]), fresh=False)

@@ -180,7 +180,8 @@ class Leases:
         d = self._d
         statement = (
             select(d.c.id)
-            .where(d.c.state == WAITING, d.c.accepted_at < self._database.clock.wall() - max_age)
+            .where(d.c.state == WAITING)
+            .where(func.coalesce(d.c.aged_from, d.c.accepted_at) < self._database.clock.wall() - max_age)
             .order_by(d.c.id)
             .limit(100)
         )

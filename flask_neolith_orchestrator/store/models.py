@@ -46,6 +46,7 @@ class Models:
     CharterVersion: type[run.CharterVersionColumns]
     Session: type[talk.SessionColumns]
     Trigger: type[talk.TriggerColumns]
+    Escalation: type[talk.EscalationColumns]
     MessageVersion: type[talk.MessageVersionColumns]
     Step: type[talk.StepColumns]
     OrganizationCharter: type[talk.OrganizationCharterColumns]
@@ -115,6 +116,7 @@ _COLUMNS: dict[str, type[Any]] = {
     "CharterVersion": run.CharterVersionColumns,
     "Session": talk.SessionColumns,
     "Trigger": talk.TriggerColumns,
+    "Escalation": talk.EscalationColumns,
     "MessageVersion": talk.MessageVersionColumns,
     "Step": talk.StepColumns,
     "OrganizationCharter": talk.OrganizationCharterColumns,

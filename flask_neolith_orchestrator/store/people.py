@@ -45,7 +45,7 @@ class People:
         mapper = inspect(models.user)
         config = mapper.columns["orchestrator_config"]
         joined = self._o.join(models.user_table, models.user_key == self._o.c.user_id)
-        self._configs = select(self._o.c.id, config).select_from(joined).where(self._o.c.id.in_(keys))
+        self._configs = Prepared(select(self._o.c.id, config).select_from(joined).where(self._o.c.id.in_(keys)))
         self._orchestrator = select(self._o).where(self._o.c.id == bindparam("b_id"))
         named_by = name_columns(models) if display_name is default_display_name else None
         self._named: Select[Any] | None = None
@@ -149,7 +149,7 @@ class People:
 
     def daemon_values(self, tx: Connection, orchestrator_ids: Sequence[str], name: str) -> dict[str, Any]:
         """One value of `orchestrator_config["daemon"]`, for those orchestrators that have it."""
-        rows = tx.execute(self._configs, {"keys": [int(one) for one in orchestrator_ids]})
+        rows = self._configs.run(tx, keys=[int(one) for one in orchestrator_ids])
         found = {str(row[0]): _mapping(_mapping(row[1]).get("daemon")) for row in rows}
         return {key: values[name] for key, values in found.items() if values.get(name) is not None}
 

@@ -73,13 +73,18 @@ class ConversationColumns:
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
         """Made for each set of classes: a constraint or index belongs to one table."""
-        return (UniqueConstraint("orchestrator_id", "key", name="uq_neolith_conversation"),)
+        return (
+            UniqueConstraint("orchestrator_id", "key", name="uq_neolith_conversation"),
+            Index("ix_neolith_conversation_key", "key"),  # who else talks in a thread
+        )
 
 
 class DeliveryColumns:
     """One piece of work for one orchestrator: a row of the inbox.
 
-    `held` says what a waiting one waits for where it is not its turn: hours, budget, approval.
+    `held` says what a waiting one waits for where it is not its turn: hours, budget, approval. `aged_from` is when
+    its age begins to count where that is later than when it was accepted: what is held does not grow old.
+    `by_machine` is set where no person asked: a bot, or another orchestrator.
     """
 
     __tablename__ = "neolith_delivery"
@@ -98,6 +103,8 @@ class DeliveryColumns:
     ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
     outcome: Mapped[str | None] = mapped_column(Text, default=None)
     held: Mapped[str | None] = mapped_column(String(40), default=None)
+    aged_from: Mapped[float | None] = mapped_column(Instant, default=None)
+    by_machine: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     turn_id: Mapped[int | None] = mapped_column(Key, default=None)
 
     @declared_attr.directive
@@ -122,6 +129,14 @@ class DeliveryColumns:
                 postgresql_where=text("ended_at IS NOT NULL"),
             ),
             Index("ix_neolith_delivery_turn", "turn_id"),
+            Index(
+                "ix_neolith_delivery_machine",
+                "orchestrator_id",
+                "author_id",
+                "accepted_at",
+                sqlite_where=text("by_machine = 1"),
+                postgresql_where=text("by_machine = 1"),
+            ),
         )
 
 

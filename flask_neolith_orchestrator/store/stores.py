@@ -12,6 +12,8 @@ from .beginnings import Beginnings
 from .claims import Claims
 from .daemons import Daemons
 from .database import Database
+from .escalations import Escalations
+from .exchanges import Exchanges
 from .external import External, ExternalChat, Outbox
 from .inbox import Inbox
 from .leases import Leases
@@ -25,6 +27,7 @@ from .retention import Retention
 from .sessions import Sessions
 from .settle import Settle
 from .steps import Steps
+from .triggers import Triggers
 from .turns import Turns
 from .views import Views
 
@@ -52,6 +55,9 @@ class Stores:
     logins: Logins
     nodes: Nodes
     outbox: Outbox
+    triggers: Triggers
+    exchanges: Exchanges
+    escalations: Escalations
     external: External | None
     reads_with_claims: bool
     """Whether a turn's history is read before another thread writes: where one connection does all the work, and no
@@ -74,7 +80,7 @@ def make_stores(
     if chat is None:
         external = External(models, database, people)
         chat = ExternalChat(models, database, people, views, external)
-    lease = settings.lease / 1000
+    lease, attempts = settings.lease / 1000, settings.max_attempts
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     sessions = Sessions(models, database, idle=settings.session_idle / 1000)
     beginnings, age = Beginnings(models, database, chat, sessions), settings.max_age / 1000
@@ -87,12 +93,10 @@ def make_stores(
         views=views,
         chat=chat,
         inbox=Inbox(models, database, max_queue=settings.max_queue),
-        claims=Claims(
-            models, database, beginnings, node_id=nodes.id, lease=lease, max_age=age, max_attempts=settings.max_attempts
-        ),
+        claims=Claims(models, database, beginnings, node_id=nodes.id, lease=lease, max_age=age, max_attempts=attempts),
         leases=leases,
-        settle=Settle(models, database, chat, parking, max_attempts=settings.max_attempts),
-        recovery=Recovery(models, database, chat, leases, parking, max_attempts=settings.max_attempts),
+        settle=Settle(models, database, chat, parking, max_attempts=attempts),
+        recovery=Recovery(models, database, chat, leases, parking, max_attempts=attempts),
         retention=Retention(models, database),
         steps=Steps(models, database),
         turns=Turns(models, database, chat, parking),
@@ -102,6 +106,9 @@ def make_stores(
         logins=Logins(models, database),
         nodes=nodes,
         outbox=Outbox(models, database),
+        triggers=Triggers(models, database),
+        exchanges=Exchanges(models, database),
+        escalations=Escalations(models, database),
         external=external,
         reads_with_claims=external is not None and people.reads_columns and database.one_writer,
     )

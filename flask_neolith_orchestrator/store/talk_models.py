@@ -1,4 +1,4 @@
-"""Classes of what a conversation remembers and listens for, as mixins: see `models.make_models`."""
+"""Classes of what a conversation remembers, listens for and tells others, as mixins: see `models.make_models`."""
 
 from __future__ import annotations
 
@@ -74,6 +74,32 @@ class TriggerColumns:
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
         """Made for each set of classes: a constraint or index belongs to one table."""
         return (Index("ix_neolith_trigger_value", "kind", "value"),)
+
+
+class EscalationColumns:
+    """Something that somebody is to be told of, once for each `key`; untold while `told_at` is null.
+
+    `cause` is refusal, failure, budget, approval, hours or keyword; `detail` a word about it.
+    """
+
+    __tablename__ = "neolith_escalation"
+    id: Mapped[int] = own_key()
+    orchestrator_id: Mapped[int] = reference("orchestrator", "escalation_orchestrator")
+    cause: Mapped[str] = mapped_column(String(12))
+    key: Mapped[str] = mapped_column(String(300))
+    message_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    detail: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[float] = mapped_column(Instant)
+    told_at: Mapped[float | None] = mapped_column(Instant, default=None)
+
+    @declared_attr.directive
+    def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
+        """Made for each set of classes: a constraint or index belongs to one table."""
+        untold = text("told_at IS NULL")
+        return (
+            UniqueConstraint("orchestrator_id", "key", name="uq_neolith_escalation"),
+            Index("ix_neolith_escalation_untold", "id", sqlite_where=untold, postgresql_where=untold),
+        )
 
 
 class MessageVersionColumns:

@@ -268,6 +268,7 @@ class Turns:
             update(d)
             .where(d.c.id == int(delivery_id), failed, d.c.kind != DeliveryKind.RESUME)
             .values(state="waiting", attempts=0, ready_at=now, accepted_at=now, ended_at=None, outcome=None)
+            .values(held=None, aged_from=None)
             .values({} if own else {"turn_id": None})
         )
         return bool(changed.rowcount)

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import String, event, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
+from flask_neolith_orchestrator.chat.markdown import to_html
 from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import Conflict, Forbidden, Invalid, NotFound
 from flask_neolith_orchestrator.core.types import Cause, Claim, Wanted
+from flask_neolith_orchestrator.runtime.charter_book import CharterBook
 from flask_neolith_orchestrator.runtime.chat_rights import ChatParts
 from flask_neolith_orchestrator.runtime.chatting import MOST_EMOJI, Chat
 from flask_neolith_orchestrator.runtime.directory import Directory
-from flask_neolith_orchestrator.runtime.reception import Reception
+from flask_neolith_orchestrator.runtime.front import Front
 from flask_neolith_orchestrator.settings import load_settings
 from flask_neolith_orchestrator.store.beginnings import Beginnings
 from flask_neolith_orchestrator.store.chat import BundledChat
@@ -41,6 +43,7 @@ from flask_neolith_orchestrator.store.rooms import Rooms
 from flask_neolith_orchestrator.store.sessions import Sessions
 from flask_neolith_orchestrator.store.settle import Settle
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.stores import make_stores
 from flask_neolith_orchestrator.store.turns import Turns
 from flask_neolith_orchestrator.store.views import Views
 
@@ -170,12 +173,15 @@ def build(app: Flask) -> Site:
     def ended(some: Sequence[Ended]) -> None:
         site.ended.extend(some)
 
-    def ring(orchestrator_id: str) -> None:
+    def ring(orchestrator_id: str, _delay: float) -> None:
         site.rung.append(orchestrator_id)
         site.told_before_ring.append(len(wire.told))
 
     inbox = Inbox(models, database, max_queue=50)
-    reception = Reception(settings, inbox, bundled, people, wire, ring=ring, ended=ended)
+    stores = replace(
+        make_stores(models, database, settings, people, to_html=to_html, state_dir=None), inbox=inbox, chat=bundled
+    )
+    reception = Front(settings, stores, CharterBook(people), wire, ring=ring, ended=ended).reception
     reception.listen(db.session)
     parts = ChatParts(
         session=db.session,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.chat.mentions import Directory, find_mentions
-from flask_neolith_orchestrator.chat.wake import Heard, Reason, addressed, addressed_by_edit, explain
+from flask_neolith_orchestrator.chat.reasons import Reason
+from flask_neolith_orchestrator.chat.wake import Heard, addressed, addressed_by_edit, explain
 from flask_neolith_orchestrator.core.types import Member, Place, Wake
 
 BOB = Member("1", "Bob", "bob")

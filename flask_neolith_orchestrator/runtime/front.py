@@ -1,0 +1,47 @@
+"""The front of the house: all that a message meets on its way in, wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..core.ports import Channel
+from ..settings import Settings
+from ..store.endings import Ended
+from ..store.stores import Stores
+from .charter_book import CharterBook
+from .hearing import Hearing
+from .listening import Listening
+from .manners import Manners
+from .notices import Notices
+from .pauses import Pauses
+from .reception import Reception, Ring
+
+
+class Front:
+    """Lifetime: app, in one process; used by many threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        charters: CharterBook,
+        channel: Channel,
+        *,
+        ring: Ring,
+        ended: Callable[[Sequence[Ended]], None],
+    ) -> None:
+        self.notices = Notices(stores.database, stores.chat, stores.people)
+        self.manners = Manners(settings, stores, charters, self.notices)
+        self.hearing = Hearing(settings, stores, stores.chat, charters)
+        self.listening = Listening(stores, self.manners)
+        self.pauses = Pauses()
+        self.pauses.add(self.manners.pauses)
+        self.reception = Reception(
+            stores.inbox,
+            self.hearing,
+            self.manners,
+            channel,
+            longest=settings.max_message_length,
+            ring=ring,
+            ended=ended,
+        )

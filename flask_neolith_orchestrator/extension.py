@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask, current_app, has_app_context
 
 from .backends.choice import ModelChoice, make_channel
+from .backends.prices import PackagedPrices
 from .cli.group import make_group
 from .core.errors import AlreadyInitialised, NotInitialised, OpenTransaction
 from .core.ports import ChatStore, Dispatcher
@@ -71,6 +72,7 @@ class NeolithOrchestrator:
         NEOLITH_SESSION_IDLE, NEOLITH_SUMMARY_MODEL, NEOLITH_SUMMARY_AFTER,
         NEOLITH_CONNECT_TIMEOUT, NEOLITH_READ_TIMEOUT, NEOLITH_SCRIPTED_DELAY, NEOLITH_ENGINE, NEOLITH_MAX_THREADS,
         NEOLITH_URL_PREFIX, NEOLITH_STATE_DIR, NEOLITH_SQLITE_PRAGMAS, NEOLITH_DELTA_INTERVAL,
+        NEOLITH_PRICES, NEOLITH_PERSON_BUDGET, NEOLITH_RATE_ORCHESTRATOR, NEOLITH_RATE_PERSON, NEOLITH_RATE_POSTS,
         NEOLITH_CHECKPOINT_INTERVAL, NEOLITH_MAX_MESSAGE_LENGTH, NEOLITH_TOOL_ROUNDS, NEOLITH_TOOL_TIMEOUT,
         NEOLITH_APPROVAL_TIMEOUT.
 
@@ -91,6 +93,7 @@ class NeolithOrchestrator:
             scope=lambda database: self._scope(app, database.threads),
             make_dispatcher=lambda: parts.dispatcher or self._dispatcher(settings),
             make_models=lambda: ModelChoice(settings, parts.model_for),
+            prices=PackagedPrices(settings.prices),
             channel=parts.channel or make_channel(socketio),
             display_name=display_name or default_display_name,
             can_manage=can_manage,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from .core.errors import ConfigurationError
+from .core.money_input import read_limits, read_prices
 
 
 def _no_flag(value: object) -> object:
@@ -44,6 +45,8 @@ Pause = Annotated[int, Number, Field(ge=0, le=10**9)]
 Keep = Annotated[int, Number, Field(ge=0, le=10**12)]
 Count = Annotated[int, Number, Field(ge=1, le=10**9)]
 Prefix = Annotated[str, AfterValidator(_absolute_path)]
+Rate = Annotated[str | None, Blank, Field(pattern=r"^[1-9]\d{0,8}/(\d{1,5} )?(second|minute|hour|day)s?$")]
+"""As the package `limits` writes it; blank: no limit."""
 
 
 class Settings(BaseModel):
@@ -225,6 +228,25 @@ class Settings(BaseModel):
         3_600_000, alias="NEOLITH_APPROVAL_TIMEOUT", description="How long a call waits for somebody's approval."
     )
     tool_timeout: Milliseconds = Field(30_000, alias="NEOLITH_TOOL_TIMEOUT", description="The longest a tool may take.")
+    prices: Annotated[Mapping[str, Any], BeforeValidator(read_prices)] = Field(
+        {},
+        alias="NEOLITH_PRICES",
+        description="Dollars per million tokens by model (JSON, or a file of it), where genai-prices knows none.",
+    )
+    person_budget: Annotated[Mapping[str, Any], BeforeValidator(read_limits)] = Field(
+        {},
+        alias="NEOLITH_PERSON_BUDGET",
+        description="What one person may spend (JSON): limits named as a charter's, such as cost_per_day.",
+    )
+    rate_orchestrator: Rate = Field(
+        "60/minute", alias="NEOLITH_RATE_ORCHESTRATOR", description="Messages of one person for one orchestrator."
+    )
+    rate_person: Rate = Field(
+        "120/minute", alias="NEOLITH_RATE_PERSON", description="Messages of one person for all orchestrators."
+    )
+    rate_posts: Rate = Field(
+        "300/minute", alias="NEOLITH_RATE_POSTS", description="Posts of one user by HTTP or socket, to anybody."
+    )
 
     @property
     def shown_mode(self) -> bool:

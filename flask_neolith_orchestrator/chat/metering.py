@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
@@ -73,8 +74,8 @@ def _text(block: Block) -> str:
     return json.dumps(dict(block.arguments if isinstance(block, ToolCall) else block.data), default=str)
 
 
-def billed(spent: Spent, input_tokens: int) -> Usage:
-    """What a call is billed for, as far as one can know. `input_tokens` is the estimate of its input.
+def billed(spent: Spent, input_tokens: Callable[[], int]) -> Usage:
+    """What a call is billed for, as far as one can know. `input_tokens` estimates its input.
 
     A call that broke off is billed for what had come by then, and reports less or nothing: its text is estimated.
     Without any sign that the model had begun, nothing is billed.
@@ -83,7 +84,7 @@ def billed(spent: Spent, input_tokens: int) -> Usage:
     if spent.error is None or not (spent.heard or total(usage)):
         return usage
     if not (usage.input_tokens or usage.cache_read_tokens or usage.cache_write_tokens):
-        usage = replace(usage, input_tokens=input_tokens)
+        usage = replace(usage, input_tokens=input_tokens())
     return replace(usage, output_tokens=max(usage.output_tokens, estimate_tokens(spent.heard)))
 
 

@@ -184,8 +184,9 @@ class ModelUnpriced(ModelNotServed):
 class OverBudget(NeolithError):
     """There is nothing left of a budget. Wait until its period is over, or raise it in the charter.
 
-    `scope` says whose budget it is (orchestrator, organization, person), `reason` what of (budget, or replies) and
-    `until` when its period ends (epoch seconds). `passing`: only calls that go on stand in the way.
+    `scope` says whose budget it is (orchestrator, organization, person), `period` for how long (hour, day, month),
+    `reason` what of (budget, or replies) and `until` when that ends (epoch seconds). `passing`: only calls that go on
+    stand in the way, until then.
     """
 
     def __init__(
@@ -193,12 +194,14 @@ class OverBudget(NeolithError):
         message: str | None = None,
         *,
         scope: str = "",
+        period: str = "",
         until: float = 0.0,
         reason: str = "budget",
         passing: bool = False,
     ) -> None:
         super().__init__(message)
         self.scope = scope
+        self.period = period
         self.until = until
         self.reason = reason
         self.passing = passing

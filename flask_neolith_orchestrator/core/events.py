@@ -40,6 +40,7 @@ MANAGER_EVENTS: Final = (
     "daemon:heartbeat",  # (orchestrator_id, health)
     "delivery:ended",  # (orchestrator_id, delivery_id, state, reason)
     "auto-start-error",  # (orchestrator_id, error)
+    "budget:threshold",  # (orchestrator_id, scope, scope_id, period, percent, until): 50, 75, 90, or 100: calls refused
 )
 """What `manager.on(...)` can be given."""
 
@@ -66,6 +67,7 @@ WIRE_EVENTS: Final = (
     "message:updated",
     "message:deleted",
     "reaction",
+    "budget:threshold",
 )
 """What the server says on the Socket.IO namespace `/neolith`."""
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ..chat.budgeting import notice
 from ..core.cancel import Cancel, Cancelled, StopReason
-from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, StartFailed
+from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, OverBudget, StartFailed
+from ..core.money import Period
 from ..core.steps import Parked
 from ..core.types import Claim, Usage
 from ..store.endings import Fate, Outcome
@@ -18,6 +20,7 @@ from .brief import Brief, Briefing
 from .dialogue import Bounds, Dialogue
 from .live import LiveText
 from .study import Study
+from .tab import HELD, Tab
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -28,6 +31,7 @@ NOT_READY = "I could not answer this: my charter cannot be used as it is. Somebo
 IN_TIME = 0.75
 """The part of a turn's time after which its model is asked to finish, without further calls of tools."""
 
+OVER_BUDGET = "over-budget"
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at the most."""
 
@@ -48,6 +52,7 @@ class Attempt:
         self._pace = pace
         self._model: str | None = None
         self._dialogue: Dialogue | None = None
+        self.tab = Tab(study.treasury.till)
         self._briefing = Briefing(claim, study, self.cancel)
         self._prepared: Brief | None = None
         self.cancel.on_set(self._hush)
@@ -91,9 +96,15 @@ class Attempt:
         brief = self._brief()
         self._model = brief.request.model
         self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
+        self.tab.open(self.claim, brief.snapshot.organization_id, brief.purses)
         toolbox = self._study.toolbox_for(self.claim, brief.snapshot, brief.charter)
-        self._dialogue = Dialogue(self.claim, self._study, toolbox, self._bounds(), self.cancel, self.live.add)
-        answer = self._dialogue.run(brief.request)
+        self._dialogue = Dialogue(
+            self.claim, self._study, toolbox, self._bounds(), self.cancel, self.live.add, self.tab
+        )
+        try:
+            answer = self._dialogue.run(brief.request)
+        except OverBudget as error:
+            return self._over_budget(error)
         self.live.flush()  # before its seq goes into the row
         return Outcome(
             Fate.ANSWERED,
@@ -167,6 +178,19 @@ class Attempt:
             first_text_at=self.live.first_text_at,
             calls=self._calls,
         )
+
+    def _over_budget(self, error: OverBudget) -> Outcome:
+        """Kept until the period is over, where that is not too long; else refused. People are told once."""
+        wait = max(0.0, error.until - self._stores.database.clock.wall())
+        waits = wait <= self._study.settings.max_age / 1000
+        text = notice(error, waits=waits)
+        if waits:
+            return replace(self._retry(OVER_BUDGET, text, error, delay=wait, punished=False), held=HELD)
+        began = Period(error.period).begins(error.until - 1.0)
+        with self._stores.database.read() as tx:
+            told = self._stores.holds.was_told(tx, self.claim.conversation_id, self.claim.turn_id, OVER_BUDGET, began)
+        refused = self._partial(Fate.REFUSED)
+        return replace(refused, text="" if told else text, error_kind=OVER_BUDGET, error=_shown(error))
 
     def _unavailable(self, error: ModelUnavailable) -> Outcome:
         wished = error.retry_after or 0.0

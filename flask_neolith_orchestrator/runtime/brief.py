@@ -11,6 +11,7 @@ from ..chat.context import build_request
 from ..core.cancel import Cancel, StopReason
 from ..core.errors import StartFailed
 from ..core.model import ModelRequest
+from ..core.money import Purse
 from ..core.types import Claim, Line, OrchestratorSnapshot
 from .study import Study
 
@@ -25,6 +26,7 @@ class Brief:
     snapshot: OrchestratorSnapshot
     charter: Charter
     request: ModelRequest
+    purses: tuple[Purse, ...] = ()
 
 
 class Briefing:
@@ -46,7 +48,8 @@ class Briefing:
         charter = self._study.charters.of(tx, snapshot)
         lines = self._lines(tx, snapshot)
         self._stop_if_deleted(tx, lines)
-        return Brief(snapshot, charter, self._build(charter, lines))
+        purses = self._study.treasury.purses(tx, snapshot, charter, self.claim.requester_id)
+        return Brief(snapshot, charter, self._build(charter, lines), purses)
 
     def _stop_if_deleted(self, tx: Any, lines: Sequence[Line]) -> None:
         asked = self.claim.messages

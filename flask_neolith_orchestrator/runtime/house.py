@@ -23,6 +23,7 @@ from ..store.rooms import Rooms
 from ..store.stores import Stores, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
+from .bursar import Bursar
 from .caretaker import Caretaker
 from .charter_book import CharterBook
 from .chat_rights import ChatParts
@@ -46,6 +47,7 @@ from .statuses import Statuses
 from .study import Study
 from .supervisor import Supervisor
 from .sweeper import Sweeper
+from .treasury import Treasury
 from .wiring import Wiring
 from .worker import Worker
 
@@ -110,7 +112,9 @@ class House:
         wiring, stores, settings = self.wiring, self.stores, self.settings
         breaker = Breaker(monotonic=wiring.clock.monotonic)
         self.model_for = wiring.make_models()
-        self.study = Study(self.model_for, breaker, settings, wiring.clock, stores, CharterBook(self.people))
+        charters = CharterBook(self.people)
+        self.treasury = Treasury(stores, settings, wiring.prices, charters, lambda *marks: self.bursar.told(*marks))
+        self.study = Study(self.model_for, breaker, settings, wiring.clock, stores, charters, self.treasury)
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
         lives = Lives(
             stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
@@ -125,7 +129,11 @@ class House:
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
-        self.sweeper = Sweeper(stores, settings, self.duty, self.worker, self.news, ring=self.dispatcher.ring)
+        ring = self.dispatcher.ring
+        self.bursar = Bursar(stores, self.manager, wiring.channel)
+        self.sweeper = Sweeper(
+            stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
+        )
         self.caretaker = Caretaker(stores, settings)
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started

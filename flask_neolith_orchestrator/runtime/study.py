@@ -17,6 +17,7 @@ from ..settings import Settings
 from ..store.stores import Stores
 from .charter_book import CharterBook
 from .toolbox import NoTools, Toolbox
+from .treasury import Treasury
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Study:
     clock: Clock
     stores: Stores
     charters: CharterBook
+    treasury: Treasury
     toolbox_for: Callable[[Claim, OrchestratorSnapshot, Charter], Toolbox] = lambda *_about: NoTools()
     jitter: Callable[[], float] = random.random
 

@@ -40,6 +40,7 @@ class Sweeper:
         news: News,
         *,
         ring: Callable[[str, int], None],
+        money: Callable[[], None],
     ) -> None:
         self._stores = stores
         self._settings = settings
@@ -49,6 +50,7 @@ class Sweeper:
         self._worker = worker
         self._news = news
         self._ring = ring
+        self._money = money
         self._clock = stores.database.clock
         self._expired_at = float("-inf")
         self._recovered_at: float | None = None
@@ -60,7 +62,16 @@ class Sweeper:
     def sweep(self) -> None:
         """Do each part; one that fails does not keep the others from being done, but the job shows it."""
         failures: list[Exception] = []
-        for part in (self.recover, self.ring_ready, self.expire, self.reconcile, self.post, self.free_busy):
+        parts = (
+            self.recover,
+            self.ring_ready,
+            self.expire,
+            self.reconcile,
+            self.post,
+            self.free_busy,
+            self.count_money,
+        )
+        for part in parts:
             try:
                 part()
             except Exception as error:
@@ -192,3 +203,7 @@ class Sweeper:
     def free_busy(self) -> None:
         """A slot may have been freed by another process."""
         self._duty.free_busy()
+
+    def count_money(self) -> None:
+        """What dead processes had reserved is counted, and who waited for a budget that was raised waits no more."""
+        self._money()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.model import Model
+from ..core.money import Prices
 from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher
 from ..settings import Settings
 from ..store.database import Database
@@ -77,6 +78,7 @@ class Wiring:
     scope: Callable[[Database], AbstractContextManager[Any]]
     make_dispatcher: Callable[[], Dispatcher]
     make_models: Callable[[], ModelChoice]
+    prices: Prices
     channel: Channel
     display_name: DisplayName
     can_manage: Callable[[str, str], bool] | None

@@ -24,7 +24,6 @@ from .study import Study
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
-
 Settled = tuple[Outcome, list[Ended]]
 
 
@@ -130,6 +129,7 @@ class Worker:
                 return None, False
             return self._finish(attempt, outcome, chain=chain)
         finally:
+            self._study.treasury.close(attempt.tab)
             self._forget(attempt)
 
     @staticmethod
@@ -153,11 +153,10 @@ class Worker:
 
     def _finish(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> tuple[Attempt | None, bool]:
         """Settle, and claim the next conversation in the same commit; tried again for some seconds."""
-        claim = attempt.claim
-        pause = 0.05
+        claim, pause = attempt.claim, 0.05
         while True:
             try:
-                settled, following = self._settle(claim, outcome, chain=chain)
+                settled, following = self._settle(attempt, outcome, chain=chain)
                 break
             except (LostRace, NoSlot):
                 chain = False
@@ -178,17 +177,20 @@ class Worker:
         self._contained(attempt, self._told, claim, *settled)
         return coming, coming is not None  # if nothing: who was rung meanwhile found the conversation still held
 
-    def _settle(self, claim: Claim, outcome: Outcome, *, chain: bool) -> tuple[Settled | None, Attempt | None]:
+    def _settle(self, attempt: Attempt, outcome: Outcome, *, chain: bool) -> tuple[Settled | None, Attempt | None]:
+        claim, tab = attempt.claim, attempt.tab
         limit = self._owner.limit_of(claim.orchestrator_id) if chain else 0
         keep = claim.slot < limit  # a slot that is kept is two statements less
         following: Attempt | None = None
         with self._stores.database.write(then=lambda tx: following.look(tx) if following else None) as tx:
             settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
+            tab.write(tx)  # also where the turn is somebody else's by now: the calls are billed
             if keep and settled is not None:
                 claimed = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
                 following = self._attempt(claimed)
                 if following is None:
                     self._stores.settle.free(tx, claim)
+        tab.written()
         return settled, following
 
     def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
@@ -293,7 +295,6 @@ class Worker:
 
     def health(self) -> dict[str, Any]:
         """How the leases are."""
-        running = len(self._attempts)
-        ok = not running or self._may_speak()
+        ok = not (running := len(self._attempts)) or self._may_speak()
         counts = {"running": running, "lateFinishes": self.late_finishes, "abandoned": self.abandoned}
         return {"ok": ok, "detail": "" if ok else "they are not renewed", **counts}

@@ -174,6 +174,12 @@ class People:
             roles.setdefault(str(own), "member")
         return roles
 
+    def managers_of(self, tx: Connection, organization_id: str) -> list[str]:
+        """Users who are owners or admins of an organization."""
+        m = self._m
+        mine = (m.c.organization_id == int(organization_id), m.c.role.in_(("owner", "admin")))
+        return [str(row[0]) for row in tx.execute(select(m.c.user_id).where(*mine).order_by(m.c.user_id))]
+
     def set_status(self, tx: Connection, orchestrator_id: str, status: OrchestratorStatus) -> bool:
         """Write presence; True if that changed it (whoever changed it tells everybody)."""
         o = self._o

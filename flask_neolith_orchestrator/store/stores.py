@@ -9,14 +9,17 @@ from pathlib import Path
 from ..core.ports import ChatStore
 from ..settings import Settings
 from .beginnings import Beginnings
+from .budgets import Budgets
 from .claims import Claims
 from .daemons import Daemons
 from .database import Database
 from .escalations import Escalations
 from .exchanges import Exchanges
 from .external import External, ExternalChat, Outbox
+from .holds import Holds
 from .inbox import Inbox
 from .leases import Leases
+from .ledger import Ledger
 from .logins import Logins
 from .models import Models
 from .nodes import Nodes
@@ -53,6 +56,9 @@ class Stores:
     sessions: Sessions
     daemons: Daemons
     logins: Logins
+    ledger: Ledger
+    budgets: Budgets
+    holds: Holds
     nodes: Nodes
     outbox: Outbox
     triggers: Triggers
@@ -104,6 +110,9 @@ def make_stores(
         sessions=sessions,
         daemons=Daemons(models, database),
         logins=Logins(models, database),
+        ledger=Ledger(models, database),
+        budgets=Budgets(models, database),
+        holds=Holds(models, database),
         nodes=nodes,
         outbox=Outbox(models, database),
         triggers=Triggers(models, database),

@@ -1,0 +1,176 @@
+"""Who may spend what: the purses of a turn, and the money side of the sweep. `tab` counts one attempt's calls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..chat import budgeting
+from ..chat.charter import Charter
+from ..core.money import Ceiling, Holdings, Pause, Period, Prices, Purse, Scope
+from ..core.types import OrchestratorSnapshot, Usage
+from ..settings import Settings
+from ..store.budgets import Mark
+from ..store.ledger import Entry, Reserved
+from ..store.stores import Stores
+from .charter_book import CharterBook
+from .tab import HELD, Tab, Till
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+SWEEP: Final = 2.0
+"""Seconds between two looks for what a dead process left reserved, and for budgets that were raised."""
+
+CACHED: Final = 10_000
+"""Organizations whose limits are kept in memory at the most."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one orchestrator's calls came to in this process since its start."""
+
+    tokens: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    cost: float = 0.0
+    unpriced: int = 0
+    calls: int = 0
+
+
+class Treasury:
+    """Counts what turns cost. Lifetime: app, in one process; safe for all threads.
+
+    `told` is called with marks that were reached, after their commit, and the orchestrator whose call it was.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        prices: Prices,
+        charters: CharterBook,
+        told: Callable[[Sequence[Mark], str], None],
+    ) -> None:
+        self._stores = stores
+        self._clock = stores.database.clock
+        self._charters = charters
+        self.till = Till(stores, prices, told, self._count, self._refused)
+        self._person = budgeting.ceilings(settings.person_budget)
+        self._organizations: dict[tuple[str, int], Mapping[Period, Ceiling]] = {}
+        self._lock = threading.Lock()
+        self._tallies: dict[str, Tally] = defaultdict(Tally)
+        self._looked_at = float("-inf")
+        self._held_by: dict[str, Sequence[Purse]] = {}
+
+    def purses(
+        self, tx: Any, snapshot: OrchestratorSnapshot, charter: Charter, requester_id: str | None
+    ) -> tuple[Purse, ...]:
+        """What a call of this orchestrator for this person is paid from, in the order in which all take from them."""
+        own = budgeting.ceilings(charter.limits, charter.behaviour)
+        found = budgeting.purses(Scope.ORCHESTRATOR, snapshot.id, own, charter.version) if own else ()
+        if charter.parent_version:
+            found += self.of_organization(tx, snapshot.organization_id, charter.parent_version)
+        if self._person and requester_id is not None:
+            found += self.of_person(requester_id)
+        return found
+
+    def of_organization(self, tx: Any, organization_id: str, version: int) -> tuple[Purse, ...]:
+        """The purses of an organization by this version of its charter."""
+        key = (organization_id, version)
+        with self._lock:
+            limits = self._organizations.get(key)
+        if limits is None:
+            limits = budgeting.ceilings(self._stores.budgets.limits_of(tx, organization_id))
+            with self._lock:
+                if len(self._organizations) >= CACHED:
+                    self._organizations.clear()
+                self._organizations[key] = limits
+        return budgeting.purses(Scope.ORGANIZATION, organization_id, limits, version)
+
+    def of_person(self, user_id: str) -> tuple[Purse, ...]:
+        """The purses of a person: everybody's are the same."""
+        return budgeting.purses(Scope.PERSON, user_id, self._person)
+
+    def look(self, tx: Any, purses: Sequence[Purse]) -> list[tuple[Purse, Holdings, Pause | None]]:
+        """What is gone of each in its present period."""
+        now = self._clock.wall()
+        return [(purse, *self._stores.budgets.look(tx, purse, now)) for purse in purses]
+
+    def close(self, tab: Tab) -> None:
+        """An attempt is over: write down what its end did not."""
+        if not tab.pending:
+            return
+        try:
+            with self._stores.database.write() as tx:
+                tab.write(tx)
+            tab.written()
+        except Exception:
+            # the border of a turn's end: nobody is helped where a lost line of the ledger ends the next turn, too
+            log.exception("Calls could not be written into the ledger", extra={"action": "ledger-failed"})
+
+    def _count(self, entry: Entry) -> None:
+        with self._lock:
+            tally = self._tallies[entry.payer.orchestrator_id]
+            tally.calls += 1
+            tally.cost += entry.cost or 0.0
+            tally.unpriced += entry.cost is None
+            for kind in Usage.__slots__:
+                tally.tokens[kind] += getattr(entry.usage, kind)
+
+    def _refused(self, orchestrator_id: str, purses: Sequence[Purse]) -> None:
+        with self._lock:
+            if len(self._held_by) >= CACHED:
+                self._held_by.clear()
+            self._held_by[orchestrator_id] = tuple(one for one in purses if one.scope is not Scope.PERSON)
+
+    def tallies(self) -> dict[str, Tally]:
+        """What this process has counted, by orchestrator."""
+        with self._lock:
+            return dict(self._tallies)
+
+    def sweep(self, ring: Callable[[str], None]) -> None:
+        """Give back what dead attempts had reserved; let those go whose budget was raised."""
+        now = self._clock.monotonic()
+        if now - self._looked_at < SWEEP:
+            return
+        self._looked_at = now
+        with self._stores.database.read() as tx:
+            orphans = self._stores.ledger.orphans(tx)
+            held = self._stores.holds.who(tx, HELD)
+        for orphan in orphans:
+            self._give_up(orphan)
+        for one in held:
+            if self._release(one):
+                ring(one)
+
+    def _give_up(self, orphan: Reserved) -> None:
+        payer = orphan.entry.payer
+        ids = {
+            Scope.ORCHESTRATOR: payer.orchestrator_id,
+            Scope.ORGANIZATION: payer.organization_id,
+            Scope.PERSON: payer.requester_id,
+        }
+        purses = [Purse(scope, ids[scope], period, Ceiling()) for scope, period in orphan.purses]
+        with self._stores.database.write() as tx:
+            if self._stores.ledger.give_up(tx, orphan.id):
+                self._stores.budgets.settle(tx, purses, orphan.entry, orphan.entry)
+        log.warning(
+            "Nobody saw the end of a model call: it counts as it was reserved",
+            extra={"action": "call-given-up", "orchestrator": payer.orchestrator_id, "turn": payer.turn_id},
+        )
+
+    def _release(self, orchestrator_id: str) -> bool:
+        """Ready again, where the limits are others than those it was held by, as far as this process knows."""
+        with self._stores.database.read() as tx:
+            snapshot = self._stores.people.snapshot(tx, orchestrator_id)
+            purses = () if snapshot is None else self.purses(tx, snapshot, self._charters.of(tx, snapshot), None)
+        with self._lock:
+            if snapshot is None or self._held_by.get(orchestrator_id) == purses:
+                return False
+            self._held_by[orchestrator_id] = purses
+        with self._stores.database.write() as tx:
+            for scope, key in ((Scope.ORCHESTRATOR, snapshot.id), (Scope.ORGANIZATION, snapshot.organization_id)):
+                self._stores.budgets.unpause(tx, scope, key)
+            return bool(self._stores.holds.release(tx, orchestrator_id, HELD))

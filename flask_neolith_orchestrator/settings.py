@@ -238,15 +238,6 @@ class Settings(BaseModel):
         alias="NEOLITH_PERSON_BUDGET",
         description="What one person may spend (JSON): limits named as a charter's, such as cost_per_day.",
     )
-    rate_orchestrator: Rate = Field(
-        "60/minute", alias="NEOLITH_RATE_ORCHESTRATOR", description="Messages of one person for one orchestrator."
-    )
-    rate_person: Rate = Field(
-        "120/minute", alias="NEOLITH_RATE_PERSON", description="Messages of one person for all orchestrators."
-    )
-    rate_posts: Rate = Field(
-        "300/minute", alias="NEOLITH_RATE_POSTS", description="Posts of one user by HTTP or socket, to anybody."
-    )
 
     @property
     def shown_mode(self) -> bool:

@@ -221,8 +221,7 @@ def test_nobody_pays_more_than_may_be(world: World) -> None:
 def test_a_persons_own_budget(make_world: MakeWorld, databases: Databases) -> None:
     """One person's spending stops that person, and nobody else."""
     budget = {"tokens_per_day": 400}
-    config = {"NEOLITH_PERSON_BUDGET": budget, "NEOLITH_PRICES": PRICES, "NEOLITH_MAX_TOKENS": 100}
-    world = make_world(on=databases, clock=ManualClock(), **config)
+    world = make_world(on=databases, clock=ManualClock(), NEOLITH_PERSON_BUDGET=budget, NEOLITH_MAX_TOKENS=100)
     world.start()
     for who in ("ann",) * 6 + ("bob",):
         ask(world, who=who)
@@ -256,7 +255,8 @@ def test_many_processes_never_spend_more_than_there_is(make_world: MakeWorld, da
     purse = Purse(Scope.ORCHESTRATOR, worlds[0].ada, Period.MONTH, Ceiling(tokens=1_000, cost=1.0))
     payer = Payer("1", 1, worlds[0].ada, worlds[0].organization, worlds[0].ids["ann"])
     at = worlds[0].stores.database.clock.wall()
-    begin, results = threading.Barrier(8), []
+    begin = threading.Barrier(8)
+    results: list[bool | None] = []
 
     def hammer(world: World) -> None:
         begin.wait()

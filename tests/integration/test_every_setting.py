@@ -494,6 +494,22 @@ def synchronous(see: Sight, config: Mapping[str, Any]) -> int:
         return int(tx.exec_driver_sql("PRAGMA synchronous").scalar_one())
 
 
+def written_down(see: Sight, config: Mapping[str, Any]) -> object:
+    """What a call is said to have cost."""
+    world = see.make(**config)
+    answer(world)
+    return world.rows("Ledger")[0]["cost"]
+
+
+def is_paid_for(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """What becomes of a question that costs something."""
+    world = see.make(**config)
+    world.start("ada")
+    world.post("ann", "@ada hello")
+    world.rest()
+    return world.deliveries()
+
+
 @dataclass(frozen=True)
 class Case:
     """A value, what it changes, and a value to compare with where the default will not do."""
@@ -550,6 +566,8 @@ TABLE: dict[str, Case] = {
     "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),
     "NEOLITH_CHECKPOINT_INTERVAL": Case(60_000, kept_early),
     "NEOLITH_MAX_MESSAGE_LENGTH": Case(5, long_message),
+    "NEOLITH_PRICES": Case({"stage": {"input": 1, "output": 2}}, written_down),
+    "NEOLITH_PERSON_BUDGET": Case('{"tokens_per_day": 1}', is_paid_for),
 }
 
 

@@ -64,12 +64,15 @@ class World:
 
 
 def make_app(folder: str | Path, socketio: SocketIO | None = None, *, with_us: bool = True, **settings: Any) -> Flask:
-    """The host's application factory. Settings of ours stay at their defaults unless they are given."""
+    """The host's application factory. Settings of ours stay at their defaults unless given; but one may ask a lot."""
     app = Flask("benchmarks", instance_path=str(folder))
     app.config.update(
         SECRET_KEY="benchmark",
         SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder}/{DATABASE}",
         ORCHESTRATOR_MODE=True,
+        NEOLITH_RATE_ORCHESTRATOR="",
+        NEOLITH_RATE_PERSON="",
+        NEOLITH_RATE_POSTS="",
         **{"NEOLITH_MODEL": "scripted", **settings},
     )
     db.init_app(app)

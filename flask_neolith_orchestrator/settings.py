@@ -45,7 +45,7 @@ Pause = Annotated[int, Number, Field(ge=0, le=10**9)]
 Keep = Annotated[int, Number, Field(ge=0, le=10**12)]
 Count = Annotated[int, Number, Field(ge=1, le=10**9)]
 Prefix = Annotated[str, AfterValidator(_absolute_path)]
-Rate = Annotated[str | None, Blank, Field(pattern=r"^[1-9]\d{0,8}/(\d{1,5} )?(second|minute|hour|day)s?$")]
+Rate = Annotated[Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(\d{1,5} )?(second|minute|hour|day)s?$")] | None, Blank]
 """As the package `limits` writes it; blank: no limit."""
 
 
@@ -237,6 +237,16 @@ class Settings(BaseModel):
         {},
         alias="NEOLITH_PERSON_BUDGET",
         description="What one person may spend (JSON): limits named as a charter's, such as cost_per_day.",
+    )
+
+    rate_orchestrator: Rate = Field(
+        "60/minute", alias="NEOLITH_RATE_ORCHESTRATOR", description="Messages of one person for one orchestrator."
+    )
+    rate_person: Rate = Field(
+        "120/minute", alias="NEOLITH_RATE_PERSON", description="Messages of one person for all orchestrators."
+    )
+    rate_posts: Rate = Field(
+        "300/minute", alias="NEOLITH_RATE_POSTS", description="Posts of one user by HTTP or socket, to anybody."
     )
 
     @property

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     OTHERS_MEANT = "others-meant"  # sleeps: it would listen here, but somebody else is meant
     MENTION_ONLY = "mention-only"  # sleeps: it would have been called, but wants to be mentioned
     NOT_MENTIONED = "not-mentioned"  # sleeps
+    LIMITED = "rate-limit"  # sleeps: its author has sent too many messages in a short time
     LOOP = "loop-guard"  # sleeps: these two have answered each other too often in a short time
 
 

@@ -14,6 +14,7 @@ from .listening import Listening
 from .manners import Manners
 from .notices import Notices
 from .pauses import Pauses
+from .rates import Rates
 from .reception import Reception, Ring
 
 
@@ -31,7 +32,8 @@ class Front:
         ended: Callable[[Sequence[Ended]], None],
     ) -> None:
         self.notices = Notices(stores.database, stores.chat, stores.people)
-        self.manners = Manners(settings, stores, charters, self.notices)
+        self.rates = Rates(settings, stores.database.clock)
+        self.manners = Manners(settings, stores, charters, self.notices, self.rates)
         self.hearing = Hearing(settings, stores, stores.chat, charters)
         self.listening = Listening(stores, self.manners)
         self.pauses = Pauses()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from ..chat.charter import Charter
@@ -20,10 +21,12 @@ from .charter_book import CharterBook
 from .hearing import Decided, Heard
 from .notices import Notice, Notices
 from .pauses import Pause
+from .rates import LIMITED, Rates
 
 FULL = "I have too many messages waiting and cannot take this one. Please ask me again later."
 AWAY = "I am not here at the moment. I will answer as soon as I am back."
 ENOUGH = "{other} and I have answered each other several times in a row, so I stop here. Ask me if I should go on."
+SLOWLY = "That is more than I may take from you in so short a time. Please ask me again after {when} UTC."
 AUTOMATIC = "This is an automatic message."
 
 
@@ -38,11 +41,14 @@ class Plan:
 class Manners:
     """Says how a wake is answered. Lifetime: app, in one process; safe for all threads (each brings its tx)."""
 
-    def __init__(self, settings: Settings, stores: Stores, charters: CharterBook, notices: Notices) -> None:
+    def __init__(
+        self, settings: Settings, stores: Stores, charters: CharterBook, notices: Notices, rates: Rates
+    ) -> None:
         self._settings = settings
         self._stores = stores
         self._charters = charters
         self._notices = notices
+        self._rates = rates
 
     def plan(self, tx: Any, heard: Heard, decided: Decided) -> Plan:
         """One arrival for each that wakes, in the conversation where it will be answered."""
@@ -53,6 +59,9 @@ class Manners:
                 if heard.by_machine and self._is_loop(tx, heard, one.orchestrator_id):
                     arrival = replace(arrival, refusal=LOOP)
                     one = replace(one, wakes=False, reason=Reason.LOOP)
+                elif (wait := self._rates.wait(heard.author_id, one.orchestrator_id)) is not None:
+                    arrival = replace(arrival, refusal=LIMITED, delay=wait)
+                    one = replace(one, wakes=False, reason=Reason.LIMITED)
                 arrivals.append(arrival)
             wakes.append(one)
         return Plan(tuple(arrivals), tuple(wakes))
@@ -126,12 +135,24 @@ class Manners:
     def _refused(self, tx: Any, heard: Heard, arrival: Arrival, one: Accepted) -> list[Notice]:
         """A refusal is visible: a short answer that says so; of a loop people are told once."""
         place, to = arrival.place, heard.message_id
+        if one.outcome == LIMITED:
+            return self._limited(tx, heard, arrival)
         if one.outcome != LOOP:
             return self._notices.refuse(tx, one.orchestrator_id, place, FULL, one.outcome or "", reply_to=to)
         if self._exchange(tx, heard, one.orchestrator_id).refused > 1:
             return []
         text = ENOUGH.format(other=self._called(tx, heard))
         return self._notices.post(tx, one.orchestrator_id, place, text, AUTOMATIC, reply_to=to)
+
+    def _limited(self, tx: Any, heard: Heard, arrival: Arrival) -> list[Notice]:
+        """Told once in a window: who sends too much is not sent as much again."""
+        if not self._rates.may_tell(heard.author_id):
+            return []
+        at = datetime.fromtimestamp(self._stores.inbox.clock.wall() + arrival.delay + 1.0, UTC)
+        text = SLOWLY.format(when=f"{at:%H:%M:%S}")
+        return self._notices.refuse(
+            tx, arrival.orchestrator_id, arrival.place, text, LIMITED, reply_to=heard.message_id
+        )
 
     def _called(self, tx: Any, heard: Heard) -> str:
         key = self._stores.models.parse_user_id(heard.author_id)

@@ -105,6 +105,7 @@ def list_messages(call: Call) -> dict[str, Any]:
 def post_message(call: Call) -> dict[str, Any]:
     """Post a message; whoever it mentions is woken."""
     body = call.body(MessageBody)
+    call.house.front.rates.post(call.actor)
     posted = call.house.chat.post(
         call.actor,
         own_id(call.path["id"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -29,6 +30,7 @@ _STATUS: Final[Mapping[type[errors.NeolithError], tuple[int, str]]] = {
     errors.StartFailed: (409, "start-failed"),
     errors.WrongTransition: (409, "wrong-transition"),
     errors.ActionError: (422, "invalid"),
+    errors.TooMany: (429, "too-many-requests"),
 }
 """Which of our errors a client may see, and as what. All others are ours to mend: 500, without details."""
 
@@ -87,7 +89,8 @@ def problem_of(error: Exception, *, action: str) -> Problem:
         return Problem(500, "Something went wrong here. It has been logged.", code="internal")
     status, code = known
     extra = {"errors": error.problems} if isinstance(error, Malformed) else None
-    return Problem(status, str(error), code=code, extra=extra)
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, errors.TooMany) else None
+    return Problem(status, str(error), code=code, extra=extra, headers=headers)
 
 
 def _http(error: HTTPException) -> Problem:

@@ -256,6 +256,7 @@ def _leave(_state: State, _identity: Identity, body: ChannelBody) -> dict[str, A
 
 
 def _send(state: State, identity: Identity, body: SendBody) -> dict[str, Any]:
+    state.house.front.rates.post(identity.user_id)
     posted = state.house.chat.post(
         identity.user_id,
         body.channel_id,

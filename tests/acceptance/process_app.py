@@ -98,6 +98,7 @@ def create_app() -> Flask:
     """Make the app."""
     app = Flask(__name__, instance_path=str(FOLDER))
     app.config.update(SECRET_KEY="x", SQLALCHEMY_DATABASE_URI=f"sqlite:///{FOLDER / 'app.db'}", ORCHESTRATOR_MODE=True)
+    app.config.update(NEOLITH_RATE_ORCHESTRATOR="", NEOLITH_RATE_PERSON="", NEOLITH_RATE_POSTS="")  # these hurry
     app.config.update(DAEMON_STOP_TIMEOUT=4_000, DAEMON_SWEEP_INTERVAL=200)
     db.init_app(app)
     login_manager.init_app(app)

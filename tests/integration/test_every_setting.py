@@ -510,6 +510,13 @@ def is_paid_for(see: Sight, config: Mapping[str, Any]) -> list[str]:
     return world.deliveries()
 
 
+def posted_twice(see: Sight, config: Mapping[str, Any]) -> str:
+    """Whether one user may post twice from outside."""
+    rates = see.make(**config).house.front.rates
+    rates.post("1")
+    return outcome(lambda: rates.post("1"))
+
+
 @dataclass(frozen=True)
 class Case:
     """A value, what it changes, and a value to compare with where the default will not do."""
@@ -566,6 +573,9 @@ TABLE: dict[str, Case] = {
     "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),
     "NEOLITH_CHECKPOINT_INTERVAL": Case(60_000, kept_early),
     "NEOLITH_MAX_MESSAGE_LENGTH": Case(5, long_message),
+    "NEOLITH_RATE_ORCHESTRATOR": Case("1/minute", posts),
+    "NEOLITH_RATE_PERSON": Case("1/minute", posts),
+    "NEOLITH_RATE_POSTS": Case("1/minute", posted_twice),
     "NEOLITH_PRICES": Case({"stage": {"input": 1, "output": 2}}, written_down),
     "NEOLITH_PERSON_BUDGET": Case('{"tokens_per_day": 1}', is_paid_for),
 }

@@ -95,6 +95,9 @@ def create_app(who: str = "seed", socketio: SocketIO | None = None) -> Flask:
         SECRET_KEY="x",
         SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder() / 'app.db'}",
         ORCHESTRATOR_MODE=True,
+        NEOLITH_RATE_ORCHESTRATOR="",
+        NEOLITH_RATE_PERSON="",
+        NEOLITH_RATE_POSTS="",
         DAEMON_MAX_CONCURRENT_CONVERSATIONS=LIMIT,
         NEOLITH_HISTORY_LIMIT=12,
     )

@@ -54,6 +54,7 @@ def create_app() -> Flask:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     app = Flask(__name__, instance_path=str(FOLDER))
     app.config.update(SECRET_KEY="x", SQLALCHEMY_DATABASE_URI=f"sqlite:///{FOLDER / 'app.db'}", ORCHESTRATOR_MODE=True)
+    app.config.update(NEOLITH_RATE_ORCHESTRATOR="", NEOLITH_RATE_PERSON="", NEOLITH_RATE_POSTS="")  # these hurry
     db.init_app(app)
     login_manager.init_app(app)
     # a WebSocket that has ended keeps a thread of engineio's for one ping interval (25 s, if nobody says otherwise)

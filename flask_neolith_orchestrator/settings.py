@@ -155,6 +155,11 @@ class Settings(BaseModel):
     model: Annotated[str, Field(min_length=1)] = Field(
         "claude-sonnet-5-5", alias="NEOLITH_MODEL", description='The model; "scripted" is the offline one.'
     )
+    fallback_models: str = Field(
+        "",
+        alias="NEOLITH_FALLBACK_MODELS",
+        description="Models to ask, in order, where a model cannot serve and the charter names none; with commas.",
+    )
     api_key: Annotated[SecretStr | None, Blank] = Field(
         None, alias="ANTHROPIC_API_KEY", description="The key for Claude."
     )
@@ -217,10 +222,14 @@ class Settings(BaseModel):
         alias="NEOLITH_CHECKPOINT_INTERVAL",
         description="Text of an unfinished answer is stored this often.",
     )
+    max_answer_length: Annotated[int, Number, Field(ge=200, le=10**6)] = Field(
+        12_000,
+        alias="NEOLITH_MAX_ANSWER_LENGTH",
+        description="Characters of one message of an answer; a longer answer is several messages.",
+    )
     max_message_length: Annotated[int, Number, Field(ge=1, le=10**6)] = Field(
         40_000, alias="NEOLITH_MAX_MESSAGE_LENGTH", description="Characters of one message at the most."
     )
-
     tool_rounds: Annotated[int, Number, Field(ge=1, le=100)] = Field(
         10, alias="NEOLITH_TOOL_ROUNDS", description="How often the model may call tools for one answer."
     )
@@ -248,6 +257,11 @@ class Settings(BaseModel):
     rate_posts: Rate = Field(
         "300/minute", alias="NEOLITH_RATE_POSTS", description="Posts of one user by HTTP or socket, to anybody."
     )
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """The models of NEOLITH_FALLBACK_MODELS."""
+        return tuple(name for part in self.fallback_models.split(",") if (name := part.strip()))
 
     @property
     def shown_mode(self) -> bool:

@@ -6,7 +6,7 @@
 | not served to us, before the first text           | the next model at once, then raised                          |
 | unavailable or cut after the first text           | raised at once; the partial text was given to `on_text`      |
 | a stream that ends without saying why             | ModelInterrupted                                             |
-| a complete answer without a visible character     | EmptyAnswer, unless it calls tools                           |
+| a complete answer without a visible character     | the next model, then EmptyAnswer, unless it calls tools      |
 | a refusal (stop reason `refusal`)                 | an answer that says so                                       |
 | the length limit (`max_tokens`, context window)   | an answer with a mark at its end                             |
 | rejected                                          | raised at once                                               |
@@ -52,7 +52,8 @@ class Responder:
     """Gets answers from models. Lifetime: a turn; used by its thread.
 
     `model_for` gives the provider of a model's name. `wait` sleeps on a turn's stop flag and says whether it was set;
-    it, `monotonic` and `jitter` (0 to 1) can be replaced in tests. Without a `breaker` it has one of its own.
+    it, `monotonic` and `jitter` (0 to 1) can be replaced in tests. Without a `breaker` it has one of its own. `asked`
+    is the model that was asked last.
     """
 
     def __init__(
@@ -71,27 +72,33 @@ class Responder:
         self._wait = wait
         self._monotonic = monotonic
         self._jitter = jitter
+        self.asked: str | None = None
 
     def respond(self, request: ModelRequest, cancel: Cancel, on_text: Callable[[str], None]) -> Answer:
         """Ask the model, else its fallbacks, and give the text to `on_text` as it comes, on this thread.
 
         Raises ModelUnavailable (also, with `retry_after`, while the breaker holds calls off), ModelInterrupted,
         EmptyAnswer, ModelRejected, OverBudget or Cancelled, and whatever `on_text` raises. What `on_text` was given
-        before is then the partial text. Where several models were tried, what the last one raised.
+        before is then the partial text. Where several models were tried, what gives most hope: a failure that passes
+        rather than one that does not, and of those that wish to be left alone the one that wishes it shortest.
         """
         reading = Reading(on_text, self._monotonic)
-        *others, last = dict.fromkeys((request.model, *request.fallbacks))
+        models = tuple(dict.fromkeys((request.model, *request.fallbacks)))
         tried: list[Tried] = []
-        for name in others:
+        failures: list[ModelError] = []
+        for name in models:
+            self.asked = name
+            retries = RETRIES if name == models[-1] else RETRIES_BEFORE_FALLBACK
             try:
-                stop = self._ask(_for(request, name), cancel, reading, RETRIES_BEFORE_FALLBACK)
+                stop = self._ask(_for(request, name), cancel, reading, retries)
                 return reading.finish(stop, tuple(tried))
             except (ModelUnavailable, ModelInterrupted, ModelNotServed) as error:
+                tried.append(Tried(name, type(error).__name__))
+                error.tried = tuple((one.model, one.error) for one in tried) if len(models) > 1 else ()
                 if reading.first_text_at is not None:
                     raise
-                tried.append(Tried(name, type(error).__name__))
-        stop = self._ask(_for(request, last), cancel, reading, RETRIES)
-        return reading.finish(stop, tuple(tried))
+                failures.append(error)
+        raise _most_hopeful(failures)
 
     def _ask(self, request: ModelRequest, cancel: Cancel, reading: Reading, retries: int) -> ModelStop:
         began, calls = self._monotonic(), 0
@@ -177,6 +184,16 @@ class Responder:
         if isinstance(error, ModelUnavailable) and error.retry_after is not None:
             return error.retry_after
         return _PAUSES[min(calls, len(_PAUSES)) - 1] * (0.5 + self._jitter() / 2)
+
+
+def _most_hopeful(failures: list[ModelError]) -> ModelError:
+    passing = [one for one in failures if isinstance(one, ModelUnavailable)]
+    if passing:
+        chosen: ModelError = min(passing, key=lambda one: one.retry_after or 0.0)
+    else:
+        chosen = next((one for one in reversed(failures) if not isinstance(one, ModelNotServed)), failures[-1])
+    chosen.tried = failures[-1].tried
+    return chosen
 
 
 def _for(request: ModelRequest, model: str) -> ModelRequest:

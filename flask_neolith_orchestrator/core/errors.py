@@ -139,12 +139,14 @@ class ActionError(NeolithError):
 class ModelError(NeolithError):
     """The model provider did not answer.
 
-    `request_id` is the provider's own id of the call, where it gave one.
+    `request_id` is the provider's own id of the call, where it gave one; `tried` are the models that were asked, with
+    the class of what each raised, where there were several.
     """
 
     def __init__(self, message: str | None = None, *, request_id: str | None = None) -> None:
         super().__init__(message)
         self.request_id = request_id
+        self.tried: tuple[tuple[str, str], ...] = ()
 
 
 class ModelUnavailable(ModelError):

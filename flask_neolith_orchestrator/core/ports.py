@@ -148,6 +148,34 @@ class ChatStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The further messages of an answer: `ids` in order, and `gone`, those that it has no more."""
+
+    ids: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Volumes(Protocol):
+    """What a ChatStore can do besides: answers of several messages, and former versions of them.
+
+    Without it a long answer is one message, and no answer can be written anew.
+    """
+
+    def write_parts(self, tx: Any, write: ReplyWrite, texts: Sequence[str]) -> Parts:
+        """Let the answer `write.reply_id`, written already, go on with these further messages and no others."""
+        ...
+
+    def keep_version(self, tx: Any, reply_id: str, turn_id: str | None, at: float) -> None:
+        """Keep what the answer is now as a former version; `turn_id` is whose work it was."""
+        ...
+
+    def touch_reply(self, tx: Any, reply_id: str, epoch: int, notice: str | None) -> None:
+        """Leave an answer as it is, with a notice: what was to take its place did not. Raises the row's epoch."""
+        ...
+
+
 class Actions(Protocol):
     """What an orchestrator can do besides answering. A host with a chat of its own brings its own."""
 

@@ -255,6 +255,7 @@ class Claim:
     `attempt` counts every try from 1; `failures` only those that count against `max_attempts`, this one included.
     A turn that is `resumed` has lain parked: the first of its deliveries is the one that resumes it, and `kind` and
     `messages` are of the others.
+    `regenerates` is the turn whose answer, already in the row `reply_id`, is written anew.
     """
 
     turn_id: str
@@ -272,6 +273,7 @@ class Claim:
     kind: DeliveryKind = DeliveryKind.MESSAGE
     resumed: bool = False
     session: Session | None = None
+    regenerates: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from ..chat.budgeting import notice
 from ..core.cancel import Cancel, Cancelled, StopReason
-from ..core.errors import ModelInterrupted, ModelRejected, ModelUnavailable, NeolithError, OverBudget, StartFailed
+from ..core.errors import (
+    ModelError,
+    ModelInterrupted,
+    ModelRejected,
+    ModelUnavailable,
+    NeolithError,
+    OverBudget,
+    StartFailed,
+)
 from ..core.money import Period
 from ..core.steps import Parked
 from ..core.types import Claim, Usage
-from ..store.endings import Fate, Outcome
+from ..store.endings import Fate, Outcome, failed
 from ..store.parking import WAITS
 from .brief import Brief, Briefing
 from .dialogue import Bounds, Dialogue
@@ -51,6 +60,7 @@ class Attempt:
         self._study = study
         self._pace = pace
         self._model: str | None = None
+        self._models: tuple[str, ...] = ()
         self._dialogue: Dialogue | None = None
         self.tab = Tab(study.treasury.till)
         self._briefing = Briefing(claim, study, self.cancel)
@@ -95,6 +105,7 @@ class Attempt:
     def _answer(self) -> Outcome:
         brief = self._brief()
         self._model = brief.request.model
+        self._models = (brief.request.model, *brief.request.fallbacks)
         self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
         self.tab.open(self.claim, brief.snapshot.organization_id, brief.purses)
         toolbox = self._study.toolbox_for(self.claim, brief.snapshot, brief.charter)
@@ -115,6 +126,7 @@ class Attempt:
             stop_reason=answer.stop_reason,
             first_text_at=self.live.first_text_at,
             calls=answer.calls,
+            tried=_listed((one.model, one.error) for one in answer.tried),
         )
 
     def _bounds(self) -> Bounds:
@@ -173,10 +185,11 @@ class Attempt:
             text=self.live.text,
             seq=self.live.seq,
             usage=self._usage,
-            model=self._model,
+            model=self._model if self._dialogue is None else self._dialogue.asked or self._model,
             stop_reason=stop_reason,
             first_text_at=self.live.first_text_at,
             calls=self._calls,
+            tried=None if self._dialogue is None else _listed((one.model, one.error) for one in self._dialogue.tried),
         )
 
     def _over_budget(self, error: OverBudget) -> Outcome:
@@ -194,12 +207,14 @@ class Attempt:
 
     def _unavailable(self, error: ModelUnavailable) -> Outcome:
         wished = error.retry_after or 0.0
-        delay = max(wished, self._pause(), self._study.breaker.wait_seconds(self._model or ""))
+        breaker = self._study.breaker
+        held = min((breaker.wait_seconds(name) for name in self._models), default=0.0)  # any of them may answer
+        delay = max(wished, self._pause(), held)
         return self._retry("model-unavailable", WAITING, error, delay=delay, punished=False)
 
     def _interrupted(self, error: ModelInterrupted) -> Outcome:
         # only where the provider answered others meanwhile is it likely to be this request's own fault
-        punished = self._study.breaker.answered_since(self._model or "", self.began)
+        punished = any(self._study.breaker.answered_since(name, self.began) for name in self._models)
         return self._retry("model-interrupted", AGAIN, error, delay=self._pause(), punished=punished)
 
     def _pause(self) -> float:
@@ -208,12 +223,23 @@ class Attempt:
 
     def _retry(self, kind: str, notice: str, error: Exception, *, delay: float, punished: bool) -> Outcome:
         log.warning("%s: tried again in %.1f s", kind, delay, extra=self.fields("turn-retry"))
-        partial = self._partial(Fate.RETRY)
-        return replace(partial, notice=notice, error_kind=kind, error=_shown(error), delay=delay, punished=punished)
+        told = _told(self._partial(Fate.RETRY), kind, error)
+        return replace(told, notice=notice, delay=delay, punished=punished)
 
     def _failed(self, kind: str, text: str, error: Exception) -> Outcome:
         log.error("%s: %s", kind, _shown(error), extra=self.fields("turn-rejected"))
-        return replace(self._partial(Fate.FAILED), text=text, error_kind=kind, error=_shown(error))
+        return failed(_told(self._partial(Fate.FAILED), kind, error), text)
+
+
+def _told(outcome: Outcome, kind: str, error: Exception) -> Outcome:
+    tried = _listed(error.tried) if isinstance(error, ModelError) and error.tried else outcome.tried
+    return replace(outcome, error_kind=kind, error=_shown(error), tried=tried)
+
+
+def _listed(tried: Iterable[tuple[str, str]]) -> str | None:
+    """Models that did not answer, as the turn's row keeps them."""
+    found = [{"model": model, "error": error} for model, error in tried]
+    return json.dumps(found) if found else None
 
 
 def _shown(error: Exception) -> str:

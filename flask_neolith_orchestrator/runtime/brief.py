@@ -60,7 +60,7 @@ class Briefing:
 
     def _build(self, charter: Charter, lines: Sequence[Line]) -> ModelRequest:
         settings = self._settings
-        return build_request(
+        request = build_request(
             charter,
             lines,
             model=settings.model,
@@ -68,12 +68,14 @@ class Briefing:
             token_budget=settings.context_tokens,
             trigger_ids=self.claim.messages,
         )
+        return request if request.fallbacks else replace(request, fallbacks=settings.fallbacks)
 
     def _lines(self, tx: Any, snapshot: OrchestratorSnapshot) -> list[Line]:
         """The history with what is asked now at its end, even where answers to others have a later place."""
         claim = self.claim
         own = snapshot.user.id
-        found = self._history(tx, own)
+        # what is written anew knows nothing that was said after its question, by itself neither
+        found = self._history(tx, own if claim.regenerates is None else "")
         lines = [replace(line, by_self=line.author_id == own) for line in found if line.message_id != claim.reply_id]
         asked = [line for line in lines if line.message_id in claim.messages]
         others = [line for line in lines if line.message_id not in claim.messages]

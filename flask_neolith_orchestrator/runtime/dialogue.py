@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..chat.metering import Meter
-from ..chat.reading import Answer, add
+from ..chat.reading import Answer, Tried, add
 from ..chat.rounds import BETWEEN, LIMIT_REACHED, UNCERTAIN, Round, continued, rounds_of, said_in
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import EmptyAnswer
@@ -41,7 +41,7 @@ class Bounds:
 class Dialogue:
     """One attempt's talk with a model. Lifetime: the attempt, on its thread.
 
-    `text`, `usage` and `calls` (of models) are what there is so far, for when it ends early.
+    `text`, `usage`, `calls` (of models) and `tried` are what there is so far, for when it ends early.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Dialogue:
         self.text = ""
         self.usage = Usage()
         self.calls = 0
+        self.tried: tuple[Tried, ...] = ()
         self._claim = claim
         self._study = study
         self._toolbox = toolbox
@@ -66,6 +67,11 @@ class Dialogue:
         self._responder = study.responder(meter)
         self._rounds: list[Round] = []
         self._apart = False
+
+    @property
+    def asked(self) -> str | None:
+        """The model that was asked last."""
+        return self._responder.asked
 
     def run(self, request: ModelRequest) -> Answer:
         """Ask until there is an answer, and give the text of all rounds on as it comes.
@@ -111,6 +117,7 @@ class Dialogue:
             return Answer("", Usage(), "end_turn", request.model, None, 1, error.request_id)
         self.calls += answer.calls - 1
         self.usage = add(self.usage, answer.usage)
+        self.tried += answer.tried
         return answer
 
     def _is_last(self) -> bool:
@@ -131,7 +138,7 @@ class Dialogue:
         """The last round's answer as that of all rounds."""
         if not self.text:  # it called tools although it was told to finish
             self._say(LIMIT_REACHED)
-        return replace(answer, text=self.text, usage=self.usage, calls=self.calls, tool_calls=())
+        return replace(answer, text=self.text, usage=self.usage, calls=self.calls, tool_calls=(), tried=self.tried)
 
     def _recorded(self, answer: Answer) -> Round:
         self._cancel.check()

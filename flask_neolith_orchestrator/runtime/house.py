@@ -10,9 +10,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from ..chat.breaker import Breaker
 from ..chat.markdown import to_html
+from ..chat.split import split
 from ..core.errors import OrchestratorModeOff
 from ..store.charters import Charters
 from ..store.keys import Keys
@@ -20,7 +22,7 @@ from ..store.messages import Messages
 from ..store.organizations import Organizations
 from ..store.people import People
 from ..store.rooms import Rooms
-from ..store.stores import Stores, make_stores
+from ..store.stores import Stores, Texts, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
 from .bursar import Bursar
@@ -76,7 +78,7 @@ class House:
             self.database,
             settings,
             self.people,
-            to_html=to_html,
+            texts=Texts(to_html, partial(split, limit=settings.max_answer_length)),
             state_dir=wiring.state_dir,
             chat=wiring.chat_store,
         )

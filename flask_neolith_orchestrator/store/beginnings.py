@@ -36,6 +36,7 @@ class Begun:
     reply: str
     attempt: int
     session: Session | None
+    regenerates: str | None = None
 
 
 class Beginnings:
@@ -79,7 +80,7 @@ class Beginnings:
                 error_kind=None,
                 cancel_requested=None,
             )
-            .returning(t.c.reply_id, t.c.attempt, t.c.session_id)
+            .returning(t.c.reply_id, t.c.attempt, t.c.session_id, t.c.regenerates)
         )
 
     def first(self, tx: Connection, asked: Asked) -> Begun:
@@ -101,9 +102,15 @@ class Beginnings:
         return Begun(turn, reply, 1, session)
 
     def again(self, tx: Connection, turn: int, asked: Asked) -> Begun:
-        """Another attempt at a turn: the same rows, from the start; it may answer fewer lines than the one before."""
-        reply, attempt, session = self._again.run(tx, b_turn=turn, b_epoch=asked.epoch).one()
+        """Another attempt at a turn: the same rows, from the start; it may answer fewer lines than the one before.
+
+        What is written anew keeps its row as it is until the new version is complete.
+        """
+        reply, attempt, session_id, regenerates = self._again.run(tx, b_turn=turn, b_epoch=asked.epoch).one()
+        session = None if session_id is None else self._sessions.of(tx, session_id)
+        if regenerates is not None:
+            return Begun(turn, reply, attempt, session, str(regenerates))
         now, to = self._clock.wall(), asked.message_id
         write = ReplyWrite(reply, "", MessageState.STREAMING, asked.epoch, 0, now, reply_to_id=to)
         self._chat.write_reply(tx, write)
-        return Begun(turn, reply, attempt, None if session is None else self._sessions.of(tx, session))
+        return Begun(turn, reply, attempt, session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from .models import Models
 from .people import People
 from .prepared import Prepared
 from .views import Views
+from .volumes import BundledVolumes
 
 SHOWN_TO_MODELS = ("final", "interrupted")
 
@@ -42,6 +43,7 @@ class _Said(NamedTuple):
     content: str
     created_at: float
     state: str
+    continuation_of: int | None
 
 
 _WIDTH = len(_Said._fields)
@@ -60,13 +62,13 @@ def _line(said: _Said, author: tuple[str, str | None] | None) -> Line:
     )
 
 
-class BundledChat:
+class BundledChat(BundledVolumes):
     """Implements `core.ports.ChatStore` on our own tables. Lifetime: app, in one process."""
 
     def __init__(self, models: Models, database: Database, people: People, views: Views) -> None:
+        super().__init__(models)
         self._people = people
         self._views = views
-        self._m = models.table("Message")
         self._cm = models.table("ChannelMember")
         self._o = models.table("Orchestrator")
         self._prepare_reads()
@@ -169,7 +171,7 @@ class BundledChat:
         authors = {said.author_id: self._people.author_of(author) for said, author in rows if author}
         if not authors:
             authors = self._people.authors(tx, {said.author_id for said, _ in rows})
-        return [_line(said, authors.get(said.author_id)) for said, _ in rows]
+        return [_line(said, authors.get(said.author_id)) for said in _as_one(said for said, _ in rows)]
 
     def present(self, tx: Connection, message_ids: Sequence[str]) -> frozenset[str]:
         """Those that are still there; a message in a thread whose root was deleted is gone too."""
@@ -217,6 +219,18 @@ class BundledChat:
         """The message as the wire shows it."""
         found = self._views.messages(tx, [message_id])
         return found[0] if found else None
+
+
+def _as_one(rows: Iterable[_Said]) -> list[_Said]:
+    """An answer of several messages is one again, at the place of its first, as far as that is among them."""
+    whole: dict[int, _Said] = {}
+    for said in rows:
+        first = None if said.continuation_of is None else whole.get(said.continuation_of)
+        if first is None:
+            whole[said.id] = said
+        else:
+            whole[first.id] = first._replace(content=f"{first.content}\n{said.content}")
+    return list(whole.values())
 
 
 def _newest(lines: Select[Any], key: ColumnElement[int]) -> Select[Any]:

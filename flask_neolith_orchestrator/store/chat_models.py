@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from .columns import Instant, Key, Tables, own_key, reference, user_reference
@@ -106,7 +106,8 @@ class ChannelMemberColumns:
 class MessageColumns:
     """One message. `parent_id` is its thread's root; `epoch` and `seq` count what has been streamed of an answer.
 
-    `author_name` is set where the author is not a user of this app (external channels).
+    `author_name` is set where the author is not a user of this app (external channels). `continuation_of` is the first
+    message of an answer that has several; `versions` counts its former versions.
     """
 
     __tablename__ = "neolith_message"
@@ -125,6 +126,8 @@ class MessageColumns:
     client_id: Mapped[str | None] = mapped_column(String(100), default=None)
     external_id: Mapped[str | None] = mapped_column(String(255), default=None)
     author_name: Mapped[str | None] = mapped_column(String(200), default=None)
+    continuation_of: Mapped[int | None] = mapped_column(Key, default=None)
+    versions: Mapped[int] = mapped_column(Integer, server_default="0")
 
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
@@ -133,6 +136,12 @@ class MessageColumns:
             UniqueConstraint("channel_id", "author_id", "client_id", name="uq_neolith_message_client"),
             UniqueConstraint("channel_id", "external_id", name="uq_neolith_message_external"),
             Index("ix_neolith_message_line", "channel_id", "parent_id", "id"),
+            Index(
+                "ix_neolith_message_continuation",
+                "continuation_of",
+                sqlite_where=text("continuation_of IS NOT NULL"),
+                postgresql_where=text("continuation_of IS NOT NULL"),
+            ),
         )
 
     @declared_attr

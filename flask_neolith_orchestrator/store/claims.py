@@ -230,6 +230,7 @@ class Claims:
             kind=DeliveryKind(work[0][2]),
             resumed=resumed,
             session=begun.session,
+            regenerates=begun.regenerates,
         )
 
     def _slot(self, tx: Connection, asked: Asked, turn: int, limit: int, over: Claim | None) -> int:

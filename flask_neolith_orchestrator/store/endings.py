@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Table, Update, bindparam, update
 
-from ..core.ports import ChatStore, ReplyWrite
+from ..core.ports import Parts, ReplyWrite
 from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
 from .database import Database
 from .models import Models
+from .replies import Replies
 
 
 class Fate(StrEnum):
@@ -33,7 +34,8 @@ class Outcome:
     """How an attempt ended. `delay` (seconds) and `punished` (uses up an attempt) are for RETRY.
 
     `held` says what its deliveries wait for, where it is not their turn. One that is REFUSED without a text leaves no
-    answer behind: people have been told already.
+    answer behind: people have been told already. `tried` are models that did not answer, as JSON;
+    `parts`, once it is written, the answer's further messages.
     """
 
     fate: Fate
@@ -50,6 +52,8 @@ class Outcome:
     first_text_at: float | None = None
     calls: int = 0
     held: str | None = None
+    tried: str | None = None
+    parts: Parts = field(default_factory=Parts)
 
     @property
     def leaves_nothing(self) -> bool:
@@ -65,6 +69,13 @@ class Ended:
     orchestrator_id: str
     state: DeliveryState
     reason: str
+
+
+def failed(outcome: Outcome, why: str) -> Outcome:
+    """The outcome as a failure: what there is of the answer stays, with a sentence of what happened beside it."""
+    if outcome.text.strip():
+        return replace(outcome, fate=Fate.FAILED, notice=why)
+    return replace(outcome, fate=Fate.FAILED, text=why, notice=None)
 
 
 _TURNS = {
@@ -86,13 +97,14 @@ _MESSAGES = {
     Fate.FAILED: MessageState.FAILED,
     Fate.REFUSED: MessageState.FAILED,
 }
+_OVER = (Fate.ANSWERED, Fate.STOPPED, Fate.FAILED, Fate.REFUSED)
 
 
 class Endings:
     """Writes a turn and its answer at the end of an attempt. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, models: Models, database: Database, chat: ChatStore) -> None:
-        self._chat = chat
+    def __init__(self, models: Models, database: Database, replies: Replies) -> None:
+        self._replies = replies
         self._clock = database.clock
         self._turn = database.prepare(self._turn_statement(models.table("Turn")))
 
@@ -108,6 +120,7 @@ class Endings:
                 error_kind=bindparam("b_kind"),
                 error=bindparam("b_error"),
                 model=bindparam("b_model"),
+                tried=bindparam("b_tried"),
                 stop_reason=bindparam("b_stop"),
                 calls=t.c.calls + bindparam("b_calls"),
                 input_tokens=t.c.input_tokens + bindparam("b_in"),
@@ -117,10 +130,11 @@ class Endings:
             )
         )
 
-    def write(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        """Write both, within the transaction that holds the fence."""
+    def write(self, tx: Connection, claim: Claim, outcome: Outcome) -> Outcome:
+        """Write both, within the transaction that holds the fence; the outcome with what the answer has become."""
         self._write_turn(tx, claim, outcome)
-        self._write_reply(tx, claim, outcome)
+        parts = self._write_reply(tx, claim, outcome)
+        return replace(outcome, parts=parts) if parts.ids or parts.gone else outcome
 
     def _write_turn(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
         usage = outcome.usage
@@ -133,6 +147,7 @@ class Endings:
             b_kind=outcome.error_kind,
             b_error=outcome.error,
             b_model=outcome.model,
+            b_tried=outcome.tried,
             b_stop=outcome.stop_reason,
             b_calls=outcome.calls,
             b_in=usage.input_tokens,
@@ -141,22 +156,21 @@ class Endings:
             b_write=usage.cache_write_tokens,
         )
 
-    def _write_reply(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        now = self._clock.wall()
+    def _write_reply(self, tx: Connection, claim: Claim, outcome: Outcome) -> Parts:
         if outcome.leaves_nothing:
-            self._chat.drop_reply(tx, claim.reply_id, now)
-            return
+            self._replies.drop(tx, claim)
+            return Parts()
         write = ReplyWrite(
             claim.reply_id,
             outcome.text,
             _MESSAGES[outcome.fate],
             claim.epoch,
             outcome.seq,
-            now,
+            self._clock.wall(),
             outcome.notice,
             channel_id=claim.place.channel_id,
         )
-        self._chat.write_reply(tx, write)
+        return self._replies.end(tx, claim, write, over=outcome.fate in _OVER)
 
 
 def ended_rows(rows: Iterable[Any]) -> list[Ended]:

@@ -12,6 +12,7 @@ from .database import Database
 from .inbox import insert_into
 from .models import Models
 from .views import Views
+from .volumes import BundledVolumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Stored:
     state: str
     deleted: bool
     created_at: float
+    continuation_of: str | None = None
 
 
 class Messages:
@@ -48,6 +50,7 @@ class Messages:
         self._models = models
         self._dialect = database.dialect
         self._views = views
+        self._volumes = BundledVolumes(models)
         self._m = models.table("Message")
         self._r = models.table("Reaction")
         self._d = models.table("Delivery")
@@ -88,17 +91,21 @@ class Messages:
         )
         return bool(changed.rowcount)
 
-    def delete(self, tx: Connection, message_id: str, at: float) -> bool:
-        """Take the text and the reactions away and leave the empty row; False if it was deleted before."""
+    def delete(self, tx: Connection, message_id: str, at: float) -> list[str]:
+        """Take the text and the reactions away and leave the empty row; what was deleted, nothing if it was before.
+
+        With an answer go its further messages, whose ids follow its own, and its versions.
+        """
         m, r = self._m, self._r
         changed = tx.execute(
             update(m)
             .where(m.c.id == int(message_id), m.c.deleted_at.is_(None))
             .values(content="", notice=None, state="final", deleted_at=at)
         )
-        if changed.rowcount:
-            tx.execute(delete(r).where(r.c.message_id == int(message_id)))
-        return bool(changed.rowcount)
+        if not changed.rowcount:
+            return []
+        tx.execute(delete(r).where(r.c.message_id == int(message_id)))
+        return [message_id, *self._volumes.forget(tx, message_id, at)]
 
     def open_questions(self, tx: Connection, root_id: str) -> list[str]:
         """The messages of a thread, its root left out, that somebody still has to answer."""
@@ -125,6 +132,7 @@ class Messages:
         """
         m = self._m
         line = and_(m.c.channel_id == int(channel_id), m.c.parent_id == _key(root_id))
+        line &= or_(m.c.continuation_of.is_(None), m.c.deleted_at.is_(None))
         statement = select(m).where(line if root_id is None else or_(line, m.c.id == int(root_id)))
         if before is not None:
             statement = statement.where(m.c.id < int(before))
@@ -173,4 +181,5 @@ def _stored(row: Row[Any]) -> Stored:
         state=row.state,
         deleted=row.deleted_at is not None,
         created_at=row.created_at,
+        continuation_of=None if row.continuation_of is None else str(row.continuation_of),
     )

@@ -20,6 +20,7 @@ from .database import Database
 from .endings import Ended, ended_rows
 from .inbox import insert_into
 from .models import Models
+from .replies import Replies
 
 WAITS: Final = "It waits for approval."
 """The notice of an answer that is parked."""
@@ -90,6 +91,7 @@ class Parking:
     def __init__(self, models: Models, database: Database, chat: ChatStore, *, timeout: float) -> None:
         self._database = database
         self._chat = chat
+        self._replies = Replies(models, database, chat)
         self._timeout = timeout
         self._c, self._t = models.table("Conversation"), models.table("Turn")
         self._d, self._s = models.table("Delivery"), models.table("Step")
@@ -227,6 +229,9 @@ class Parking:
             "turn_id": turn,
         }
         tx.execute(insert_into(d, self._database.dialect).values(delivery).on_conflict_do_nothing())
+        if row.regenerates is not None:  # the version before stays what it is
+            self._replies.touch(tx, row.reply_id, row.epoch, GOES_ON)
+            return
         self._chat.write_reply(tx, ReplyWrite(row.reply_id, None, MessageState.INTERRUPTED, row.epoch, 0, now, GOES_ON))
 
     def due(self) -> list[str]:

@@ -14,6 +14,7 @@ from .endings import Ended, ended_rows
 from .leases import Leases, Orphan
 from .models import Models
 from .parking import Parking
+from .replies import KEPT, UNWRITTEN, Replies
 
 DEAD_LETTER = "I could not answer this: every attempt broke off. Somebody who looks after me can try it again."
 EXPIRED = "This waited too long for an answer, so I left it. Please ask me again if it still matters."
@@ -46,6 +47,7 @@ class Recovery:
         self._chat = chat
         self._leases = leases
         self._parking = parking
+        self._replies = Replies(models, database, chat)
         self._max_attempts = max_attempts
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
@@ -116,14 +118,23 @@ class Recovery:
             update(t)
             .where(t.c.id == orphan.turn_id, t.c.epoch == orphan.epoch)
             .values(state=state, ended_at=now, error_kind="process-died")
-            .returning(t.c.reply_id)
+            .returning(t.c.reply_id, t.c.regenerates, t.c.cancel_requested)
         ).first()
         if row is None or row[0] is None:
             return None
-        shown = MessageState.FAILED if dead else MessageState.INTERRUPTED
-        write = ReplyWrite(row[0], DEAD_LETTER if dead else None, shown, orphan.epoch + 1, 0, now)
-        self._chat.write_reply(tx, write)
+        if row[1] is not None:
+            stopped = KEPT if row[2] == StopReason.PERSON else None
+            self._replies.touch(tx, row[0], orphan.epoch + 1, f"{UNWRITTEN} {DEAD_LETTER}" if dead else stopped)
+        else:
+            self._break_off(tx, str(row[0]), orphan.epoch + 1, DEAD_LETTER if dead else None)
         return str(row[0])
+
+    def _break_off(self, tx: Connection, reply: str, epoch: int, why: str | None) -> None:
+        """Leave what there is of an answer, and say beside it why there will be no more; `why` None: it goes on."""
+        state = MessageState.INTERRUPTED if why is None else MessageState.FAILED
+        begun = why is not None and self._replies.says(tx, reply)
+        text, notice = (None, why) if begun else (why, None)
+        self._chat.write_reply(tx, ReplyWrite(reply, text, state, epoch, 0, self._database.clock.wall(), notice))
 
     def expire(self, delivery_id: str) -> Recovered | None:
         """End a delivery that waited too long, with a short notice; None if it waits no more."""
@@ -165,27 +176,34 @@ class Recovery:
     ) -> str | None:
         now = self._database.clock.wall()
         channel, thread, is_dm, epoch = place
+        newer = int(str(epoch)) + 1
         if turn_id is not None:
-            t = self._t
-            row = tx.execute(
-                update(t)
-                .where(t.c.id == turn_id, t.c.state == "interrupted")
-                .values(state="failed", ended_at=now, error_kind="too-old")
-                .returning(t.c.reply_id)
-            ).first()
-            if row is None:
-                return None
-            reply = str(row[0])
-            if message_id is not None and not self._chat.present(tx, [message_id]):
-                self._chat.drop_reply(tx, reply, now)  # deleted while its process died: nobody waits for words
-                return reply
-        elif message_id is not None and not self._chat.present(tx, [message_id]):
+            return self._expired_turn(tx, turn_id, message_id, newer)
+        if message_id is not None and not self._chat.present(tx, [message_id]):
             return None
+        at = Place(str(channel), None if thread is None else str(thread), bool(is_dm))
+        draft = ReplyDraft(orchestrator_id, self._user_of(tx, orchestrator_id), at, message_id, 0, now)
+        reply = self._chat.open_reply(tx, draft)
+        self._chat.write_reply(tx, ReplyWrite(reply, EXPIRED, MessageState.FAILED, newer, 0, now, "too-old"))
+        return reply
+
+    def _expired_turn(self, tx: Connection, turn_id: int, message_id: str | None, epoch: int) -> str | None:
+        t = self._t
+        now = self._database.clock.wall()
+        row = tx.execute(
+            update(t)
+            .where(t.c.id == turn_id, t.c.state == "interrupted")
+            .values(state="failed", ended_at=now, error_kind="too-old")
+            .returning(t.c.reply_id, t.c.regenerates)
+        ).first()
+        if row is None:
+            return None
+        reply = str(row[0])
+        if row[1] is not None:
+            self._replies.touch(tx, reply, epoch, f"{UNWRITTEN} {EXPIRED}")
+        elif message_id is not None and not self._chat.present(tx, [message_id]):
+            self._chat.drop_reply(tx, reply, now)  # deleted while its process died: nobody waits for words
         else:
-            at = Place(str(channel), None if thread is None else str(thread), bool(is_dm))
-            reply = self._chat.open_reply(
-                tx, ReplyDraft(orchestrator_id, self._user_of(tx, orchestrator_id), at, message_id, 0, now)
-            )
-        write = ReplyWrite(reply, EXPIRED, MessageState.FAILED, int(str(epoch)) + 1, 0, now, "too-old")
-        self._chat.write_reply(tx, write)
+            text, notice = (None, EXPIRED) if self._replies.says(tx, reply) else (EXPIRED, "too-old")
+            self._chat.write_reply(tx, ReplyWrite(reply, text, MessageState.FAILED, epoch, 0, now, notice))
         return reply

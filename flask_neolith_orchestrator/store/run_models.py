@@ -141,7 +141,9 @@ class DeliveryColumns:
 
 
 class TurnColumns:
-    """One answer in the making: its members were frozen at the first claim."""
+    """One answer in the making: its members were frozen at the first claim. `regenerates` is the turn of the version
+    that it writes anew, in the same `reply_id`; `tried` are models that did not answer, as JSON.
+    """
 
     __tablename__ = "neolith_turn"
     id: Mapped[int] = own_key()
@@ -150,6 +152,7 @@ class TurnColumns:
     requester_id: Mapped[str] = mapped_column(String(255))
     reply_id: Mapped[str | None] = mapped_column(String(255), default=None, index=True)
     session_id: Mapped[int | None] = mapped_column(Key, default=None, index=True)
+    regenerates: Mapped[int | None] = mapped_column(Key, default=None)
     state: Mapped[str] = mapped_column(String(12), default="running")
     epoch: Mapped[int] = mapped_column(Integer)
     attempt: Mapped[int] = mapped_column(Integer, default=1)
@@ -161,7 +164,7 @@ class TurnColumns:
     error_kind: Mapped[str | None] = mapped_column(String(40), default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)
     model: Mapped[str | None] = mapped_column(String(100), default=None)
-    tried: Mapped[str | None] = mapped_column(String(500), default=None)
+    tried: Mapped[str | None] = mapped_column(Text, default=None)
     stop_reason: Mapped[str | None] = mapped_column(String(40), default=None)
     calls: Mapped[int] = mapped_column(Integer, default=0)
     input_tokens: Mapped[int] = mapped_column(Integer, default=0)
@@ -197,7 +200,10 @@ class SlotColumns:
 
 
 class OutboxColumns:
-    """An answer for a host that keeps its own chat: told by `message:send` at least once, by reply id."""
+    """An answer for a host that keeps its own chat: told by `message:send` at least once, by reply id.
+
+    A long one has several rows: `part` counts them from 1, and `answer_id` is the reply id of the first.
+    """
 
     __tablename__ = "neolith_outbox"
     id: Mapped[int] = own_key()
@@ -205,6 +211,8 @@ class OutboxColumns:
     reply_id: Mapped[str] = mapped_column(String(255), unique=True, index=True)
     channel_id: Mapped[str] = mapped_column(String(255))
     reply_to_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    answer_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    part: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     content: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(12), default="final")
     created_at: Mapped[float] = mapped_column(Instant)

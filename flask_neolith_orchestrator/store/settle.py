@@ -11,9 +11,10 @@ from ..core.ports import ChatStore
 from ..core.types import Claim, DeliveryState
 from .columns import PARKED, RUNNING, WAITING
 from .database import Database
-from .endings import Ended, Endings, Fate, Outcome, ended_rows
+from .endings import Ended, Endings, Fate, Outcome, ended_rows, failed
 from .models import Models
 from .parking import Parking
+from .replies import Replies, Split, whole
 
 _DELIVERIES = {
     Fate.ANSWERED: DeliveryState.ANSWERED,
@@ -23,6 +24,7 @@ _DELIVERIES = {
     Fate.REFUSED: DeliveryState.REFUSED,
 }
 
+GIVEN_UP = "I could not answer this: it went wrong too often. You can try it again, or ask somebody who looks after me."
 _STOPPABLE = (Fate.ANSWERED, Fate.RETRY, Fate.RELEASED, Fate.PARKED)
 
 
@@ -30,7 +32,14 @@ class Settle:
     """Writes how attempts end. Lifetime: app, in one process; safe for all threads."""
 
     def __init__(
-        self, models: Models, database: Database, chat: ChatStore, parking: Parking, *, max_attempts: int
+        self,
+        models: Models,
+        database: Database,
+        chat: ChatStore,
+        parking: Parking,
+        *,
+        max_attempts: int,
+        split: Split = whole,
     ) -> None:
         self._chat = chat
         self._parking = parking
@@ -60,7 +69,7 @@ class Settle:
             .where(s.c.turn_id == bindparam("b_turn"))
             .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
         )
-        self._endings = Endings(models, database, chat)
+        self._endings = Endings(models, database, Replies(models, database, chat, split))
         self._tally = database.prepare(
             update(w)
             .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
@@ -116,7 +125,7 @@ class Settle:
             self._parking.park(tx, claim)
         else:
             self._hand_back(tx, claim, outcome, {one.delivery_id for one in ended})
-        self._endings.write(tx, claim, outcome)
+        outcome = self._endings.write(tx, claim, outcome)
         self._count(tx, claim, outcome)  # last: all turns of this orchestrator share that row
         return outcome, ended
 
@@ -129,8 +138,7 @@ class Settle:
         if asked == StopReason.PERSON and outcome.fate in _STOPPABLE:
             return claim, replace(outcome, fate=Fate.STOPPED, notice=None, stop_reason="stopped")
         if outcome.fate is Fate.RETRY and outcome.punished and claim.failures >= self._max_attempts:
-            text = outcome.text or "I could not answer this: it went wrong too often."
-            return self._head_of(tx, claim), replace(outcome, fate=Fate.FAILED, text=text)
+            return self._head_of(tx, claim), failed(outcome, GIVEN_UP)
         return claim, outcome
 
     def _head_of(self, tx: Connection, claim: Claim) -> Claim:

@@ -26,6 +26,7 @@ from .nodes import Nodes
 from .parking import Parking
 from .people import People
 from .recover import Recovery
+from .replies import Split
 from .retention import Retention
 from .sessions import Sessions
 from .settle import Settle
@@ -33,6 +34,14 @@ from .steps import Steps
 from .triggers import Triggers
 from .turns import Turns
 from .views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is made of messages: how Markdown is shown, and how a long answer is cut."""
+
+    to_html: Callable[[str], str]
+    split: Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +85,15 @@ def make_stores(
     settings: Settings,
     people: People,
     *,
-    to_html: Callable[[str], str],
+    texts: Texts,
     state_dir: Path | None,
     chat: ChatStore | None = None,
 ) -> Stores:
     """Wire the store's parts; `chat` is the host's own ChatStore, or None for the bundled one."""
-    views = Views(models, people, to_html)
-    external = None
-    if chat is None:
-        external = External(models, database, people)
-        chat = ExternalChat(models, database, people, views, external)
-    lease, attempts = settings.lease / 1000, settings.max_attempts
+    views = Views(models, people, texts.to_html)
+    external = External(models, database, people)
+    own, chat = chat, chat or ExternalChat(models, database, people, views, external)
+    lease, age, attempts = settings.lease / 1000, settings.max_age / 1000, settings.max_attempts
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     sessions = Sessions(models, database, idle=settings.session_idle / 1000)
     beginnings, age = Beginnings(models, database, chat, sessions), settings.max_age / 1000
@@ -101,7 +108,7 @@ def make_stores(
         inbox=Inbox(models, database, max_queue=settings.max_queue),
         claims=Claims(models, database, beginnings, node_id=nodes.id, lease=lease, max_age=age, max_attempts=attempts),
         leases=leases,
-        settle=Settle(models, database, chat, parking, max_attempts=attempts),
+        settle=Settle(models, database, chat, parking, max_attempts=attempts, split=texts.split),
         recovery=Recovery(models, database, chat, leases, parking, max_attempts=attempts),
         retention=Retention(models, database),
         steps=Steps(models, database),
@@ -118,6 +125,6 @@ def make_stores(
         triggers=Triggers(models, database),
         exchanges=Exchanges(models, database),
         escalations=Escalations(models, database),
-        external=external,
-        reads_with_claims=external is not None and people.reads_columns and database.one_writer,
+        external=external if own is None else None,
+        reads_with_claims=own is None and people.reads_columns and database.one_writer,
     )

@@ -103,13 +103,17 @@ class EscalationColumns:
 
 
 class MessageVersionColumns:
-    """A former version of an answer, kept when it was written anew; `n` counts from 1, the oldest first."""
+    """A former version of an answer, kept when it was written anew; `n` counts from 1, the oldest first.
+
+    `parts` are the texts of its further messages, where it had several.
+    """
 
     __tablename__ = "neolith_message_version"
     id: Mapped[int] = own_key()
     message_id: Mapped[str] = mapped_column(String(255))
     n: Mapped[int] = mapped_column(Integer)
     content: Mapped[str] = mapped_column(Text)
+    parts: Mapped[list[str]] = mapped_column(JSON, default=list)
     state: Mapped[str] = mapped_column(String(12))
     turn_id: Mapped[int | None] = mapped_column(Key, default=None)
     created_at: Mapped[float] = mapped_column(Instant)

@@ -16,6 +16,7 @@ from .database import Database
 from .endings import Ended, ended_rows
 from .models import Models
 from .parking import Parking
+from .replies import KEPT, Replies
 
 
 class Stopped(StrEnum):
@@ -65,6 +66,7 @@ class Turns:
         self._database = database
         self._parking = parking
         self._chat = chat
+        self._replies = Replies(models, database, chat)
         self._t = models.table("Turn")
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")
@@ -81,7 +83,12 @@ class Turns:
         )
 
     def checkpoint(self, claim: Claim, text: str, seq: int) -> bool:
-        """Keep the text so far; False if the fence has moved (nothing is written)."""
+        """Keep the text so far; False if the fence has moved (nothing is written).
+
+        What is written anew has its row only at its finish.
+        """
+        if claim.regenerates is not None:
+            return True
         with self._database.write() as tx:
             row = self._fence.run(
                 tx, b_conversation=int(claim.conversation_id), b_epoch=claim.epoch, b_turn=int(claim.turn_id)
@@ -94,9 +101,9 @@ class Turns:
             return True
 
     def targets(self, tx: Connection, message_id: str) -> list[Target]:
-        """The turns behind a message: the one that writes it, else those that answer it."""
+        """The turns behind a message: the one that writes it (the last, if it was written anew), else its answers'."""
         t, d = self._t, self._d
-        turn = tx.execute(select(t).where(t.c.reply_id == message_id)).first()
+        turn = tx.execute(select(t).where(t.c.reply_id == message_id).order_by(t.c.id.desc()).limit(1)).first()
         if turn is not None:
             return [Target(str(turn.orchestrator_id), turn.requester_id, turn.id, self._members(tx, turn.id))]
         # a stop locks them one after the other: in the order in which all others lock conversations
@@ -166,7 +173,9 @@ class Turns:
         """A turn that waited for its next attempt ends here."""
         now = self._database.clock.wall()
         tx.execute(update(self._t).where(self._t.c.id == turn.id).values(state="cancelled", ended_at=now))
-        if turn.reply_id is not None:
+        if turn.regenerates is not None:
+            self._replies.touch(tx, turn.reply_id, turn.epoch, KEPT)
+        elif turn.reply_id is not None:
             write = ReplyWrite(turn.reply_id, None, MessageState.INTERRUPTED, turn.epoch, 0, now)
             self._chat.write_reply(tx, write)
 
@@ -203,12 +212,15 @@ class Turns:
             update(t)
             .where(t.c.id.in_(turn_ids), t.c.state.in_(("interrupted", "parked")), t.c.id.not_in(open_ones))
             .values(state="cancelled", ended_at=now)
-            .returning(t.c.reply_id, t.c.id)
+            .returning(t.c.reply_id, t.c.regenerates, t.c.epoch, t.c.id)
         ).all()
-        replies = tuple(str(row[0]) for row in rows if row[0] is not None)
+        for row in rows:
+            if row[1] is not None:  # what was answered before is still an answer
+                self._replies.touch(tx, row[0], row[2], None)
+        replies = tuple(str(row[0]) for row in rows if row[0] is not None and row[1] is None)
         for reply in replies:
             self._chat.drop_reply(tx, reply, now)
-        return self._parking.abandon(tx, [row[1] for row in rows], "cancelled", "deleted"), replies
+        return self._parking.abandon(tx, [row[3] for row in rows], "cancelled", "deleted"), replies
 
     def view(self, tx: Connection, turn_id: str) -> dict[str, Any] | None:
         """A turn's row with its deliveries, or None."""
@@ -257,13 +269,15 @@ class Turns:
         self._hold(tx, d.c.id == int(delivery_id))
         failed = or_(d.c.state == "failed", d.c.state == "expired")
         row = tx.execute(
-            select(t.c.reply_id, t.c.id)
+            select(t.c.reply_id, t.c.epoch, t.c.regenerates, t.c.id)
             .join(d, d.c.turn_id == t.c.id)
             .where(d.c.id == int(delivery_id), failed, t.c.state == "failed", t.c.reply_id.is_not(None))
         ).first()
         own = row is not None and bool(self._chat.present(tx, [row[0]]))
-        if row is not None and own and self._parking.lay_again(tx, row[1]):
+        if row is not None and own and self._parking.lay_again(tx, row[3]):
             return True
+        if own and row is not None and row[2] is None:
+            self._replies.single(tx, ReplyWrite(row[0], None, MessageState.FAILED, row[1], 0, now))
         changed = tx.execute(
             update(d)
             .where(d.c.id == int(delivery_id), failed, d.c.kind != DeliveryKind.RESUME)

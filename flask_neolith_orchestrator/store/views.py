@@ -44,8 +44,9 @@ class Views:
         self._by_id = Prepared(select(m).where(m.c.id.in_(keys)).order_by(m.c.id))
         reacted = select(r.c.message_id, r.c.emoji, r.c.user_id).where(r.c.message_id.in_(keys)).order_by(r.c.id)
         self._reacted = Prepared(reacted)
+        answers = func.count().filter(m.c.continuation_of.is_(None))  # one of several messages is one
         counts = (
-            select(m.c.parent_id, func.count().label("count"), func.max(m.c.id).label("last"))
+            select(m.c.parent_id, answers.label("count"), func.max(m.c.id).label("last"))
             .where(m.c.parent_id.in_(keys), m.c.deleted_at.is_(None))
             .group_by(m.c.parent_id)
             .subquery()
@@ -89,6 +90,8 @@ class Views:
             "editedAt": iso(row.edited_at),
             "deleted": gone,
             "clientId": row.client_id,
+            "continues": None if row.continuation_of is None else str(row.continuation_of),
+            "versions": row.versions,
             "reactions": [{"emoji": emoji, "userIds": users} for emoji, users in sorted(reactions.items())],
         }
         if row.parent_id is None:

@@ -41,7 +41,10 @@ class ReactionView(Wire):
 
 
 class MessageView(Wire):
-    """A message. `html` is the sanitised Markdown of `content`; `epoch` and `seq` count what was streamed of it."""
+    """A message. `html` is the sanitised Markdown of `content`; `epoch` and `seq` count what was streamed of it.
+
+    `continues` is the first message of an answer that has several; `versions` counts an answer's former versions.
+    """
 
     id: str
     channel_id: str
@@ -58,6 +61,8 @@ class MessageView(Wire):
     edited_at: str | None
     deleted: bool
     client_id: str | None
+    continues: str | None
+    versions: int
     reactions: list[ReactionView]
     reply_count: int | None = None
     last_reply: LastReplyView | None = None

@@ -39,11 +39,12 @@ from flask_neolith_orchestrator.store.models import Models, make_models
 from flask_neolith_orchestrator.store.organizations import Organizations
 from flask_neolith_orchestrator.store.parking import Parking
 from flask_neolith_orchestrator.store.people import People
+from flask_neolith_orchestrator.store.replies import whole
 from flask_neolith_orchestrator.store.rooms import Rooms
 from flask_neolith_orchestrator.store.sessions import Sessions
 from flask_neolith_orchestrator.store.settle import Settle
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
-from flask_neolith_orchestrator.store.stores import make_stores
+from flask_neolith_orchestrator.store.stores import Texts, make_stores
 from flask_neolith_orchestrator.store.turns import Turns
 from flask_neolith_orchestrator.store.views import Views
 
@@ -179,7 +180,9 @@ def build(app: Flask) -> Site:
 
     inbox = Inbox(models, database, max_queue=50)
     stores = replace(
-        make_stores(models, database, settings, people, to_html=to_html, state_dir=None), inbox=inbox, chat=bundled
+        make_stores(models, database, settings, people, texts=Texts(to_html, whole), state_dir=None),
+        inbox=inbox,
+        chat=bundled,
     )
     reception = Front(settings, stores, CharterBook(people), wire, ring=ring, ended=ended).reception
     reception.listen(db.session)

@@ -16,7 +16,7 @@ from flask import render_template_string
 
 from flask_neolith_orchestrator.backends.choice import ModelChoice
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
-from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, NeolithError
+from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, ModelNotServed, NeolithError
 from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest
 from flask_neolith_orchestrator.runtime.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
@@ -194,6 +194,14 @@ def long_message(see: Sight, config: Mapping[str, Any]) -> str:
     """Whether a sentence can be posted."""
     world = see.make(**config)
     return outcome(lambda: world.post("ann", "@ada this is a sentence"))
+
+
+def long_answer(see: Sight, config: Mapping[str, Any]) -> int:
+    """Of how many messages a long answer is."""
+    world = see.make(**config)
+    world.model.script = lambda _scene: ["word " * 500]
+    answer(world)
+    return len(world.answers())
 
 
 def debounced(see: Sight, config: Mapping[str, Any]) -> bool:
@@ -387,6 +395,19 @@ def asked(name: str) -> Observe:
     return lambda see, config: getattr(answer(see.make(**config)).request, name)
 
 
+def fallbacks(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """Whom a question is asked that nobody can answer."""
+    world = see.make(**config)
+    world.model.script = refuse
+    answer(world)
+    return [scene.request.model for scene in world.model.scenes]
+
+
+def refuse(_scene: Scene) -> Iterable[str]:
+    """A model that is not there."""
+    raise ModelNotServed
+
+
 def remembered(see: Sight, config: Mapping[str, Any]) -> int:
     """How many characters of a long thread the model reads."""
     world = see.make(**config)
@@ -557,6 +578,7 @@ TABLE: dict[str, Case] = {
     "DAEMON_DRAIN_TURNS": Case(1, drains_end_early),
     "DAEMON_DRAIN_TIME": Case(1, drains_end_early),
     "NEOLITH_MODEL": Case("another", asked("model")),
+    "NEOLITH_FALLBACK_MODELS": Case("one, two", fallbacks),
     "ANTHROPIC_API_KEY": Case("sk-test", provider),
     "ANTHROPIC_BASE_URL": Case("second", reached),
     "NEOLITH_MAX_TOKENS": Case(99, asked("max_tokens")),
@@ -572,6 +594,7 @@ TABLE: dict[str, Case] = {
     "NEOLITH_SQLITE_PRAGMAS": Case(False, synchronous),
     "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),
     "NEOLITH_CHECKPOINT_INTERVAL": Case(60_000, kept_early),
+    "NEOLITH_MAX_ANSWER_LENGTH": Case(1_000, long_answer),
     "NEOLITH_MAX_MESSAGE_LENGTH": Case(5, long_message),
     "NEOLITH_RATE_ORCHESTRATOR": Case("1/minute", posts),
     "NEOLITH_RATE_PERSON": Case("1/minute", posts),

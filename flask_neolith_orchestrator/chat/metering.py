@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..core.model import Block, ModelRequest, ToolCall, ToolResult
 from ..core.types import Usage
-from .context import estimate_tokens
+from .context_room import estimate_tokens
 
 
 @dataclass(frozen=True, slots=True)

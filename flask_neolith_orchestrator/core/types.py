@@ -235,7 +235,10 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message of a history, oldest first in any sequence of them."""
+    """One message of a history, oldest first in any sequence of them.
+
+    `attachments` are names and types, and `reactions` emoji with their numbers, as they are to be read.
+    """
 
     message_id: str
     author_id: str
@@ -245,6 +248,8 @@ class Line:
     at: float
     by_self: bool = False
     is_orchestrator: bool = False
+    attachments: tuple[str, ...] = ()
+    reactions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

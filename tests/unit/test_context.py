@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.chat.charter import Charter, Preference
 from flask_neolith_orchestrator.chat.charter_text import render
-from flask_neolith_orchestrator.chat.context import EARLIER, GO_ON, LEAST_ROOM, build_request, estimate_tokens
+from flask_neolith_orchestrator.chat.context import EARLIER, GO_ON, LEAST_ROOM, build_request
+from flask_neolith_orchestrator.chat.context_room import estimate_tokens
 from flask_neolith_orchestrator.core.model import ModelRequest
 from flask_neolith_orchestrator.core.types import Line
 

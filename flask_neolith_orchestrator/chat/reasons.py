@@ -46,3 +46,27 @@ WAKING: Final = frozenset(
     }
 )
 """Those by which somebody wakes."""
+
+
+SENTENCES: Final = {
+    Reason.ADDRESSED: "The sender named it as an addressee.",
+    Reason.MENTIONED: "It is mentioned.",
+    Reason.MENTION_ADDED: "An edit mentions it.",
+    Reason.ROLE: "Its role is mentioned, and its charter asks for that.",
+    Reason.REPLY: "The message replies to one of its own.",
+    Reason.DIRECT: "A direct message needs no mention.",
+    Reason.KEYWORD: "A keyword of its charter is said.",
+    Reason.KEYWORD_ADDED: "An edit says a keyword of its charter.",
+    Reason.THREAD: "It has answered this person in this thread, and its charter lets it go on.",
+    Reason.WATCHED: "Its charter lets it listen to everything in this channel.",
+    Reason.OWN: "It wrote the message itself.",
+    Reason.BOT: "A bot, a webhook or the system wrote it, and its charter does not let it answer that one.",
+    Reason.ORCHESTRATOR: "Another orchestrator wrote it, which has to mention it, and its charter has to allow that.",
+    Reason.SILENT: "It answers nobody: auto_reply is off.",
+    Reason.NOT_ADDRESSED: "The sender named others as addressees.",
+    Reason.OTHERS_MEANT: "Somebody else is meant.",
+    Reason.MENTION_ONLY: "It would have been called, but its charter wants a mention.",
+    Reason.NOT_MENTIONED: "Nothing in the message calls it.",
+    Reason.LOOP: "These two have answered each other too often in a short time.",
+}
+"""What each reason means, for people."""

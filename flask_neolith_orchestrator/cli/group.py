@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 from ..core.errors import NeolithError
 from ..core.types import Cause, Wanted
 from ..runtime.state import State
+from .explain import add_explain
 from .finding import checked, find, ready
 
 
@@ -21,6 +22,7 @@ def make_group(state: State) -> AppGroup:
     _looks(group, state)
     _wishes(group, state)
     _work(group, state)
+    add_explain(group, state)
     return group
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ..core.errors import DaemonError
 from ..core.types import Claim, DaemonStatus, OrchestratorStatus, OutgoingMessage
@@ -16,6 +16,7 @@ from .daemon import OrchestratorDaemon
 from .lives import BATCH
 from .manager import OrchestratorDaemonManager
 from .news import News
+from .overhearing import Overhearing
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -41,6 +42,7 @@ class Duty:
         self._busy: set[str] = set()
         self._resumed_at = float("-inf")
         self.everywhere = False
+        self.overheard: Overhearing | None = None
         self.will_restart: Callable[[str], bool] = lambda _orchestrator_id: False
 
     def limit_of(self, orchestrator_id: str) -> int:
@@ -48,9 +50,16 @@ class Duty:
         daemon = self.manager.get_daemon(orchestrator_id)
         return daemon.limit if daemon is not None and (daemon.is_running() or self.everywhere) else 0
 
+    def settled(self, tx: Any, claim: Claim, settled: tuple[Outcome, list[Ended]] | None) -> None:
+        """Let others hear an answer, in the transaction that finishes it."""
+        if self.overheard is not None and settled is not None:
+            self.overheard.settled(tx, claim, settled[0])
+
     def turn_ended(self, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
         """Tell the daemon's listeners, and those who wait for deliveries."""
         self.manager.ended(ended)
+        if self.overheard is not None:
+            self.overheard.told(claim)
         daemon = self.manager.get_daemon(claim.orchestrator_id)
         if daemon is None:
             return

@@ -9,6 +9,7 @@ from ..settings import Settings
 from ..store.endings import Ended
 from ..store.stores import Stores
 from .charter_book import CharterBook
+from .explaining import Explaining
 from .hearing import Hearing
 from .listening import Listening
 from .manners import Manners
@@ -36,6 +37,7 @@ class Front:
         self.manners = Manners(settings, stores, charters, self.notices, self.rates)
         self.hearing = Hearing(settings, stores, stores.chat, charters)
         self.listening = Listening(stores, self.manners)
+        self.explaining = Explaining(stores, self.hearing)
         self.pauses = Pauses()
         self.pauses.add(self.manners.pauses)
         self.reception = Reception(

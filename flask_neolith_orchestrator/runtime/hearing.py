@@ -214,7 +214,7 @@ def tell_decisions(heard: Heard, decided: Iterable[Wake]) -> None:
             extra={
                 "action": "wake" if one.wakes else "sleep",
                 "orchestrator": one.orchestrator_id,
-                "message": heard.message_id,
+                "message_id": heard.message_id,
                 "reason": str(one.reason),
             },
         )

@@ -45,6 +45,7 @@ from .news import News
 from .node import NodeLife
 from .notes import Note
 from .once import Once
+from .overhearing import Overhearing
 from .statuses import Statuses
 from .study import Study
 from .supervisor import Supervisor
@@ -149,6 +150,7 @@ class House:
             ended=lambda deliveries: self.manager.ended(deliveries),
         )
         self.reception = self.front.reception
+        self.duty.overheard = Overhearing(stores, self.reception)
         self.reception.listen(wiring.scoped_session)
         self.intake = Intake(
             stores, self.reception, wiring.session, ended=self.manager.ended, cancel=self.worker.cancel

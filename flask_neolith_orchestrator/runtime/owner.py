@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..core.types import Claim, OrchestratorStatus
 from ..store.endings import Ended, Outcome
@@ -14,6 +14,10 @@ class Owner(Protocol):
 
     def limit_of(self, orchestrator_id: str) -> int:
         """Slots of this orchestrator if its daemon takes work in this process, else 0."""
+        ...
+
+    def settled(self, tx: Any, claim: Claim, settled: tuple[Outcome, list[Ended]] | None) -> None:
+        """An attempt is being settled in `tx`, which may still be rolled back; None if the fence has moved."""
         ...
 
     def turn_ended(self, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:

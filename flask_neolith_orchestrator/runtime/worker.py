@@ -185,6 +185,7 @@ class Worker:
         with self._stores.database.write(then=lambda tx: following.look(tx) if following else None) as tx:
             settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
             tab.write(tx)  # also where the turn is somebody else's by now: the calls are billed
+            self._owner.settled(tx, claim, settled)
             if keep and settled is not None:
                 claimed = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
                 following = self._attempt(claimed)

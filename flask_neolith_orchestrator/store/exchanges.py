@@ -39,13 +39,13 @@ class Exchanges:
         count = refused = 0
         for orchestrator_id, author_id in ways:
             rows = tx.execute(
-                select(func.coalesce(d.c.outcome, "") == LOOP, func.count())
+                select(d.c.outcome, func.count())
                 .where(d.c.by_machine == literal_column("1"), d.c.orchestrator_id == int(orchestrator_id))
                 .where(d.c.author_id == author_id, d.c.accepted_at > since)
-                .group_by(func.coalesce(d.c.outcome, "") == LOOP)
+                .group_by(d.c.outcome)
             ).all()
-            count += sum(row[1] for row in rows if not row[0])
-            refused += sum(row[1] for row in rows if row[0])
+            count += sum(row[1] for row in rows if row[0] != LOOP)
+            refused += sum(row[1] for row in rows if row[0] == LOOP)
         return Exchange(count, refused)
 
     def said_before(self, tx: Connection, delivery_id: str) -> bool:

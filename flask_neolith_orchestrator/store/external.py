@@ -126,6 +126,11 @@ class External:
         row = tx.execute(select(ch.c.name, ch.c.external_id).where(ch.c.id == int(channel_id))).first()
         return "" if row is None else row[0] or row[1] or ""
 
+    def is_dm(self, tx: Connection, channel_id: str) -> bool:
+        """Whether a channel of ours is a direct message. Of the host's channels nobody knows it afterwards."""
+        ch = self._ch
+        return bool(tx.execute(select(ch.c.kind).where(ch.c.id == int(channel_id))).scalar() == "dm")
+
     def _bundled(self, tx: Connection, message: IncomingMessage) -> Stored | None:
         """The message itself, where it is one of the bundled chat's own: same channel, id and text."""
         if not (_is_key(message.id) and _is_key(message.channel_id)):

@@ -146,6 +146,7 @@ class Triggers:
         kinds = [literal_column(f"'{kind}'", String) for kind in _HEARD]
         statement = (
             select(t.c.orchestrator_id, o.c.handle, cast(null(), self._d.c.id.type), cast(null(), String(255)))
+            .select_from(t)
             .join(o, o.c.id == t.c.orchestrator_id)
             .where(t.c.kind.in_(kinds), t.c.value.in_(self._values()))
         )
@@ -155,6 +156,7 @@ class Triggers:
         c, d, o, t = self._c, self._d, self._o, self._t
         statement = (
             select(c.c.orchestrator_id, o.c.handle, d.c.id, d.c.message_id)
+            .select_from(c)
             .join(d, d.c.id.in_([self._last(state) for state in _STATES]))
             .join(o, o.c.id == c.c.orchestrator_id)
             .where(c.c.key == bindparam("b_key"))

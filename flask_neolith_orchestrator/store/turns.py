@@ -252,6 +252,12 @@ class Turns:
             statement = statement.where(d.c.id < before)
         return [dict(row) for row in tx.execute(statement).mappings()]
 
+    def about(self, tx: Connection, message_id: str) -> list[dict[str, Any]]:
+        """The deliveries of a message itself, one for each orchestrator that it woke."""
+        d = self._d
+        rows = tx.execute(select(d).where(d.c.message_id == message_id, d.c.kind == "message").order_by(d.c.id))
+        return [dict(row) for row in rows.mappings()]
+
     def delivery(self, tx: Connection, delivery_id: str) -> dict[str, Any] | None:
         """One delivery's row, or None."""
         if not delivery_id.isdecimal() or len(delivery_id) > 18:

@@ -141,21 +141,17 @@ class House:
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started
         )
+        self._wire_front()
+
+    def _wire_front(self) -> None:
+        wiring, stores, manager = self.wiring, self.stores, self.manager
         self.front = Front(
-            settings,
-            stores,
-            self.study.charters,
-            wiring.channel,
-            ring=self._ring,
-            ended=lambda deliveries: self.manager.ended(deliveries),
+            self.settings, stores, self.study.charters, wiring.channel, ring=self._ring, ended=manager.ended
         )
         self.reception = self.front.reception
-        self.duty.overheard = Overhearing(stores, self.reception)
         self.reception.listen(wiring.scoped_session)
-        self.intake = Intake(
-            stores, self.reception, wiring.session, ended=self.manager.ended, cancel=self.worker.cancel
-        )
-        manager = self.manager
+        self.duty.overheard = Overhearing(stores, self.reception)
+        self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
         manager.intake = self.intake
         manager.ring = self.dispatcher.ring
         manager.cancel_turn = self.worker.cancel

@@ -10,9 +10,8 @@ from typing import Any
 
 from ..core.cancel import StopReason
 from ..core.errors import StoreClosed
-from ..core.ports import Channel, Clock
+from ..core.ports import Channel
 from ..core.types import Claim, OrchestratorStatus
-from ..settings import Settings
 from ..store.claims import LostRace, NoSlot
 from ..store.endings import Ended, Outcome
 from ..store.leases import Held
@@ -33,8 +32,7 @@ class Worker:
     def __init__(self, study: Study, channel: Channel, news: News, owner: Owner) -> None:
         self._study = study
         self._stores = stores = study.stores
-        self._settings: Settings = study.settings
-        self._clock: Clock = study.clock
+        self._settings, self._clock = study.settings, study.clock
         self._channel = channel
         self._news = news
         self._owner = owner

@@ -96,7 +96,7 @@ def make_stores(
     lease, age, attempts = settings.lease / 1000, settings.max_age / 1000, settings.max_attempts
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     sessions = Sessions(models, database, idle=settings.session_idle / 1000)
-    beginnings, age = Beginnings(models, database, chat, sessions), settings.max_age / 1000
+    beginnings = Beginnings(models, database, chat, sessions)
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
     parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)
     return Stores(

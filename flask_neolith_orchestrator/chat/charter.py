@@ -12,7 +12,6 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, StrictInt, model_validator
-from pydantic.alias_generators import to_camel
 
 from .charter_words import (
     Hours,
@@ -59,7 +58,7 @@ class Personality(Part):
     def _gather_qualities(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        known = {one for name in cls.model_fields for one in (name, to_camel(name))}
+        known = cls.spellings()
         free = {key: value for key, value in given.items() if not get_close_matches(str(key), known, 1, 0.8)}
         if not free:
             return given

@@ -16,14 +16,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeGuard, get_args
 
-from pydantic import AliasChoices, BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..core.errors import StartFailed
 from ..core.types import OrchestratorSnapshot
 from .charter import Charter, CharterDocument, Personality
+from .charter_parent import IDENTITY, under
 from .charter_text import render
 from .charter_words import Part
 from .text import one_line
@@ -74,6 +75,15 @@ def read_document(given: object, at: str = "") -> CharterDocument:
     return replaced(found, model=model, max_tokens=None)
 
 
+def read_parent(given: object) -> CharterDocument:
+    """An organization's charter, checked. Raises UnusableCharter with every problem."""
+    found = read_document(given)
+    wrong = [name for name in IDENTITY if name in found.model_fields_set]
+    if wrong:
+        raise UnusableCharter([Problem(name, "belongs to one orchestrator, not to an organization") for name in wrong])
+    return found
+
+
 def read_configuration(config: object) -> CharterDocument:
     """The charter in an `orchestrator_config`. Raises UnusableCharter with every problem."""
     if not isinstance(config, Mapping):
@@ -104,8 +114,8 @@ def replaced(document: CharterDocument, **fields: Any) -> CharterDocument:
     return CharterDocument.model_construct(**{name: value for name, value in kept.items() if value is not None})
 
 
-def load_charter(snapshot: OrchestratorSnapshot, version: int = 0) -> Charter:
-    """The charter of an orchestrator as its configuration says it.
+def load_charter(snapshot: OrchestratorSnapshot, version: int = 0, parent: CharterDocument = EMPTY) -> Charter:
+    """The charter of an orchestrator as its configuration says it, within its organization's.
 
     Raises StartFailed, naming every bad field and never its value, or when the whole is longer than MAX_CHARTER.
     """
@@ -114,32 +124,43 @@ def load_charter(snapshot: OrchestratorSnapshot, version: int = 0) -> Charter:
     except UnusableCharter as error:
         msg = f"The charter of @{one_line(snapshot.handle)} cannot be used. Correct these fields: {error}."
         raise StartFailed(msg) from None
-    charter = in_force(document, snapshot, version=version)
-    length = len(render(charter))
-    if length > MAX_CHARTER:
-        raise StartFailed(
-            f"The charter of @{charter.handle} is too large: {length:,} characters, at most {MAX_CHARTER:,} "
-            f"are allowed. Shorten its mission (system_prompt) or personality."
-        )
+    charter = in_force(document, snapshot, version=version, parent=parent)
+    excess = too_large(charter)
+    if excess:
+        raise StartFailed(excess)
     return charter
 
 
-def in_force(document: CharterDocument, snapshot: OrchestratorSnapshot, *, version: int = 0) -> Charter:
+def too_large(charter: Charter) -> str:
+    """A sentence where the rendered charter is longer than MAX_CHARTER, else nothing."""
+    length = len(render(charter))
+    if length <= MAX_CHARTER:
+        return ""
+    return (
+        f"The charter of @{charter.handle} is too large: {length:,} characters, at most {MAX_CHARTER:,} "
+        f"are allowed. Shorten its mission (system_prompt) or personality."
+    )
+
+
+def in_force(
+    document: CharterDocument, snapshot: OrchestratorSnapshot, *, version: int = 0, parent: CharterDocument = EMPTY
+) -> Charter:
     """A document as the charter of one orchestrator: what it leaves open of who it is, its rows say.
 
     The handle is always the row's: an old charter must not undo a new name.
     """
-    fields = {name: getattr(document, name) for name in document.model_fields_set}
+    merged = document if parent is EMPTY else under(parent, document)
+    fields = {name: getattr(merged, name) for name in merged.model_fields_set}
     fields |= {
         "name": document.name or one_line(snapshot.user.name) or one_line(snapshot.handle),
         "handle": one_line(snapshot.handle),
         "role": document.role or one_line(snapshot.role),
         "discipline": document.discipline or one_line(snapshot.discipline),
     }
-    return Charter.model_construct(**fields, version=version)
+    return Charter.model_construct(**fields, version=version, parent_version=snapshot.parent_version)
 
 
-def _problems(error: ValidationError, at: str, model: type[BaseModel] = CharterDocument) -> list[Problem]:
+def _problems(error: ValidationError, at: str, model: type[Part] = CharterDocument) -> list[Problem]:
     return [
         Problem(_under(at, ".".join(_shown(part) for part in one["loc"] if part != "[key]")), _sentence(one, model))
         for one in error.errors(include_url=False, include_input=False, include_context=False)
@@ -154,7 +175,7 @@ def _shown(part: int | str) -> str:
     return one_line(str(part))[:60]
 
 
-def _sentence(error: Any, model: type[BaseModel]) -> str:
+def _sentence(error: Any, model: type[Part]) -> str:
     if error["type"] == "extra_forbidden":
         *way, key = error["loc"]
         return _unknown(str(key), _part_at(way, model))
@@ -162,43 +183,37 @@ def _sentence(error: Any, model: type[BaseModel]) -> str:
     return "is needed" if error["type"] == "missing" else text.removeprefix("Value error, ").replace("Input ", "it ")
 
 
-def _part_at(way: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
+def _part_at(way: Sequence[int | str], model: type[Part]) -> type[Part]:
     for step in way:
         if isinstance(step, str):
-            model = next(
-                _part_in(field) for name, field in model.model_fields.items() if step in spellings(name, field)
-            )
+            model = _part_in(model.model_fields[model.spellings()[step]])
     return model
 
 
 def _part_in(field: FieldInfo) -> type[Part]:
     kinds = (field.annotation, *get_args(field.annotation))
-    return next(one for one in kinds if isinstance(one, type) and issubclass(one, Part))
+    return next(one for one in kinds if is_part(one))
 
 
-def spellings(name: str, field: FieldInfo) -> list[str]:
-    """How a field may be written."""
-    alias = field.validation_alias
-    return [name, *(str(one) for one in alias.choices)] if isinstance(alias, AliasChoices) else [name]
+def is_part(kind: object) -> TypeGuard[type[Part]]:
+    """Whether a field's type has fields of its own."""
+    return isinstance(kind, type) and issubclass(kind, Part)
 
 
-def _unknown(key: str, model: type[BaseModel]) -> str:
+def _unknown(key: str, model: type[Part]) -> str:
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s-]+", "_", key).lower()
-    known = {one: name for name, field in model.model_fields.items() for one in spellings(name, field)}
+    known = model.spellings()
     if key in known:
         return f"is given twice: it is the same as {known[key]}"
-    near = get_close_matches(plain, known, 1)
-    if near:
-        return f"is not known here; do you mean {near[0]}?"
-    elsewhere = [path for path in paths(CharterDocument) if path.rpartition(".")[2] == plain]
-    return f"is not known here; do you mean {elsewhere[0]}?" if elsewhere else "is not known here"
+    near = [known[one] for one in get_close_matches(plain, known, 1)]
+    near += [path for path in paths(CharterDocument) if path.rpartition(".")[2] == plain]
+    return f"is not known here; do you mean {near[0]}?" if near else "is not known here"
 
 
-def paths(model: type[BaseModel], at: str = "") -> Iterator[str]:
+def paths(model: type[Part], at: str = "") -> Iterator[str]:
     """Every field of a model and of its parts, by path."""
     for name, field in model.model_fields.items():
         path = _under(at, name)
         yield path
-        part = next((one for one in (field.annotation,) if isinstance(one, type) and issubclass(one, Part)), None)
-        if part is not None:
-            yield from paths(part, path)
+        if is_part(field.annotation):
+            yield from paths(field.annotation, path)

@@ -19,6 +19,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -38,6 +39,25 @@ class Part(BaseModel):
         frozen=True,
         alias_generator=AliasGenerator(validation_alias=lambda name: AliasChoices(name, to_camel(name))),
     )
+
+    @classmethod
+    def spellings(cls) -> dict[str, str]:
+        """Every way to write a field, with the field's name."""
+        found: dict[str, str] = {}
+        for name, field in cls.model_fields.items():
+            choices = field.validation_alias
+            written = choices.choices if isinstance(choices, AliasChoices) else ()
+            found |= {str(one): name for one in (name, *written)}
+        return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, given: Any) -> Any:
+        """Null is the same as leaving it out."""
+        if not isinstance(given, Mapping):
+            return given
+        known = cls.spellings()
+        return {key: value for key, value in given.items() if value is not None or key not in known}
 
 
 def as_text(value: Any) -> Any:

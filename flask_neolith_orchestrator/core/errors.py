@@ -32,7 +32,9 @@ NeolithError
       +-- NotFound
       +-- Forbidden
       +-- Conflict
+      |    +-- Unconfirmed     a charter that is less safe than the one before
       +-- Invalid
+      |    +-- BadCharter
       +-- TooMany            too many requests within a moment
 
 Control signals (a turn that was stopped) are not errors: see `core.cancel`.
@@ -40,7 +42,8 @@ Control signals (a turn that was stopped) are not errors: see `core.cancel`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class NeolithError(Exception):
@@ -227,6 +230,27 @@ class Conflict(RequestError):
 
 class Invalid(RequestError):
     """The input cannot be used."""
+
+
+class Unconfirmed(Conflict):
+    """The charter is less safe than the one before it. Confirm that this is meant (`confirm`, or `--yes`).
+
+    `weakenings` names each thing: path, before, after, text.
+    """
+
+    def __init__(self, weakenings: Sequence[Mapping[str, Any]]) -> None:
+        self.weakenings = tuple(weakenings)
+        listed = "; ".join(str(one["text"]) for one in weakenings)
+        super().__init__(f"The charter is less safe than the one before it ({listed}). Confirm that this is meant.")
+
+
+class BadCharter(Invalid):
+    """The charter cannot be used. Correct the fields that are named; `problems` has path and problem of each."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        listed = "; ".join(f"{path}: {problem}" for path, problem in problems)
+        super().__init__(f"The charter cannot be used. Correct these fields: {listed}.")
 
 
 class TooMany(RequestError):

@@ -112,7 +112,11 @@ class UserRef:
 
 @dataclass(frozen=True, slots=True)
 class OrchestratorSnapshot:
-    """An orchestrator as it was when this was read. `id` is the orchestrator's own id, not its user's."""
+    """An orchestrator as it was when this was read. `id` is the orchestrator's own id, not its user's.
+
+    The versions are those of its own charter and of its organization's; `parent_at` is when that was written, as a
+    version of a transaction that was rolled back is a version of another one later.
+    """
 
     id: str
     handle: str
@@ -123,6 +127,9 @@ class OrchestratorSnapshot:
     organization_id: str = ""
     capabilities: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    charter_version: int = 0
+    parent_version: int = 0
+    parent_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

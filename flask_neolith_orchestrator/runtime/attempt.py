@@ -26,6 +26,7 @@ from ..core.types import Claim, Usage
 from ..store.endings import Fate, Outcome, failed
 from ..store.parking import WAITS
 from .brief import Brief, Briefing
+from .charter_book import UNWRITTEN
 from .dialogue import Bounds, Dialogue
 from .live import LiveText
 from .study import Study
@@ -73,6 +74,12 @@ class Attempt:
 
     def run(self) -> Outcome | None:
         """Work on it. None if the turn belongs to somebody else now, and nothing may be written."""
+        outcome = self._outcome()
+        if outcome is None or self._prepared is None:
+            return outcome
+        return replace(outcome, charter_version=max(self._prepared.charter.version, 0))
+
+    def _outcome(self) -> Outcome | None:
         try:
             return self._answer()
         except Cancelled:
@@ -143,15 +150,15 @@ class Attempt:
         if not self._stores.reads_with_claims:
             return
         try:
-            self._prepared = self._briefing.compose(tx)
+            brief = self._briefing.compose(tx)
+            self._prepared = brief if brief.charter.version != UNWRITTEN else None
         except Exception:  # noqa: BLE001 -- the claim stands; the same is tried again, and told, for the request
             self._prepared = None
 
     def _brief(self) -> Brief:
-        if self._prepared is not None:
-            return self._prepared
-        with self._stores.database.read() as tx:
-            return self._briefing.compose(tx)
+        if self._prepared is None:
+            self._prepared = self._briefing.read()
+        return self._prepared
 
     def _cancelled(self) -> Outcome | None:
         reason = self.cancel.reason

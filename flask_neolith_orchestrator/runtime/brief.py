@@ -13,6 +13,7 @@ from ..core.errors import StartFailed
 from ..core.model import ModelRequest
 from ..core.money import Purse
 from ..core.types import Claim, Line, OrchestratorSnapshot
+from .charter_book import UNWRITTEN
 from .study import Study
 
 DEEPEST = 100_000
@@ -38,6 +39,16 @@ class Briefing:
         self._stores = study.stores
         self._settings = study.settings
         self._cancel = cancel
+
+    def read(self) -> Brief:
+        """As `compose`, in a transaction of its own; a charter that the host has changed becomes a version before."""
+        with self._stores.database.read() as tx:
+            brief = self.compose(tx)
+        if brief.charter.version != UNWRITTEN:
+            return brief
+        self._study.charters.adopt(self.claim.orchestrator_id)
+        with self._stores.database.read() as tx:
+            return self.compose(tx)
 
     def compose(self, tx: Any) -> Brief:
         """Read all that is needed. Raises StartFailed, or Cancelled where nothing that was asked is left."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..chat.charter_reading import load_charter
+from ..chat.charter import Charter
 from ..core.cancel import StopReason
 from ..core.errors import NotAnOrchestrator, StartFailed
 from ..core.types import DaemonStatus, OrchestratorDaemonConfig, OrchestratorSnapshot, OrchestratorStatus
@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..store.claims import LostRace
 from ..store.leases import Orphan
 from ..store.stores import Stores
+from .charter_book import UNWRITTEN
 from .daemon import OrchestratorDaemon
 from .news import News
 from .study import Study
@@ -53,22 +54,24 @@ class Crew:
             verbose=settings.verbose,
         )
 
-    def settings_of(self, snapshot: OrchestratorSnapshot) -> DaemonSettings:
-        """The app's settings, and what `orchestrator_config["daemon"]` says instead.
+    def settings_of(self, snapshot: OrchestratorSnapshot, charter: Charter) -> DaemonSettings:
+        """The app's settings, what the charter says instead, and what `orchestrator_config["daemon"]` says instead.
 
         Raises StartFailed naming each value that cannot be used.
         """
         own = snapshot.config.get("daemon")
-        if not own:
+        limit, reply = charter.limits.concurrent_conversations, charter.behaviour.auto_reply
+        if not own and limit is None and reply is None:
             return self._default
+        own = own or {}
         if not isinstance(own, dict):
             msg = f"@{snapshot.handle}: orchestrator_config['daemon'] should be a mapping."
             raise StartFailed(msg)
         app = self._settings
         values: dict[str, Any] = {
-            "max_concurrent_conversations": app.max_concurrent_conversations,
+            "max_concurrent_conversations": limit or app.max_concurrent_conversations,
             "heartbeat_interval": app.heartbeat_interval,
-            "auto_respond": app.auto_respond,
+            "auto_respond": app.auto_respond if reply is None else reply,
             "verbose": app.verbose,
         }
         bad = [key for key in own if key not in values]
@@ -100,11 +103,17 @@ class Crew:
 
     def prepare(self, daemon: OrchestratorDaemon, snapshot: OrchestratorSnapshot) -> None:
         """Check everything a start needs. Raises StartFailed with the cause: trying again would not help."""
-        own = self.settings_of(snapshot)
-        charter = load_charter(snapshot)
+        charter = self._study.charters.now(snapshot)
+        if charter.version == UNWRITTEN:
+            self._study.charters.adopt(snapshot.id)
         missing = self._study.model_for(charter.model.name or self._settings.model).check()
         if missing:
             raise StartFailed(missing)
+        self.renew(daemon, snapshot, charter)
+
+    def renew(self, daemon: OrchestratorDaemon, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
+        """Let a daemon go by what its orchestrator's configuration and charter say now. Raises StartFailed."""
+        own = self.settings_of(snapshot, charter)
         daemon.orchestrator = snapshot
         given = daemon.overrides or OrchestratorDaemonConfig(snapshot)
         daemon.limit = given.max_concurrent_conversations or own.limit
@@ -112,6 +121,23 @@ class Crew:
         daemon.heartbeat_interval = own.heartbeat if beat is None else beat / 1000
         daemon.auto_respond = own.auto_respond if given.auto_respond is None else given.auto_respond
         daemon.verbose = own.verbose if given.verbose is None else given.verbose
+
+    def make_room(self, tx: Any, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
+        """Have as many slots as a changed charter allows, in the transaction that changes it."""
+        try:
+            limit = self.settings_of(snapshot, charter).limit
+        except StartFailed:  # it cannot start so, and needs no slots
+            return
+        self._stores.leases.make_slots(tx, snapshot.id, limit)
+
+    def follow(self, daemon: OrchestratorDaemon | None, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
+        """Let one that runs go by a charter that has changed meanwhile."""
+        if daemon is None or not daemon.is_running():
+            return
+        try:
+            self.renew(daemon, snapshot, charter)
+        except StartFailed as error:  # it began with values that could be used, and goes on with them
+            log.warning("%s", error, extra={"action": "charter-changed", "orchestrator": snapshot.id})
 
     def enlist(self, daemons: Sequence[OrchestratorDaemon]) -> list[OrchestratorDaemon]:
         """Write that they run, in one transaction of a few statements; returns those whose row that changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ..core.errors import Conflict, Invalid, NotFound
@@ -12,6 +12,7 @@ from ..store.organizations import NewOrchestrator, Organizations
 from ..store.people import People
 from ..store.rooms import Rooms
 from . import chat_input
+from .charter_keeper import Author, CharterKeeper
 
 ROLES: Final = ("owner", "admin", "member")
 """What somebody can be in an organization; owners and admins manage it."""
@@ -31,12 +32,14 @@ class Directory:
         people: People,
         rooms: Rooms,
         organizations: Organizations,
+        keeper: CharterKeeper,
     ) -> None:
         self._session = session
         self._database = database
         self._people = people
         self._rooms = rooms
         self._organizations = organizations
+        self._keeper = keeper
 
     def create_organization(self, name: str, slug: str) -> str:
         """Make an organization; returns its id. `slug` is lower case letters, digits and hyphens, and unique."""
@@ -91,6 +94,40 @@ class Directory:
         if made is None:
             raise Conflict(f"The handle {new.handle} is taken in this organization.")
         return made
+
+    def set_charter(
+        self,
+        orchestrator_id: str,
+        charter: Mapping[str, Any],
+        *,
+        author_id: str | None = None,
+        reason: str = "",
+        confirm: bool = True,
+    ) -> int:
+        """Write a new version of an orchestrator's charter, and make it the active one; returns its number.
+
+        `load_charter_file` reads one from a file. It holds from the next turn on, in every process. Raises BadCharter,
+        and without `confirm` Unconfirmed where it is less safe than the one before.
+        """
+        one = self._people.snapshot(host.reading(self._session()), orchestrator_id)
+        if one is None:
+            raise NotFound("There is no such orchestrator.")
+        tx = host.writing(self._session(), self._database)
+        return self._keeper.save(tx, one, charter, Author(author_id, reason, confirm=confirm)).version
+
+    def set_organization_charter(
+        self,
+        organization_id: str,
+        charter: Mapping[str, Any],
+        *,
+        author_id: str | None = None,
+        reason: str = "",
+        confirm: bool = True,
+    ) -> int:
+        """The same for the charter that all orchestrators of an organization are within."""
+        found = self._organization(host.reading(self._session()), organization_id)
+        tx = host.writing(self._session(), self._database)
+        return self._keeper.save_parent(tx, found, charter, Author(author_id, reason, confirm=confirm)).version
 
     def _organization(self, tx: Any, organization_id: str) -> str:
         found = chat_input.row_id(organization_id, "organization")

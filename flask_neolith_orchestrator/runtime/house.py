@@ -16,7 +16,6 @@ from ..chat.breaker import Breaker
 from ..chat.markdown import to_html
 from ..chat.split import split
 from ..core.errors import OrchestratorModeOff
-from ..store.charters import Charters
 from ..store.keys import Keys
 from ..store.messages import Messages
 from ..store.organizations import Organizations
@@ -28,6 +27,7 @@ from .alarm import Alarm
 from .bursar import Bursar
 from .caretaker import Caretaker
 from .charter_book import CharterBook
+from .charter_keeper import CharterKeeper
 from .chat_rights import ChatParts
 from .chatting import Chat
 from .crew import LAST_WORDS, Crew
@@ -88,7 +88,8 @@ class House:
         self.turns = self.stores.turns
         self.daemons = self.stores.daemons
         self.keys = Keys(wiring.models, self.database)
-        self.charters = Charters(wiring.models, self.database)
+        self.charters = CharterBook(self.stores)
+        self.keeper = CharterKeeper(self.charters, self.stores)
         self.dispatcher = wiring.make_dispatcher()
         self.news = News(self.stores, wiring.channel, wiring.clock)
         from .clockwork import Clockwork  # here, as APScheduler is needed only where something may run
@@ -115,7 +116,7 @@ class House:
         wiring, stores, settings = self.wiring, self.stores, self.settings
         breaker = Breaker(monotonic=wiring.clock.monotonic)
         self.model_for = wiring.make_models()
-        charters = CharterBook(self.people)
+        charters = self.charters
         self.treasury = Treasury(stores, settings, wiring.prices, charters, lambda *marks: self.bursar.told(*marks))
         self.study = Study(self.model_for, breaker, settings, wiring.clock, stores, charters, self.treasury)
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
@@ -126,6 +127,8 @@ class House:
         self.manager = OrchestratorDaemonManager(
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
         )
+        self.charters.on_change += [crew.make_room, lambda *new: self.front.listening.heard(*new)]
+        self.charters.on_read.append(lambda one, charter: crew.follow(self.manager.get_daemon(one.id), one, charter))
         self.duty = Duty(stores, self.manager, self.news)
         self.worker = Worker(self.study, wiring.channel, self.news, self.duty)
         self.worker.let_go = self.dispatcher.abandon
@@ -178,7 +181,7 @@ class House:
         )
         self.chat = Chat(parts)
         organizations = Organizations(self.models, self.database)
-        self.directory = Directory(self.session, self.database, self.people, rooms, organizations)
+        self.directory = Directory(self.session, self.database, self.people, rooms, organizations, self.keeper)
         bundled = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
         self.manager.actions = self.wiring.actions or bundled
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..chat.charter import Charter
 from ..chat.ears import cues_of
+from ..core.types import OrchestratorSnapshot
 from ..store.stores import Stores
 from .manners import Manners
 
@@ -16,6 +17,10 @@ class Listening:
     def __init__(self, stores: Stores, manners: Manners) -> None:
         self._triggers = stores.triggers
         self._manners = manners
+
+    def heard(self, tx: Any, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
+        """As `write`, for who tells of a change."""
+        self.write(tx, snapshot.id, charter)
 
     def write(self, tx: Any, orchestrator_id: str, charter: Charter) -> None:
         """Let messages find the orchestrator by what `charter`, the one in force now, listens for; in `tx`."""

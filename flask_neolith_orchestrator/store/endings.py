@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, update
+from sqlalchemy import Connection, Integer, Table, Update, bindparam, func, update
 
 from ..core.ports import Parts, ReplyWrite
 from ..core.types import Claim, DeliveryState, MessageState, TurnState, Usage
@@ -35,7 +35,8 @@ class Outcome:
 
     `held` says what its deliveries wait for, where it is not their turn. One that is REFUSED without a text leaves no
     answer behind: people have been told already. `tried` are models that did not answer, as JSON;
-    `parts`, once it is written, the answer's further messages.
+    `parts`, once it is written, the answer's further messages; `charter_version` is the charter that it ran, where it
+    came so far.
     """
 
     fate: Fate
@@ -54,6 +55,7 @@ class Outcome:
     held: str | None = None
     tried: str | None = None
     parts: Parts = field(default_factory=Parts)
+    charter_version: int | None = None
 
     @property
     def leaves_nothing(self) -> bool:
@@ -122,6 +124,7 @@ class Endings:
                 model=bindparam("b_model"),
                 tried=bindparam("b_tried"),
                 stop_reason=bindparam("b_stop"),
+                charter_version=func.coalesce(bindparam("b_charter", type_=Integer), t.c.charter_version),
                 calls=t.c.calls + bindparam("b_calls"),
                 input_tokens=t.c.input_tokens + bindparam("b_in"),
                 output_tokens=t.c.output_tokens + bindparam("b_out"),
@@ -149,6 +152,7 @@ class Endings:
             b_model=outcome.model,
             b_tried=outcome.tried,
             b_stop=outcome.stop_reason,
+            b_charter=outcome.charter_version,
             b_calls=outcome.calls,
             b_in=usage.input_tokens,
             b_out=usage.output_tokens,

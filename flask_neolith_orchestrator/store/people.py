@@ -49,7 +49,7 @@ class People:
         self._orchestrator = select(self._o).where(self._o.c.id == bindparam("b_id"))
         named_by = name_columns(models) if display_name is default_display_name else None
         self._named: Select[Any] | None = None
-        shown = select(*[self._o.c[name] for name in _SHOWN]).order_by(self._o.c.id)
+        shown = select(*[self._o.c[name] for name in _SHOWN], *_versions(models)).order_by(self._o.c.id)
         if named_by is not None:
             self._named = select(models.user_key, *named_by).where(models.user_key.in_(keys))
             flag = mapper.columns["is_orchestrator"]
@@ -199,6 +199,16 @@ _SHOWN: Final = ("id", "handle", "role", "discipline", "status", "user_id", "org
 _USER: Final = _SHOWN.index("user_id")
 
 
+def _versions(models: Models) -> list[Any]:
+    """The versions of the charters in force, each found by its index: a turn needs to know them without asking."""
+    o = models.table("Orchestrator")
+    own, parent = models.table("CharterVersion"), models.table("OrganizationCharter")
+    mine = select(own.c.version).where(own.c.orchestrator_id == o.c.id, own.c.active)
+    is_theirs = (parent.c.organization_id == o.c.organization_id, parent.c.active)
+    theirs = [select(column).where(*is_theirs) for column in (parent.c.version, parent.c.created_at)]
+    return [one.correlate(o).scalar_subquery() for one in (mine, *theirs)]
+
+
 def name_columns(models: Models) -> list[Any] | None:
     """What users are called by, as columns in the order of `default_display_name`; None where that needs the object.
 
@@ -224,8 +234,8 @@ def name_columns(models: Models) -> list[Any] | None:
 def _snapshot(
     row: Sequence[Any], flag: object, config: object, name: str, same: dict[Any, Any]
 ) -> OrchestratorSnapshot:
-    """From a row of _SHOWN and what the user's own row says."""
-    key, handle, role, discipline, status, user_id, organization, capabilities = row
+    """From a row of _SHOWN and _versions, and what the user's own row says."""
+    key, handle, role, discipline, status, user_id, organization, capabilities, *versions = row
     return OrchestratorSnapshot(
         id=str(key),
         handle=handle,
@@ -236,6 +246,9 @@ def _snapshot(
         organization_id=same.setdefault((organization,), str(organization)),
         capabilities=tuple(capabilities or ()),
         config=_mapping(config) if flag else {},
+        charter_version=versions[0] or 0,
+        parent_version=versions[1] or 0,
+        parent_at=versions[2],
     )
 
 

@@ -256,7 +256,16 @@ class CharterVersionColumns:
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
         """Made for each set of classes: a constraint or index belongs to one table."""
-        return (UniqueConstraint("orchestrator_id", "version", name="uq_neolith_charter_version"),)
+        return (
+            UniqueConstraint("orchestrator_id", "version", name="uq_neolith_charter_version"),
+            Index(
+                "uq_neolith_charter_version_active",
+                "orchestrator_id",
+                unique=True,
+                sqlite_where=text("active = 1"),
+                postgresql_where=text("active"),
+            ),
+        )
 
 
 class SchemaColumns:

@@ -162,7 +162,13 @@ class Settle:
             return outcome, []
         ended = self._drop(tx, claim, gone)
         if outcome.fate in (Fate.ANSWERED, Fate.DELETED):
-            outcome = Outcome(fate=Fate.RELEASED, usage=outcome.usage, model=outcome.model, calls=outcome.calls)
+            outcome = Outcome(
+                fate=Fate.RELEASED,
+                usage=outcome.usage,
+                model=outcome.model,
+                calls=outcome.calls,
+                charter_version=outcome.charter_version,
+            )
         return outcome, ended
 
     def _drop(self, tx: Connection, claim: Claim, gone: list[str]) -> list[Ended]:

@@ -175,4 +175,13 @@ class OrganizationCharterColumns:
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
         """Made for each set of classes: a constraint or index belongs to one table."""
-        return (UniqueConstraint("organization_id", "version", name="uq_neolith_organization_charter"),)
+        return (
+            UniqueConstraint("organization_id", "version", name="uq_neolith_organization_charter"),
+            Index(
+                "uq_neolith_organization_charter_active",
+                "organization_id",
+                unique=True,
+                sqlite_where=text("active = 1"),
+                postgresql_where=text("active"),
+            ),
+        )

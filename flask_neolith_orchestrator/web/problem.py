@@ -22,6 +22,7 @@ _STATUS: Final[Mapping[type[errors.NeolithError], tuple[int, str]]] = {
     errors.NotFound: (404, "not-found"),
     errors.Forbidden: (403, "forbidden"),
     errors.Conflict: (409, "conflict"),
+    errors.Unconfirmed: (409, "unconfirmed"),
     errors.Invalid: (422, "invalid"),
     errors.NotAnOrchestrator: (404, "not-found"),
     errors.UnknownDelivery: (404, "not-found"),
@@ -88,9 +89,19 @@ def problem_of(error: Exception, *, action: str) -> Problem:
         log.error("A request failed", exc_info=error, extra={"action": action})
         return Problem(500, "Something went wrong here. It has been logged.", code="internal")
     status, code = known
-    extra = {"errors": error.problems} if isinstance(error, Malformed) else None
     headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, errors.TooMany) else None
-    return Problem(status, str(error), code=code, extra=extra, headers=headers)
+    return Problem(status, str(error), code=code, extra=_more(error), headers=headers)
+
+
+def _more(error: Exception) -> dict[str, Any] | None:
+    """What programs need to know besides the sentence."""
+    if isinstance(error, Malformed):
+        return {"errors": error.problems}
+    if isinstance(error, errors.BadCharter):
+        return {"errors": [{"at": path, "problem": problem} for path, problem in error.problems]}
+    if isinstance(error, errors.Unconfirmed):
+        return {"weakenings": list(error.weakenings)}
+    return None
 
 
 def _http(error: HTTPException) -> Problem:

@@ -28,6 +28,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 BODIES: dict[str, Any] = {
     "edit_orchestrator": {"role": "Analyst"},
     "put_charter": {"charter": {"system_prompt": "You count."}, "version": 0},
+    "activate_charter": {"version": 0},
+    "validate_charter": {"charter": {"mission": "You count."}},
+    "put_organization_charter": {"charter": {"mission": "We count."}, "version": 0},
     "create_channel": {"userIds": ["{bob}"]},
     "add_member": {"userId": "{bob}"},
     "post_message": {"content": "hello @ada"},
@@ -74,6 +77,7 @@ def address(site: Site, route: Route) -> str:
     noun = route.path.split("/", 1)[0]
     things = {
         "orchestrators": "ada-orchestrator",
+        "organizations": "acme",
         "channels": "general",
         "messages": "message",
         "deliveries": "delivery",
@@ -81,7 +85,8 @@ def address(site: Site, route: Route) -> str:
         "keys": "key",
     }
     path = route.path.replace("{id}", site.ids[things[noun]] if noun in things else "").replace("{emoji}", "👍")
-    return path + ("?userId=" + site.ids["bob"] if route.handler.__name__ == "remove_member" else "")
+    queries = {"remove_member": f"?userId={site.ids['bob']}", "diff_charter": "?from=0"}
+    return path.replace("{n}", "0") + queries.get(route.name, "")
 
 
 def call(site: Site, visitor: Visitor, route: Route) -> Any:
@@ -156,6 +161,13 @@ MANAGED = {
     "restart": 403,
     "get_charter": 403,
     "put_charter": 403,
+    "activate_charter": 403,
+    "validate_charter": 403,
+    "list_charter_versions": 403,
+    "get_charter_version": 403,
+    "diff_charter": 403,
+    "get_organization_charter": 403,
+    "put_organization_charter": 403,
     "retry_delivery": 404,
     "cancel_delivery": 404,
     "get_turn": 404,
@@ -213,7 +225,7 @@ def snapshot(site: Site) -> dict[str, Any]:
     with site.app.app_context():
         models = site.neolith.models
         tables = [models.table(name) for name in ("Orchestrator", "Channel", "ChannelMember", "Message", "Reaction")]
-        tables += [models.table(name) for name in ("Delivery", "CharterVersion", "ApiKey")]
+        tables += [models.table(name) for name in ("Delivery", "CharterVersion", "OrganizationCharter", "ApiKey")]
         rows = {table.name: site.db.session.execute(table.select()).mappings().all() for table in tables}
         daemon = models.table("Daemon")  # of ada alone: a login of zoe makes her own row
         of_ada = daemon.select().where(daemon.c.orchestrator_id == int(site.ids["ada-orchestrator"]))

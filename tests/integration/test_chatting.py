@@ -21,6 +21,7 @@ from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import Conflict, Forbidden, Invalid, NotFound
 from flask_neolith_orchestrator.core.types import Cause, Claim, Wanted
 from flask_neolith_orchestrator.runtime.charter_book import CharterBook
+from flask_neolith_orchestrator.runtime.charter_keeper import CharterKeeper
 from flask_neolith_orchestrator.runtime.chat_rights import ChatParts
 from flask_neolith_orchestrator.runtime.chatting import MOST_EMOJI, Chat
 from flask_neolith_orchestrator.runtime.directory import Directory
@@ -159,13 +160,13 @@ def build(app: Flask) -> Site:
     bundled = BundledChat(models, database, people, views)
     turns = Turns(models, database, bundled, Parking(models, database, bundled, timeout=60.0))
     rooms = Rooms(models, database, people)
-    wire = Wire()
+    wire, keeper = Wire(), CharterKeeper.__new__(CharterKeeper)
     site = Site(
         app=app,
         models=models,
         database=database,
         chat=Chat.__new__(Chat),
-        directory=Directory(db.session, database, people, rooms, Organizations(models, database)),
+        directory=Directory(db.session, database, people, rooms, Organizations(models, database), keeper),
         wire=wire,
         turns=turns,
         bundled=bundled,
@@ -184,7 +185,7 @@ def build(app: Flask) -> Site:
         inbox=inbox,
         chat=bundled,
     )
-    reception = Front(settings, stores, CharterBook(people), wire, ring=ring, ended=ended).reception
+    reception = Front(settings, stores, CharterBook(stores), wire, ring=ring, ended=ended).reception
     reception.listen(db.session)
     parts = ChatParts(
         session=db.session,

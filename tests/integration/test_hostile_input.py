@@ -85,6 +85,9 @@ def test_an_id_that_is_none_is_404_on_every_route(site: Site, bad: str) -> None:
     bodies: dict[str, Any] = {
         "edit_orchestrator": {"role": "x"},
         "put_charter": {"charter": {}, "version": 0},
+        "activate_charter": {"version": 0},
+        "validate_charter": {"charter": {}},
+        "put_organization_charter": {"charter": {}, "version": 0},
         "add_member": {"userId": "1"},
         "post_message": {"content": "x"},
         "edit_message": {"content": "x"},
@@ -92,7 +95,7 @@ def test_an_id_that_is_none_is_404_on_every_route(site: Site, bad: str) -> None:
     for route in ROUTES:
         if "{id}" in route.path:
             path = route.path.replace("{id}", bad).replace("{emoji}", "x")
-            path += "?userId=1" if route.name == "remove_member" else ""
+            path += {"remove_member": "?userId=1", "diff_charter": "?from=0"}.get(route.name, "")
             more = {"json": bodies[route.name]} if route.name in bodies else {}
             answer = ann.call(route.method, path, **more)
             assert (answer.status_code, answer.content_type) == (404, "application/problem+json"), (path, answer.text)

@@ -40,7 +40,18 @@ def test_what_a_client_can_do_something_about_is_told_with_its_sentence(
 def test_every_request_error_is_known() -> None:
     """A new kind of RequestError cannot become a 500 by being forgotten."""
     for kind in errors.RequestError.__subclasses__():
-        assert problem_of(kind(), action="test").status < 500
+        made = kind(retry_after=1.0) if kind is errors.TooMany else kind()
+        assert problem_of(made, action="test").status < 500
+
+
+def test_what_is_wrong_with_a_charter_is_told_to_programs_too() -> None:
+    """Problems and weakenings are members of their own, besides the sentence."""
+    bad = problem_of(errors.BadCharter([("tier", "is 2")]), action="test").body()
+    assert (bad["status"], bad["code"], bad["errors"]) == (422, "invalid", [{"at": "tier", "problem": "is 2"}])
+    weak = {"path": "safety.escalate", "before": "escalate", "after": None, "text": "x: asks"}
+    asked = problem_of(errors.Unconfirmed([weak]), action="test").body()
+    assert (asked["status"], asked["code"], asked["weakenings"]) == (409, "unconfirmed", [weak])
+    assert "x: asks" in asked["detail"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+"""Charters on the wire. A charter itself keeps the spelling of its author; what we say around it is camelCase."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, JsonValue
+
+from ..chat.charter_changes import Change
+from ..runtime.charter_keeper import Report
+from ..store.charter_versions import CharterVersion
+from ..store.views import iso
+from .shapes import Body, Limit, Line, Query, Wire, printable
+
+MAX_DEPTH: Final = 8
+"""How deep a charter may be nested."""
+
+
+def _bounded(charter: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _walk(charter, depth=0)
+    return charter
+
+
+def _walk(value: JsonValue, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            printable(key)
+            _walk(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _walk(inner, depth + 1)
+    else:
+        _storable(value)
+
+
+def _storable(value: object) -> None:
+    """Refuse what some database cannot keep."""
+    if isinstance(value, str):
+        printable(value)
+    elif isinstance(value, float) and not isfinite(value):
+        raise ValueError("a finite number is expected")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError("a smaller number is expected")
+
+
+Given = Annotated[dict[str, JsonValue], Field(max_length=50), AfterValidator(_bounded)]
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class CharterBody(Body):
+    """A new charter. `version` is the one that was read: if another one holds by now, nothing is written (409).
+
+    A charter that is less safe than the one before is refused (409, code `unconfirmed`, with all `weakenings`)
+    unless `confirm` is true.
+    """
+
+    charter: Given
+    version: Number
+    reason: Annotated[Line, Field(max_length=500)] = ""
+    confirm: bool = False
+
+
+class CheckBody(Body):
+    """A charter to look at; nothing is saved."""
+
+    charter: Given
+
+
+class ActivateBody(Body):
+    """An older version that shall hold again; `expected` is the version that holds now, where it was read."""
+
+    version: Number
+    expected: Number | None = None
+    reason: Annotated[Line, Field(max_length=500)] = ""
+    confirm: bool = False
+
+
+class VersionQuery(Query):
+    """Which versions, the newest first."""
+
+    cursor: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    limit: Limit = 50
+
+
+class DiffQuery(Query):
+    """Two versions; without `to` the one that holds now. 0 is the empty charter."""
+
+    from_: Number = Field(alias="from")
+    to: Number | None = None
+
+
+class CharterVersionView(Wire):
+    """A version of a charter. Version 0 is the empty charter of one that has none yet."""
+
+    version: int
+    active: bool
+    charter: dict[str, Any]
+    author_id: str | None
+    reason: str
+    created_at: str | None
+
+
+class CharterView(CharterVersionView):
+    """The version that holds. `inForce` is what comes of it within the organization's; null if it cannot be used."""
+
+    orchestrator_id: str
+    parent_version: int
+    in_force: dict[str, Any] | None
+
+
+class OrganizationCharterView(CharterVersionView):
+    """An organization's charter, the parent of its orchestrators'."""
+
+    organization_id: str
+
+
+class ProblemView(Wire):
+    """Why a charter cannot be used."""
+
+    at: str = Field(examples=["safety.auto_approve"])
+    problem: str
+
+
+class WeakeningView(Wire):
+    """One thing that would be less safe."""
+
+    path: str
+    before: Any
+    after: Any
+    text: str
+
+
+class CheckView(Wire):
+    """What saving would say. `prompt` is the charter as a system prompt, without problems."""
+
+    problems: list[ProblemView]
+    warnings: list[str]
+    weakenings: list[WeakeningView]
+    prompt: str | None
+
+
+class ChangeView(Wire):
+    """One field that differs; null where it is not given."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+class DiffView(Wire):
+    """What differs between two versions, field by field and as text."""
+
+    from_: int = Field(serialization_alias="from")
+    to: int
+    changes: list[ChangeView]
+    text: str
+
+
+def version_fields(one: CharterVersion) -> dict[str, Any]:
+    """What every view of a version has."""
+    return {
+        "version": one.version,
+        "active": one.active,
+        "charter": dict(one.charter),
+        "author_id": one.author_id,
+        "reason": one.reason,
+        "created_at": iso(one.created_at),
+    }
+
+
+def check_view(report: Report) -> CheckView:
+    """A report as the wire shows it."""
+    return CheckView(
+        problems=[ProblemView(at=one.path, problem=one.problem) for one in report.problems],
+        warnings=list(report.warnings),
+        weakenings=[
+            WeakeningView(path=one.path, before=one.before, after=one.after, text=one.text) for one in report.weakenings
+        ],
+        prompt=report.prompt,
+    )
+
+
+def change_view(one: Change) -> ChangeView:
+    """A change as the wire shows it."""
+    return ChangeView(path=one.path, before=one.before, after=one.after)

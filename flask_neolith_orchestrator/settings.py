@@ -76,9 +76,7 @@ class Settings(BaseModel):
         600_000, alias="DAEMON_RESTART_WINDOW", description="The sliding window in which restarts count."
     )
     restart_delay: Milliseconds = Field(
-        1_000,
-        alias="DAEMON_RESTART_DELAY",
-        description="Before the first restart; doubles with each further one.",
+        1_000, alias="DAEMON_RESTART_DELAY", description="Before the first restart; doubles with each further one."
     )
     verbose: bool = Field(False, alias="DAEMON_VERBOSE", description="One log line for each thing a daemon does.")
     max_concurrent_conversations: Annotated[int, Number, Field(ge=1, le=1000)] = Field(
@@ -88,9 +86,7 @@ class Settings(BaseModel):
         "last_logout", alias="DAEMON_STOP_ON", description="Which logout stops the daemon."
     )
     stop_timeout: Pause = Field(
-        10_000,
-        alias="DAEMON_STOP_TIMEOUT",
-        description="How long running turns may go on when a daemon stops.",
+        10_000, alias="DAEMON_STOP_TIMEOUT", description="How long running turns may go on when a daemon stops."
     )
     login_ttl: Milliseconds | None = Field(
         None,
@@ -98,17 +94,13 @@ class Settings(BaseModel):
         description="A login not seen for this long has ended; unset: the app's PERMANENT_SESSION_LIFETIME.",
     )
     max_queue: Count = Field(
-        1_000,
-        alias="DAEMON_MAX_QUEUE",
-        description="Waiting deliveries of one orchestrator; more are refused.",
+        1_000, alias="DAEMON_MAX_QUEUE", description="Waiting deliveries of one orchestrator; more are refused."
     )
     max_age: Milliseconds = Field(
         86_400_000, alias="DAEMON_MAX_AGE", description="Deliveries that waited longer expire."
     )
     max_attempts: Annotated[int, Number, Field(ge=1, le=100)] = Field(
-        5,
-        alias="DAEMON_MAX_ATTEMPTS",
-        description="Attempts at a turn that crashes before it is a dead letter.",
+        5, alias="DAEMON_MAX_ATTEMPTS", description="Attempts at a turn that crashes before it is a dead letter."
     )
     debounce: Pause = Field(
         0, alias="DAEMON_DEBOUNCE", description="Wait for further lines of the same person before answering."
@@ -147,9 +139,7 @@ class Settings(BaseModel):
     renew_interval: Milliseconds = Field(1_000, alias="DAEMON_RENEW_INTERVAL", description="Between lease renewals.")
     sweep_interval: Milliseconds = Field(1_000, alias="DAEMON_SWEEP_INTERVAL", description="Between sweeps.")
     drain_turns: Count = Field(
-        20,
-        alias="DAEMON_DRAIN_TURNS",
-        description="Turns a thread does for one orchestrator before the next one's go.",
+        20, alias="DAEMON_DRAIN_TURNS", description="Turns a thread does for one orchestrator before the next one's go."
     )
     drain_time: Milliseconds = Field(10_000, alias="DAEMON_DRAIN_TIME", description="The same bound as time.")
     model: Annotated[str, Field(min_length=1)] = Field(
@@ -170,9 +160,7 @@ class Settings(BaseModel):
         4_096, alias="NEOLITH_MAX_TOKENS", description="Tokens of one answer at the most."
     )
     context_tokens: Annotated[int, Number, Field(ge=1_000, le=10**7)] = Field(
-        100_000,
-        alias="NEOLITH_CONTEXT_TOKENS",
-        description="Tokens of history given to the model, estimated.",
+        100_000, alias="NEOLITH_CONTEXT_TOKENS", description="Tokens of history given to the model, estimated."
     )
     history_limit: Annotated[int, Number, Field(ge=1, le=1_000)] = Field(
         50, alias="NEOLITH_HISTORY_LIMIT", description="Messages of history given to the model."
@@ -190,9 +178,7 @@ class Settings(BaseModel):
         5_000, alias="NEOLITH_CONNECT_TIMEOUT", description="To reach the model provider."
     )
     read_timeout: Milliseconds = Field(
-        90_000,
-        alias="NEOLITH_READ_TIMEOUT",
-        description="Silence of the model provider before the call is given up.",
+        90_000, alias="NEOLITH_READ_TIMEOUT", description="Silence of the model provider before the call is given up."
     )
     scripted_delay: Pause = Field(
         30, alias="NEOLITH_SCRIPTED_DELAY", description="Between two words of the offline model."
@@ -205,22 +191,16 @@ class Settings(BaseModel):
     )
     url_prefix: Prefix = Field("/neolith", alias="NEOLITH_URL_PREFIX", description="Where the blueprint is mounted.")
     state_dir: Annotated[str | None, Blank] = Field(
-        None,
-        alias="NEOLITH_STATE_DIR",
-        description="Folder of lock files; unset: neolith/ in the instance folder.",
+        None, alias="NEOLITH_STATE_DIR", description="Folder of lock files; unset: neolith/ in the instance folder."
     )
     sqlite_pragmas: bool = Field(
-        True,
-        alias="NEOLITH_SQLITE_PRAGMAS",
-        description="Set WAL, synchronous=NORMAL and a busy timeout on SQLite.",
+        True, alias="NEOLITH_SQLITE_PRAGMAS", description="Set WAL, synchronous=NORMAL and a busy timeout on SQLite."
     )
     delta_interval: Pause = Field(
         60, alias="NEOLITH_DELTA_INTERVAL", description="Text of an answer is sent to browsers this often."
     )
     checkpoint_interval: Milliseconds = Field(
-        1_000,
-        alias="NEOLITH_CHECKPOINT_INTERVAL",
-        description="Text of an unfinished answer is stored this often.",
+        1_000, alias="NEOLITH_CHECKPOINT_INTERVAL", description="Text of an unfinished answer is stored this often."
     )
     max_answer_length: Annotated[int, Number, Field(ge=200, le=10**6)] = Field(
         12_000,

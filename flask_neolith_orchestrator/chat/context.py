@@ -92,11 +92,6 @@ def build_request(
     )
 
 
-def estimated(request: ModelRequest) -> int:
-    """About how many tokens a request has, without its tools."""
-    return estimate_tokens(request.system) + sum(estimate_tokens(message.text) for message in request.messages)
-
-
 def _arranged(lines: Sequence[Line], trigger_ids: Collection[str]) -> list[Line]:
     places = (place for place, line in enumerate(lines) if line.message_id in trigger_ids)
     first = next(places, len(lines))

@@ -8,6 +8,7 @@ from typing import Final
 
 from ..core.model import ModelMessage, ModelRequest, ToolResult, ToolSpec
 from ..core.steps import Step, StepState
+from .context_room import estimate_tokens
 
 BETWEEN: Final = "\n\n"
 """Stands between the texts of two rounds in one answer."""
@@ -84,6 +85,12 @@ def continued(
     called = dict.fromkeys(step.call.name for one in rounds for step in one.calls if step.call is not None)
     gone = [ToolSpec(name, NOT_THERE, {"type": "object", "properties": {}}) for name in called if name not in known]
     return replace(request, messages=tuple(messages), tools=(*tools, *gone), may_call=not last)
+
+
+def cost_of(rounds: Sequence[Round]) -> int:
+    """About how many tokens these rounds take: calls and results stay together, and room is made for all of them."""
+    parts = [str(part) for one in rounds for part in (one.said.content, *(_result(step) for step in one.calls))]
+    return sum(estimate_tokens(part) for part in parts)
 
 
 def _result(step: Step) -> ToolResult:

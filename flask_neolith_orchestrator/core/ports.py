@@ -176,6 +176,15 @@ class Volumes(Protocol):
         ...
 
 
+@runtime_checkable
+class Readers(Protocol):
+    """What a ChatStore can do besides: say who may read a channel. Without it, nobody is shown more than a thread."""
+
+    def may_read(self, tx: Any, user_id: str, channel_id: str) -> bool:
+        """Whether a user may read a channel now."""
+        ...
+
+
 class Actions(Protocol):
     """What an orchestrator can do besides answering. A host with a chat of its own brings its own."""
 

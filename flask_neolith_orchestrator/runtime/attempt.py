@@ -120,10 +120,13 @@ class Attempt:
             self.claim, self._study, toolbox, self._bounds(), self.cancel, self.live.add, self.tab
         )
         try:
-            answer = self._dialogue.run(brief.request)
+            request = self._briefing.fitted(brief.request, toolbox.specs)
+            answer = self._dialogue.run(request, self._briefing.retell)
         except OverBudget as error:
             return self._over_budget(error)
         self.live.flush()  # before its seq goes into the row
+        if brief.is_long:
+            self._study.sum_up(self.claim, brief.snapshot.organization_id, brief.purses)
         return Outcome(
             Fate.ANSWERED,
             text=answer.text,

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..chat.metering import Meter
 from ..chat.reading import Answer, Tried, add
-from ..chat.rounds import BETWEEN, LIMIT_REACHED, UNCERTAIN, Round, continued, rounds_of, said_in
+from ..chat.rounds import BETWEEN, LIMIT_REACHED, UNCERTAIN, Round, continued, cost_of, rounds_of, said_in
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import EmptyAnswer
 from ..core.model import Block, ModelRequest
@@ -73,15 +73,17 @@ class Dialogue:
         """The model that was asked last."""
         return self._responder.asked
 
-    def run(self, request: ModelRequest) -> Answer:
+    def run(self, request: ModelRequest, retell: Callable[[int], ModelRequest] | None = None) -> Answer:
         """Ask until there is an answer, and give the text of all rounds on as it comes.
 
-        Raises what `Responder.respond` does, and Parked where a call waits for somebody's word.
+        `retell(tokens)` makes the request anew for a later round, with so much room left free: what was deleted
+        meanwhile is not in it. Raises what `Responder.respond` does, and Parked where a call waits for somebody's word.
         """
         self._take_up()
         while True:
             if self._rounds:
                 self._rounds[-1] = self._work(self._rounds[-1])
+                request = request if retell is None else retell(cost_of(self._rounds))
             last = self._is_last()
             answer = self._ask(self._bounded(continued(request, self._rounds, self._toolbox.specs, last=last)))
             if last or not answer.tool_calls:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from ..chat.breaker import Breaker
 from ..chat.markdown import to_html
 from ..chat.split import split
 from ..core.errors import OrchestratorModeOff
@@ -47,10 +46,9 @@ from .notes import Note
 from .once import Once
 from .overhearing import Overhearing
 from .statuses import Statuses
-from .study import Study
 from .supervisor import Supervisor
 from .sweeper import Sweeper
-from .treasury import Treasury
+from .thinking import Thinking
 from .wiring import Wiring
 from .worker import Worker
 
@@ -109,16 +107,13 @@ class House:
         }
         self.health = Health(self.stores, wiring.check_schema, self._started, parts, self.supervisor.hanging)
         self.manager.liveness = self.health.liveness
-        self._closed = False
-        self.quiet = False
+        self._closed = self.quiet = False
 
     def _wire_runtime(self) -> None:
         wiring, stores, settings = self.wiring, self.stores, self.settings
-        breaker = Breaker(monotonic=wiring.clock.monotonic)
-        self.model_for = wiring.make_models()
-        charters = self.charters
-        self.treasury = Treasury(stores, settings, wiring.prices, charters, lambda *marks: self.bursar.told(*marks))
-        self.study = Study(self.model_for, breaker, settings, wiring.clock, stores, charters, self.treasury)
+        thinking = Thinking(wiring, stores, self.charters, lambda *marks: self.bursar.told(*marks))
+        self.model_for, self.treasury = thinking.models, thinking.treasury
+        self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
         lives = Lives(
             stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
@@ -249,8 +244,7 @@ class House:
             raise OrchestratorModeOff
         if self.database.threads:
             self.ensure_started()
-        idle = Idle(self.stores, self.worker, self.duty, self.desk, self.sweeper)
-        idle.run(timeout)
+        Idle(self.stores, self.worker, self.duty, self.desk, self.sweeper, self.summaries).run(timeout)
 
     def forked(self) -> None:
         """In a forked child: let go of what only the parent may use."""
@@ -272,6 +266,7 @@ class House:
             self.clockwork.close,
             self.desk.close,
             lambda: self._wind_down(budget),
+            self.summaries.close,
             lambda: self.duty.settle(LAST_WORDS),
             self._leave,
             self.model_for.close,

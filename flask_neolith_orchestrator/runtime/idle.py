@@ -9,6 +9,7 @@ from ..core.types import Cause, Wanted
 from ..store.stores import Stores
 from .desk import Desk
 from .duty import Duty
+from .summaries import Summaries
 from .sweeper import Sweeper
 from .worker import Worker
 
@@ -16,12 +17,15 @@ from .worker import Worker
 class Idle:
     """Brings a process to rest. Lifetime: one call."""
 
-    def __init__(self, stores: Stores, worker: Worker, duty: Duty, desk: Desk, sweeper: Sweeper) -> None:
+    def __init__(
+        self, stores: Stores, worker: Worker, duty: Duty, desk: Desk, sweeper: Sweeper, summaries: Summaries
+    ) -> None:
         self._stores = stores
         self._worker = worker
         self._duty = duty
         self._desk = desk
         self._sweeper = sweeper
+        self._summaries = summaries
 
     def run(self, timeout: float) -> None:
         """Wait for the threads, or, where there can be none, work here. Raises TimeoutError after `timeout` seconds."""
@@ -41,6 +45,8 @@ class Idle:
                 raise TimeoutError("There is still work to do.")
             self._sweeper.ring_ready()
             pause.wait(0.01)
+        if not self._summaries.wait_idle(deadline - time.monotonic()):
+            raise TimeoutError("A session is still being summed up.")
 
     def _work(self, deadline: float) -> None:
         """Everybody for whom something waits works in the caller's thread and transaction."""
@@ -56,3 +62,4 @@ class Idle:
             while self._worker.drain(daemon.id):
                 if time.monotonic() > deadline:
                     raise TimeoutError("There is still work to do.")
+        self._summaries.work()

@@ -11,6 +11,7 @@ from ..chat.charter import Charter
 from ..chat.metering import Meter
 from ..chat.responder import Responder
 from ..core.model import Model
+from ..core.money import Purse
 from ..core.ports import Clock
 from ..core.types import Claim, OrchestratorSnapshot
 from ..settings import Settings
@@ -24,7 +25,8 @@ from .treasury import Treasury
 class Study:
     """Lifetime: app, in one process; used by many threads.
 
-    `model_for` gives the provider of a model's name, `toolbox_for` the tools of one attempt.
+    `model_for` gives the provider of a model's name, `toolbox_for` the tools of one attempt, `sum_up` takes wishes for
+    summaries of a turn's session, on account of an organization and its purses.
     """
 
     model_for: Callable[[str], Model]
@@ -35,6 +37,7 @@ class Study:
     charters: CharterBook
     treasury: Treasury
     toolbox_for: Callable[[Claim, OrchestratorSnapshot, Charter], Toolbox] = lambda *_about: NoTools()
+    sum_up: Callable[[Claim, str, tuple[Purse, ...]], None] = lambda *_about: None
     jitter: Callable[[], float] = random.random
 
     def responder(self, meter: Meter | None) -> Responder:

@@ -44,7 +44,7 @@ class Beginnings:
 
     def __init__(self, models: Models, database: Database, chat: ChatStore, sessions: Sessions) -> None:
         self._chat = chat
-        self._sessions = sessions
+        self.sessions = sessions
         self._clock = database.clock
         t = models.table("Turn")
         now = database.now()
@@ -89,7 +89,7 @@ class Beginnings:
             str(asked.orchestrator), asked.user_id, asked.place, asked.message_id, asked.epoch, self._clock.wall()
         )
         reply = self._chat.open_reply(tx, draft)
-        session = self._sessions.begin(tx, asked.conversation, asked.orchestrator, asked.place, first=asked.epoch == 1)
+        session = self.sessions.begin(tx, asked.conversation, asked.orchestrator, asked.place, first=asked.epoch == 1)
         turn = self._begin.run(
             tx,
             b_orchestrator=asked.orchestrator,
@@ -107,7 +107,7 @@ class Beginnings:
         What is written anew keeps its row as it is until the new version is complete.
         """
         reply, attempt, session_id, regenerates = self._again.run(tx, b_turn=turn, b_epoch=asked.epoch).one()
-        session = None if session_id is None else self._sessions.of(tx, session_id)
+        session = None if session_id is None else self.sessions.of(tx, session_id)
         if regenerates is not None:
             return Begun(turn, reply, attempt, session, str(regenerates))
         now, to = self._clock.wall(), asked.message_id

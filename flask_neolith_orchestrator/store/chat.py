@@ -152,6 +152,14 @@ class BundledChat(BundledVolumes):
             Member(str(row[0]), names.get(row[0], ""), row[2], None if row[1] is None else str(row[1])) for row in rows
         ]
 
+    def may_read(self, tx: Connection, user_id: str, channel_id: str) -> bool:
+        """Whether a user is in a channel."""
+        cm, user = self._cm, self._people.models.parse_user_id(user_id)
+        if user is None or not channel_id.isdecimal():
+            return False
+        member = select(cm.c.id).where(cm.c.channel_id == int(channel_id), cm.c.user_id == user)
+        return tx.execute(member).first() is not None
+
     def history(self, tx: Connection, place: Place, *, until: str | None, own: str, limit: int) -> Sequence[Line]:
         """A thread with its root, or a main line; oldest first."""
         values = {

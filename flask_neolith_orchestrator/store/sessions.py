@@ -50,7 +50,7 @@ class Written:
 class Sessions:
     """Reads and writes sessions. Lifetime: app, in one process; safe for all threads. `idle` is in seconds."""
 
-    def __init__(self, models: Models, database: Database, *, idle: float) -> None:
+    def __init__(self, models: Models, database: Database, idle: float) -> None:
         self._clock = database.clock
         self._idle = idle
         self._s = s = models.table("Session")
@@ -224,7 +224,7 @@ class Sessions:
             .values(
                 summary=written.text,
                 summary_sources=_listed(written.sources),
-                summary_upto=written.upto,
+                summary_upto=case((s.c.summary_upto > written.upto, s.c.summary_upto), else_=written.upto),
                 summary_model=written.model,
                 summary_at=self._clock.wall(),
                 revision=s.c.revision + 1,

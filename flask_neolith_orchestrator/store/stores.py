@@ -95,8 +95,7 @@ def make_stores(
     own, chat = chat, chat or ExternalChat(models, database, people, views, external)
     lease, age, attempts = settings.lease / 1000, settings.max_age / 1000, settings.max_attempts
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
-    sessions = Sessions(models, database, idle=settings.session_idle / 1000)
-    beginnings = Beginnings(models, database, chat, sessions)
+    beginnings = Beginnings(models, database, chat, Sessions(models, database, settings.session_idle / 1000))
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
     parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)
     return Stores(
@@ -114,7 +113,7 @@ def make_stores(
         steps=Steps(models, database),
         turns=Turns(models, database, chat, parking),
         parking=parking,
-        sessions=sessions,
+        sessions=beginnings.sessions,
         daemons=Daemons(models, database),
         logins=Logins(models, database),
         ledger=Ledger(models, database),

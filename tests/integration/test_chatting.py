@@ -138,7 +138,7 @@ class Site:
         """Begin ada's next turn, as a worker does."""
         leases = Leases(self.models, self.database, node_id="node", lease=5.0, renew=1.0)
         daemons = Daemons(self.models, self.database)
-        sessions = Sessions(self.models, self.database, idle=60.0)
+        sessions = Sessions(self.models, self.database, 60.0)
         beginnings = Beginnings(self.models, self.database, self.bundled, sessions)
         claims = Claims(self.models, self.database, beginnings, node_id="node", lease=5.0)
         with self.database.write() as tx:

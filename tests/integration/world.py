@@ -35,8 +35,9 @@ QUICK = {
     "NEOLITH_RATE_ORCHESTRATOR": "",
     "NEOLITH_RATE_PERSON": "",
     "NEOLITH_RATE_POSTS": "",
+    "NEOLITH_SUMMARY_MODEL": "",
 }
-"""Settings that make waiting short, and let one person ask as much as a test likes."""
+"""Settings that make waiting short, let one person ask as much as a test likes, and nothing sum up what was said."""
 
 
 def until(true: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:

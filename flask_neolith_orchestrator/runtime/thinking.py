@@ -1,0 +1,39 @@
+"""All that turns think with, wired: models, charters, money and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..chat.breaker import Breaker
+from ..core.ports import Clock
+from ..settings import Settings
+from ..store.budgets import Mark
+from ..store.stores import Stores
+from .charter_book import CharterBook
+from .study import Study
+from .summaries import Summaries
+from .treasury import Treasury
+from .wiring import Wiring
+
+
+class Thinking:
+    """Lifetime: app, in one process. `told` hears of shares of budgets that were reached, and whose call that was."""
+
+    def __init__(
+        self, wiring: Wiring, stores: Stores, charters: CharterBook, told: Callable[[Sequence[Mark], str], None]
+    ) -> None:
+        settings: Settings = wiring.settings
+        clock: Clock = wiring.clock
+        self.models = wiring.make_models()
+        self.treasury = Treasury(stores, settings, wiring.prices, charters, told)
+        self.study = Study(
+            self.models,
+            Breaker(monotonic=clock.monotonic),
+            settings,
+            clock,
+            stores,
+            charters,
+            self.treasury,
+            sum_up=lambda *about: self.summaries.put(*about),
+        )
+        self.summaries = Summaries(self.study)

@@ -39,6 +39,8 @@ MANAGER_EVENTS: Final = (
     "daemon:action",  # (orchestrator_id, action)
     "daemon:heartbeat",  # (orchestrator_id, health)
     "delivery:ended",  # (orchestrator_id, delivery_id, state, reason)
+    "approval:requested",  # (orchestrator_id, turn_id, message_id, requester_id, tools)
+    "approval:decided",  # (orchestrator_id, turn_id, message_id, decided_by, states)
     "auto-start-error",  # (orchestrator_id, error)
     "budget:threshold",  # (orchestrator_id, scope, scope_id, period, percent, until): 50, 75, 90, or 100: calls refused
 )
@@ -68,6 +70,8 @@ WIRE_EVENTS: Final = (
     "message:deleted",
     "reaction",
     "budget:threshold",
+    "approval:requested",
+    "approval:decided",
 )
 """What the server says on the Socket.IO namespace `/neolith`."""
 

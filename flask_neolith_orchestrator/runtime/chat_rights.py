@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.cancel import StopReason
 from ..core.errors import NotFound
@@ -15,6 +15,7 @@ from ..store import host
 from ..store.database import Database
 from ..store.endings import Ended
 from ..store.messages import Messages, Stored
+from ..store.parking import Decided, Parking
 from ..store.people import People
 from ..store.rooms import Room, Rooms
 from ..store.turns import Turns
@@ -23,6 +24,14 @@ from .reception import Reception
 
 MANAGING_ROLES = ("owner", "admin")
 """Roles of an organization's members that may manage what belongs to it."""
+
+
+class Tells(Protocol):
+    """Who tells of decisions."""
+
+    def decided(self, done: Decided, by: str | None) -> None:
+        """Calls were decided, and that is committed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class ChatParts:
     turns: Turns
     reception: Reception
     channel: Channel
+    parking: Parking
+    approvals: Tells
     cancel_turn: Callable[[str, StopReason], object]
     ended: Callable[[Sequence[Ended]], None]
     on_membership: Callable[[str, str, bool], None] | None = None

@@ -13,6 +13,7 @@ from ..store.messages import Draft, Stored
 from ..store.rooms import Room
 from ..store.turns import Stopped, StopResult, Target
 from . import chat_input
+from .approvals import ChatApprovals
 from .chat_rooms import ChatRooms
 from .hearing import Heard
 
@@ -28,7 +29,7 @@ class Posted:
     fresh: bool
 
 
-class Chat(ChatRooms):
+class Chat(ChatRooms, ChatApprovals):
     """Channels and messages, kept in our own tables. Lifetime: app, in one process; safe for all threads.
 
     Every method takes the id of the user who acts, checks what that user may do, and works in the host's session
@@ -76,7 +77,8 @@ class Chat(ChatRooms):
             self._tell("message", room.id, {"message": shown})
             self._tell_root(tx, shown)
             heard = self._heard(shown, room, text, self._addressee(tx, room, replied))
-            self._parts.reception.receive(self._parts.session(), heard)
+            if not self._decided_in_words(tx, heard):
+                self._parts.reception.receive(self._parts.session(), heard)
         return Posted(shown, fresh)
 
     def edit(self, actor: str, message_id: str, content: str) -> dict[str, Any]:

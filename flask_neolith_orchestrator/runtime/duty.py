@@ -43,6 +43,7 @@ class Duty:
         self._resumed_at = float("-inf")
         self.everywhere = False
         self.overheard: Overhearing | None = None
+        self.parked: Callable[[str], None] = lambda _turn_id: None
         self.will_restart: Callable[[str], bool] = lambda _orchestrator_id: False
 
     def limit_of(self, orchestrator_id: str) -> int:
@@ -72,7 +73,9 @@ class Duty:
         )
         message = {"id": claim.messages[-1] if claim.messages else None, "channel_id": claim.place.channel_id}
         external = self._is_external(claim)
-        if outcome.fate is Fate.ANSWERED:
+        if outcome.fate is Fate.PARKED:
+            self.parked(claim.turn_id)
+        elif outcome.fate is Fate.ANSWERED:
             daemon.emit("message:processed", message=message)
             if not external:
                 daemon.emit("message:send", response=self._response(claim, outcome))

@@ -24,6 +24,7 @@ from ..store.stores import Stores, Texts, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
 from .bursar import Bursar
+from .approvals import Approvals
 from .caretaker import Caretaker
 from .charter_book import CharterBook
 from .charter_keeper import CharterKeeper
@@ -125,6 +126,8 @@ class House:
         self.charters.on_change += [crew.make_room, lambda *new: self.front.listening.heard(*new)]
         self.charters.on_read.append(lambda one, charter: crew.follow(self.manager.get_daemon(one.id), one, charter))
         self.duty = Duty(stores, self.manager, self.news)
+        self.approvals = Approvals(stores, wiring.channel, self.news, emit=self.manager.emit, ring=self._ring)
+        self.duty.parked = self.approvals.requested
         self.worker = Worker(self.study, wiring.channel, self.news, self.duty)
         self.worker.let_go = self.dispatcher.abandon
         self.node = NodeLife(stores, self.manager, self.news)
@@ -135,6 +138,7 @@ class House:
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
         )
+        self.sweeper.late = self.approvals.expire
         self.caretaker = Caretaker(stores, settings)
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started
@@ -169,6 +173,8 @@ class House:
             turns=self.turns,
             reception=self.reception,
             channel=self.channel,
+            parking=self.stores.parking,
+            approvals=self.approvals,
             cancel_turn=self.worker.cancel,
             ended=lambda deliveries: self.manager.ended(deliveries),
             on_membership=on_membership,

@@ -58,6 +58,7 @@ class Sweeper:
         self._looked_at = self._swept_at = float("-inf")
         self._unsettled: set[str] = set()
         self.taken_over = 0
+        self.late: Callable[[str], None] = lambda _turn_id: None  # a turn on which nobody has decided in time
 
     def sweep(self) -> None:
         """Do each part; one that fails does not keep the others from being done, but the job shows it."""
@@ -142,7 +143,8 @@ class Sweeper:
         if now - self._expired_at < EXPIRY_INTERVAL:
             return
         self._expired_at = now
-        failures = self._each(self._stores.leases.overdue(self._settings.max_age / 1000), self._expire)
+        failures = self._each(self._stores.parking.due(), self.late)
+        failures += self._each(self._stores.leases.overdue(self._settings.max_age / 1000), self._expire)
         if failures:
             raise failures[0]
 

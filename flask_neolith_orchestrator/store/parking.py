@@ -14,11 +14,11 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from ..core.ports import ChatStore, ReplyWrite
-from ..core.types import Claim, MessageState, TurnState
+from ..core.types import Claim, MessageState, Place, TurnState
 from .columns import RUNNING
 from .database import Database
 from .endings import Ended, ended_rows
-from .inbox import insert_into
+from .inbox import conversation_key, insert_into
 from .models import Models
 from .replies import Replies
 
@@ -57,7 +57,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A turn and the calls of its last round that were asked about. `expires_at` is epoch seconds."""
+    """A turn and those of its calls that somebody was asked about. `expires_at` is epoch seconds."""
 
     turn_id: str
     orchestrator_id: str
@@ -162,19 +162,19 @@ class Parking:
 
     def _calls(self, tx: Connection, turn: int) -> Sequence[Any]:
         s = self._s
-        last = select(func.max(s.c.n)).where(s.c.turn_id == turn, s.c.kind == "model").scalar_subquery()
-        mine = (s.c.turn_id == turn, s.c.kind == "tool", s.c.n > last, s.c.expires_at.is_not(None))
+        mine = (s.c.turn_id == turn, s.c.kind == "tool", s.c.expires_at.is_not(None))
         return tx.execute(select(s).where(*mine).order_by(s.c.n)).all()
 
     def of_place(self, tx: Connection, orchestrator_id: str, requester_id: str, place: tuple[str, str | None]) -> str:
         """The newest turn that waits for this person's word in this channel and thread, or ""."""
-        t, c = self._t, self._c
-        channel, thread = place
+        c, d, t = self._c, self._d, self._t
+        key = conversation_key(Place(*place))
         found = tx.execute(
             select(t.c.id)
-            .join(c, c.c.id == t.c.conversation_id)
-            .where(t.c.orchestrator_id == int(orchestrator_id), t.c.state == "parked")
-            .where(t.c.requester_id == requester_id, c.c.channel_id == channel, c.c.thread_id == thread)
+            .join(d, d.c.turn_id == t.c.id)
+            .join(c, c.c.id == d.c.conversation_id)
+            .where(c.c.orchestrator_id == int(orchestrator_id), c.c.key == key, d.c.state == "parked")
+            .where(t.c.state == "parked", t.c.requester_id == requester_id)
             .order_by(t.c.id.desc())
             .limit(1)
         ).scalar()

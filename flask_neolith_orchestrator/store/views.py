@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
 
 from .models import Models
+from .parking import WAITS
 from .people import People
 from .prepared import Prepared
 
@@ -37,6 +38,7 @@ class Views:
     def __init__(self, models: Models, people: People, to_html: Callable[[str], str]) -> None:
         self._people = people
         self._to_html = to_html
+        self._models = models
         m, r = models.table("Message"), models.table("Reaction")
         # made once: to build such a statement costs several times what running it does
         keys: BindParameter[Any] = bindparam("keys", expanding=True)
@@ -52,7 +54,38 @@ class Views:
             .subquery()
         )
         last = select(counts.c.parent_id, counts.c.count, m.c.id, m.c.author_id, m.c.state, m.c.created_at)
+        self._asked = Prepared(self._asked_statement(models, keys))
         self._last = Prepared(last.join(counts, counts.c.last == m.c.id))
+
+    @staticmethod
+    def _asked_statement(models: Models, keys: BindParameter[Any]) -> Select[Any]:
+        t, s = models.table("Turn"), models.table("Step")
+        said = s.alias("said")
+        last = select(func.max(said.c.n)).where(said.c.turn_id == t.c.id, said.c.kind == "model").scalar_subquery()
+        return (
+            select(t.c.reply_id, t.c.id, t.c.requester_id, s.c.id, s.c.name, s.c.state, s.c.expires_at)
+            .join(s, s.c.turn_id == t.c.id)
+            .where(t.c.reply_id.in_(keys), t.c.state == "parked")
+            .where(s.c.kind == "tool", s.c.expires_at.is_not(None), s.c.n > last)
+            .order_by(t.c.id, s.c.n)
+        )
+
+    def _add_approvals(self, tx: Connection, shown: Sequence[dict[str, Any]]) -> None:
+        """What an answer waits for, without the arguments of its calls: everybody in the channel sees this."""
+        rows = list(self._asked.run(tx, keys=[one["id"] for one in shown]))
+        people = {row[2]: self._models.parse_user_id(row[2]) for row in rows}
+        names = self._people.names(tx, people.values())
+        for one in shown:
+            mine = [row for row in rows if row[0] == one["id"]]
+            if mine:
+                asked = mine[0][2]
+                one["approval"] = {
+                    "turnId": str(mine[0][1]),
+                    "state": "waiting",
+                    "requester": {"id": asked, "name": names.get(people[asked], "")},
+                    "expiresAt": iso(min(row[6] for row in mine)),
+                    "tools": [{"id": str(row[3]), "name": row[4], "state": row[5]} for row in mine],
+                }
 
     def messages(self, tx: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Messages by id, in the order of their ids; those that are not there are left out."""
@@ -67,7 +100,11 @@ class Views:
             keys |= {last.author_id} - {None}
         authors = self._authors(tx, keys)
         reactions = self._reactions(tx, [row.id for row in rows])
-        return [self._message(row, authors, threads.get(row.id), reactions.get(row.id, {})) for row in rows]
+        shown = [self._message(row, authors, threads.get(row.id), reactions.get(row.id, {})) for row in rows]
+        parked = [one for one in shown if one["notice"] == WAITS]
+        if parked:
+            self._add_approvals(tx, parked)
+        return shown
 
     def _message(
         self, row: Any, authors: dict[Any, dict[str, Any]], last: _Thread | None, reactions: dict[str, list[str]]
@@ -92,6 +129,7 @@ class Views:
             "clientId": row.client_id,
             "continues": None if row.continuation_of is None else str(row.continuation_of),
             "versions": row.versions,
+            "approval": None,
             "reactions": [{"emoji": emoji, "userIds": users} for emoji, users in sorted(reactions.items())],
         }
         if row.parent_id is None:

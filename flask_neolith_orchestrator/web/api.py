@@ -20,6 +20,7 @@ from . import (
     api_keys,
     api_messages,
     api_orchestrators,
+    api_turns,
     csrf,
     dashboard,
     openapi,
@@ -38,6 +39,7 @@ ROUTES: Final = (
     *api_messages.ROUTES,
     *api_explain.ROUTES,
     *api_deliveries.ROUTES,
+    *api_turns.ROUTES,
     *api_keys.ROUTES,
     *api_health.ROUTES,
 )

@@ -1,4 +1,4 @@
-"""Routes of the inbox: deliveries and turns, for those who manage the orchestrators they belong to."""
+"""Routes of the inbox: deliveries, for those who manage the orchestrators they belong to."""
 
 from __future__ import annotations
 
@@ -34,37 +34,6 @@ class DeliveryView(Wire):
     ended_at: str | None
     outcome: str | None
     turn_id: str | None
-
-
-class UsageView(Wire):
-    """Tokens of a turn, over all its attempts."""
-
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-
-
-class TurnView(Wire):
-    """One answer in the making, or made."""
-
-    id: str
-    orchestrator_id: str
-    requester_id: str
-    reply_id: str | None
-    state: str = Field(examples=["done"])
-    attempt: int
-    charter_version: int
-    started_at: str
-    first_text_at: str | None
-    ended_at: str | None
-    error_kind: str | None
-    error: str | None
-    model: str | None
-    stop_reason: str | None
-    usage: UsageView
-    deliveries: list[DeliveryView]
 
 
 def _split(value: object) -> object:
@@ -134,25 +103,16 @@ def _tell(call: Call, result: StopResult) -> None:
     call.house.reception.after_commit(call.session, effect)
 
 
-def get_turn(call: Call) -> TurnView:
-    """A turn, for who asked for it and for those who manage the orchestrator."""
-    row = call.house.turns.view(call.reading, own_id(call.path["id"]))
-    if row is None:
-        raise NotFound
-    if row["requester_id"] != call.actor:
-        _require_managed(call, str(row["orchestrator_id"]))
-    return turn_view(row)
-
-
 def _managed(call: Call, delivery_id: str) -> dict[str, Any]:
     row = call.house.turns.delivery(call.reading, own_id(delivery_id))
     if row is None:
         raise NotFound
-    _require_managed(call, str(row["orchestrator_id"]))
+    require_managed(call, str(row["orchestrator_id"]))
     return row
 
 
-def _require_managed(call: Call, orchestrator_id: str) -> None:
+def require_managed(call: Call, orchestrator_id: str) -> None:
+    """Raise NotFound unless the asker manages the orchestrator."""
     # who does not manage the orchestrator does not see its inbox at all, and so learns nothing from the answer
     if not call.rights.manages(call.rights.orchestrator(orchestrator_id)):
         raise NotFound
@@ -174,22 +134,6 @@ def delivery_view(row: Mapping[str, Any]) -> DeliveryView:
         ended_at=iso(row["ended_at"]),
         outcome=row["outcome"],
         turn_id=_id(row["turn_id"]),
-    )
-
-
-def turn_view(row: Mapping[str, Any]) -> TurnView:
-    """A turn's row, with its deliveries, as the wire shows it."""
-    plain = ("requester_id", "state", "attempt", "charter_version", "error_kind", "error", "model", "stop_reason")
-    return TurnView(
-        id=str(row["id"]),
-        orchestrator_id=str(row["orchestrator_id"]),
-        reply_id=_id(row["reply_id"]),
-        started_at=iso(row["started_at"]) or "",
-        first_text_at=iso(row["first_text_at"]),
-        ended_at=iso(row["ended_at"]),
-        usage=UsageView(**{name: row[name] for name in UsageView.model_fields}),
-        deliveries=[delivery_view(one) for one in row["deliveries"]],
-        **{name: row[name] for name in plain},
     )
 
 
@@ -228,5 +172,4 @@ ROUTES: Final = (
         answer=DeliveryView,
         writes=True,
     ),
-    Route("GET", "turns/{id}", get_turn, "Show a turn", TAG, "deliveries:read", answer=TurnView),
 )

@@ -40,6 +40,31 @@ class ReactionView(Wire):
     user_ids: list[str]
 
 
+class AskedView(Wire):
+    """A call that somebody is asked about, by the tool's name. Its arguments are not for everybody."""
+
+    id: str
+    name: str
+    state: str = Field(examples=["waiting"])
+
+
+class PersonView(Wire):
+    """A user."""
+
+    id: str
+    name: str
+
+
+class ApprovalView(Wire):
+    """What an answer waits for: `requester` decides, by `turns/<turnId>/approve` or `deny`, until `expiresAt`."""
+
+    turn_id: str
+    state: Literal["waiting"]
+    requester: PersonView
+    expires_at: str
+    tools: list[AskedView]
+
+
 class MessageView(Wire):
     """A message. `html` is the sanitised Markdown of `content`; `epoch` and `seq` count what was streamed of it.
 
@@ -64,6 +89,7 @@ class MessageView(Wire):
     continues: str | None
     versions: int
     reactions: list[ReactionView]
+    approval: ApprovalView | None = None
     reply_count: int | None = None
     last_reply: LastReplyView | None = None
 

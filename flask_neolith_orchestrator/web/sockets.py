@@ -21,9 +21,11 @@ from flask_socketio import (
 from pydantic import Field
 
 from ..core.events import channel_room, login_room, organization_room, user_room
+from ..runtime.approvals import Decision
 from ..runtime.news import presence_payload
 from ..runtime.state import State
 from .api_messages import Content
+from .api_turns import DecisionBody
 from .auth import Identity, by_cookie, by_key, by_key_id, key_room, shown_key
 from .login import TOKEN
 from .problem import Problem, problem_of, unauthenticated
@@ -54,6 +56,13 @@ class StopBody(Body):
     """An answer, or its question."""
 
     message_id: OwnId
+
+
+class DecideBody(DecisionBody):
+    """A decision on calls of a turn that waits for approval."""
+
+    turn_id: OwnId
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,7 @@ class NeolithNamespace(Namespace):  # type: ignore[misc]  # flask_socketio has n
             ("channel:leave", ChannelBody, "messages:read", _leave),
             ("message:send", SendBody, "messages:write", _send),
             ("message:stop", StopBody, "messages:write", _stop),
+            ("approval:decide", DecideBody, "messages:write", _decide),
         )
         for event, model, scope, react in events:
             setattr(self, f"on_{event}", _handler(event, model, scope, react))
@@ -162,7 +172,9 @@ def _enter(state: State, auth: object) -> None:
     # a key is no login: it starts and stops nobody
     token = None if identity.via_key else state.hooks.socket_connected(_sid())
     request.environ[_ENVIRON] = Socket(identity.user_id, token, identity.key_id)
-    rooms = [user_room(identity.user_id), *(organization_room(one) for one in organizations)]
+    # what is told to a user alone (arguments of calls) is for whoever may read the user's messages
+    rooms = [user_room(identity.user_id)] if identity.may("messages:read") else []
+    rooms += [organization_room(one) for one in organizations]
     rooms += [login_room(token)] if token is not None else []
     rooms += [key_room(identity.key_id)] if identity.key_id is not None else []
     for room in rooms:
@@ -270,3 +282,9 @@ def _send(state: State, identity: Identity, body: SendBody) -> dict[str, Any]:
 
 def _stop(state: State, identity: Identity, body: StopBody) -> dict[str, Any]:
     return state.house.chat.stop(identity.user_id, body.message_id)
+
+
+def _decide(state: State, identity: Identity, body: DecideBody) -> dict[str, Any]:
+    return state.house.chat.decide(
+        identity.user_id, body.turn_id, body.decision, step_id=body.step_id, reason=body.reason
+    )

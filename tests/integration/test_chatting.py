@@ -38,7 +38,7 @@ from flask_neolith_orchestrator.store.messages import Messages
 from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
 from flask_neolith_orchestrator.store.models import Models, make_models
 from flask_neolith_orchestrator.store.organizations import Organizations
-from flask_neolith_orchestrator.store.parking import Parking
+from flask_neolith_orchestrator.store.parking import Decided, Parking
 from flask_neolith_orchestrator.store.people import People
 from flask_neolith_orchestrator.store.replies import whole
 from flask_neolith_orchestrator.store.rooms import Rooms
@@ -101,6 +101,14 @@ class Wire:
         return [one[0] for one in self.take()]
 
 
+class Untold:
+    """Tells nobody of decisions: no turn is parked here."""
+
+    def decided(self, done: Decided, by: str | None) -> None:
+        """Never called."""
+        raise AssertionError(done, by)
+
+
 @dataclass
 class Site:
     """One app with the bundled chat, wired by hand, and what it has done."""
@@ -158,7 +166,8 @@ def build(app: Flask) -> Site:
     people = People(models)
     views = Views(models, people, lambda text: f"<p>{text}</p>")
     bundled = BundledChat(models, database, people, views)
-    turns = Turns(models, database, bundled, Parking(models, database, bundled, timeout=60.0))
+    parking = Parking(models, database, bundled, timeout=60.0)
+    turns = Turns(models, database, bundled, parking)
     rooms = Rooms(models, database, people)
     wire, keeper = Wire(), CharterKeeper.__new__(CharterKeeper)
     site = Site(
@@ -197,6 +206,8 @@ def build(app: Flask) -> Site:
         turns=turns,
         reception=reception,
         channel=wire,
+        parking=parking,
+        approvals=Untold(),
         cancel_turn=lambda turn, reason: site.cancelled.append((turn, reason)),
         ended=ended,
         on_membership=lambda channel, user, joined: site.moved.append((channel, user, joined)),

@@ -19,8 +19,8 @@ from ..store.stores import Stores
 from ..store.views import iso
 from . import chat_input
 from .chat_rights import ChatDoor
+from .hearing import Heard
 from .news import News
-from .reception import Heard
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -35,7 +35,7 @@ _DECISIONS: Final[Mapping[str, Decision]] = {"approve": "approve", "deny": "deny
 class Approvals:
     """Tells of approvals, and ends those that had their time. Lifetime: app, in one process; safe for all threads.
 
-    `emit` tells Python listeners, `ring` the dispatcher. Nothing here raises but `expire`.
+    `emit` tells Python listeners, `ring` (with a delay in seconds) the dispatcher. Nothing here raises but `expire`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Approvals:
         news: News,
         *,
         emit: Callable[..., object],
-        ring: Callable[[str], object],
+        ring: Callable[[str, float], object],
     ) -> None:
         self._stores = stores
         self._channel = channel
@@ -102,7 +102,7 @@ class Approvals:
             )
         if done.resumed:
             self._news.reply_changed(turn.reply_id)
-            self._ring(turn.orchestrator_id)
+            self._ring(turn.orchestrator_id, 0.0)
 
     def expire(self, turn_id: str) -> None:
         """End what nobody has decided in time: the turn goes on, and its model is told."""
@@ -186,8 +186,10 @@ class ChatApprovals(ChatDoor):
         if decision is None or (decision == "approve" and reason):
             return False
         handle = fold(words[0][1:].rstrip(":,"))
-        for member in self._parts.reception.members_called(tx, heard.channel_id, handle):
-            turn_id = self._parts.parking.of_place(tx, member, heard.author_id, (heard.channel_id, heard.thread_id))
+        place = (heard.channel_id, heard.thread_id)
+        for member in self._parts.rooms.members(tx, heard.channel_id):
+            called = member["orchestratorId"] if member["handle"] == handle else None
+            turn_id = called and self._parts.parking.of_place(tx, called, heard.author_id, place)
             if turn_id:
                 self.decide(heard.author_id, turn_id, decision, reason=reason[:MOST_REASON])
                 return True

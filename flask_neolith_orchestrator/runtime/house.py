@@ -23,8 +23,8 @@ from ..store.rooms import Rooms
 from ..store.stores import Stores, Texts, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
-from .bursar import Bursar
 from .approvals import Approvals
+from .bursar import Bursar
 from .caretaker import Caretaker
 from .charter_book import CharterBook
 from .charter_keeper import CharterKeeper
@@ -116,9 +116,8 @@ class House:
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
-        lives = Lives(
-            stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
-        )
+        ring = self.dispatcher.ring
+        lives = Lives(stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=ring)
         statuses = Statuses(stores, wiring.check_schema)
         self.manager = OrchestratorDaemonManager(
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
@@ -133,7 +132,6 @@ class House:
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
-        ring = self.dispatcher.ring
         self.bursar = Bursar(stores, self.manager, wiring.channel)
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
@@ -149,6 +147,14 @@ class House:
         wiring, stores, manager = self.wiring, self.stores, self.manager
         self.front = Front(
             self.settings, stores, self.study.charters, wiring.channel, ring=self._ring, ended=manager.ended
+        wiring, stores, charters = self.wiring, self.stores, self.study.charters
+        self.front = Front(
+            self.settings,
+            stores,
+            charters,
+            wiring.channel,
+            ring=self._ring,
+            ended=lambda some: self.manager.ended(some),
         )
         self.reception = self.front.reception
         self.reception.listen(wiring.scoped_session)

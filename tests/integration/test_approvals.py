@@ -157,7 +157,7 @@ def test_arguments_are_for_the_requester_alone(scene: Scenery, caplog: pytest.Lo
     assert {**mine, "calls": theirs["calls"]} == theirs
     assert set(theirs["calls"][0]) == {"id", "name", "state"}
     assert theirs["requester"] == {"id": ids["bob"], "name": "bob"}
-    scene.decide("bob", turn, "deny", reason=SECRET)
+    scene.decide("bob", turn, "deny", reason="Not now.")
     scene.wait()
     (decided,) = scene.heard("approval:decided", channel_room(scene.world.general))
     assert (decided["decidedBy"], decided["resumed"], decided["turnId"]) == (ids["bob"], True, turn)

@@ -159,6 +159,10 @@ class House:
         self.reception = self.front.reception
         self.reception.listen(wiring.scoped_session)
         self.duty.overheard = Overhearing(stores, self.reception)
+        wiring, stores, manager, charters = self.wiring, self.stores, self.manager, self.study.charters
+        self.front = Front(self.settings, stores, charters, wiring.channel, ring=self._ring, ended=manager.ended)
+        self.reception = self.front.reception
+        self.reception.listen(wiring.scoped_session)
         self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
         manager.intake = self.intake
         manager.ring = self.dispatcher.ring

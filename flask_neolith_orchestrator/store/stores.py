@@ -94,9 +94,6 @@ def make_stores(
     external = External(models, database, people)
     own, chat = chat, chat or ExternalChat(models, database, people, views, external)
     lease, age, attempts = settings.lease / 1000, settings.max_age / 1000, settings.max_attempts
-    views = Views(models, people, to_html)
-    chat, external = (chat, None) if chat is not None else _own_chat(models, database, people, views)
-    lease, attempts = settings.lease / 1000, settings.max_attempts
     nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
     beginnings = Beginnings(models, database, chat, Sessions(models, database, settings.session_idle / 1000))
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
@@ -130,8 +127,3 @@ def make_stores(
         external=external if own is None else None,
         reads_with_claims=own is None and people.reads_columns and database.one_writer,
     )
-
-
-def _own_chat(models: Models, database: Database, people: People, views: Views) -> tuple[ChatStore, External]:
-    external = External(models, database, people)
-    return ExternalChat(models, database, people, views, external), external

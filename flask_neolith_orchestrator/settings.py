@@ -9,44 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from .core.errors import ConfigurationError
 from .core.money_input import read_limits, read_prices
-
-
-def _no_flag(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number is expected, not a truth value")  # noqa: TRY004 -- pydantic collects these
-    return value
-
-
-def _absolute_path(value: str) -> str:
-    if not value.startswith("/") or value == "/" or value.endswith("/"):
-        raise ValueError("a path such as /neolith is expected")
-    return value
-
-
-def _web_address(value: str | None) -> str | None:
-    if value is not None and not value.startswith(("https://", "http://")):
-        raise ValueError("an address such as https://chat.example.org is expected")
-    return None if value is None else value.rstrip("/")
-
-
-def _blank_is_none(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-Number = BeforeValidator(_no_flag)
-Blank = BeforeValidator(_blank_is_none)
-"""`KEY=` in an env file means that there is none."""
-Milliseconds = Annotated[int, Number, Field(ge=1, le=10**12)]
-Pause = Annotated[int, Number, Field(ge=0, le=10**9)]
-Keep = Annotated[int, Number, Field(ge=0, le=10**12)]
-Count = Annotated[int, Number, Field(ge=1, le=10**9)]
-Prefix = Annotated[str, AfterValidator(_absolute_path)]
-Rate = Annotated[Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(\d{1,5} )?(second|minute|hour|day)s?$")] | None, Blank]
-"""As the package `limits` writes it; blank: no limit."""
+from .core.setting_values import Blank, Count, Keep, Milliseconds, Number, Pause, Prefix, Rate, WebAddress
 
 
 class Settings(BaseModel):
@@ -111,7 +78,7 @@ class Settings(BaseModel):
     loop_window: Milliseconds = Field(
         300_000, alias="NEOLITH_LOOP_WINDOW", description="The sliding window in which that counts."
     )
-    public_url: Annotated[str | None, Blank, AfterValidator(_web_address)] = Field(
+    public_url: WebAddress = Field(
         None,
         alias="NEOLITH_PUBLIC_URL",
         description="Where people open the app, for links in messages to them; unset: links without a host.",

@@ -215,7 +215,6 @@ def tell_decisions(heard: Heard, decided: Iterable[Wake]) -> None:
                 "action": "wake" if one.wakes else "sleep",
                 "orchestrator": one.orchestrator_id,
                 "message_id": heard.message_id,
-                "question": heard.message_id,
                 "reason": str(one.reason),
             },
         )

@@ -116,8 +116,9 @@ class House:
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
-        ring = self.dispatcher.ring
-        lives = Lives(stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=ring)
+        lives = Lives(
+            stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
+        )
         statuses = Statuses(stores, wiring.check_schema)
         self.manager = OrchestratorDaemonManager(
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
@@ -132,6 +133,7 @@ class House:
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
+        ring = self.dispatcher.ring
         self.bursar = Bursar(stores, self.manager, wiring.channel)
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
@@ -147,22 +149,10 @@ class House:
         wiring, stores, manager = self.wiring, self.stores, self.manager
         self.front = Front(
             self.settings, stores, self.study.charters, wiring.channel, ring=self._ring, ended=manager.ended
-        wiring, stores, charters = self.wiring, self.stores, self.study.charters
-        self.front = Front(
-            self.settings,
-            stores,
-            charters,
-            wiring.channel,
-            ring=self._ring,
-            ended=lambda some: self.manager.ended(some),
         )
         self.reception = self.front.reception
         self.reception.listen(wiring.scoped_session)
         self.duty.overheard = Overhearing(stores, self.reception)
-        wiring, stores, manager, charters = self.wiring, self.stores, self.manager, self.study.charters
-        self.front = Front(self.settings, stores, charters, wiring.channel, ring=self._ring, ended=manager.ended)
-        self.reception = self.front.reception
-        self.reception.listen(wiring.scoped_session)
         self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
         manager.intake = self.intake
         manager.ring = self.dispatcher.ring

@@ -6,8 +6,10 @@ neolith.init_app(app, socketio=socketio)
 
 __version__ = "0.1.0"
 
+from .chat.tool_context import ChatAccess, Found, ToolContext
 from .core.errors import (
     ActionError,
+    BadTool,
     ConfigurationError,
     NeolithError,
     NotAnOrchestrator,
@@ -15,6 +17,7 @@ from .core.errors import (
     OrchestratorModeOff,
     SchemaMissing,
     StartFailed,
+    ToolError,
     UnsupportedDatabase,
 )
 from .core.ports import ChatStore, ReplyDraft, ReplyWrite
@@ -43,11 +46,14 @@ from .store.mixins import OrchestratorUserMixin
 __all__ = [
     "Accepted",
     "ActionError",
+    "BadTool",
+    "ChatAccess",
     "ChatStore",
     "ConfigurationError",
     "DaemonState",
     "DaemonStatus",
     "DeliveryState",
+    "Found",
     "HealthStatus",
     "IncomingMessage",
     "Line",
@@ -71,6 +77,8 @@ __all__ = [
     "ReplyWrite",
     "SchemaMissing",
     "StartFailed",
+    "ToolContext",
+    "ToolError",
     "UnsupportedDatabase",
     "create_orchestrator_daemon",
     "get_daemon_manager",

@@ -12,6 +12,7 @@ from flask import Flask, current_app, has_app_context
 
 from .backends.choice import ModelChoice, make_channel
 from .backends.prices import PackagedPrices
+from .chat.tools import Toolkit
 from .cli.group import make_group
 from .core.errors import AlreadyInitialised, NotInitialised, OpenTransaction
 from .core.ports import ChatStore, Dispatcher
@@ -43,6 +44,12 @@ class NeolithOrchestrator:
     def __init__(self, *, db: Any, user_model: type[Any]) -> None:
         self.db = db
         self.models: Models = make_models(user_model)
+        self.tools = Toolkit()
+
+    @property
+    def tool(self) -> Any:
+        """Let orchestrators call a function: `@neolith.tool`, or with options (see `chat.tools.Toolkit.tool`)."""
+        return self.tools.tool
 
     def init_app(
         self,
@@ -74,7 +81,7 @@ class NeolithOrchestrator:
         NEOLITH_URL_PREFIX, NEOLITH_STATE_DIR, NEOLITH_SQLITE_PRAGMAS, NEOLITH_DELTA_INTERVAL,
         NEOLITH_PRICES, NEOLITH_PERSON_BUDGET, NEOLITH_RATE_ORCHESTRATOR, NEOLITH_RATE_PERSON, NEOLITH_RATE_POSTS,
         NEOLITH_CHECKPOINT_INTERVAL, NEOLITH_MAX_MESSAGE_LENGTH, NEOLITH_TOOL_ROUNDS, NEOLITH_TOOL_TIMEOUT,
-        NEOLITH_APPROVAL_TIMEOUT, NEOLITH_MAX_ANSWER_LENGTH, NEOLITH_FALLBACK_MODELS.
+        NEOLITH_BUILTIN_TOOLS, NEOLITH_APPROVAL_TIMEOUT, NEOLITH_MAX_ANSWER_LENGTH, NEOLITH_FALLBACK_MODELS.
 
         Raises ConfigurationError naming every bad key, AlreadyInitialised, or UnsupportedServer.
         """
@@ -99,6 +106,7 @@ class NeolithOrchestrator:
             can_manage=can_manage,
             chat_store=chat_store,
             actions=parts.actions,
+            toolkit=self.tools,
             state_dir=Path(settings.state_dir or Path(app.instance_path) / "neolith"),
             login_ttl=(settings.login_ttl or app.permanent_session_lifetime.total_seconds() * 1000) / 1000,
             check_schema=self._schema_check(app),

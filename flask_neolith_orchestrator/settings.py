@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from .core.errors import ConfigurationError
 from .core.money_input import read_limits, read_prices
 from .core.setting_values import Blank, Count, Keep, Milliseconds, Number, Pause, Prefix, Rate, WebAddress
+from .core.tool_names import chosen_tools
 
 
 class Settings(BaseModel):
@@ -203,6 +204,9 @@ class Settings(BaseModel):
     )
     rate_posts: Rate = Field(
         "300/minute", alias="NEOLITH_RATE_POSTS", description="Posts of one user by HTTP or socket, to anybody."
+    )
+    builtin_tools: Annotated[str, AfterValidator(chosen_tools)] = Field(
+        "all", alias="NEOLITH_BUILTIN_TOOLS", description="Tools of ours that orchestrators have: all, none, or names."
     )
 
     @property

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ModelInterrupted, ModelUnavailable
-from ..core.model import ModelEvent, ModelStop, TextDelta, ToolCall, UsageReport
+from ..core.model import Block, ModelEvent, ModelStop, Opaque, TextDelta, ToolCall, UsageReport
 from ..core.types import Usage
+from .claude_request import PROVIDER, sendable
 
 if TYPE_CHECKING:  # the package is imported with the first call only, it takes a second
     from anthropic.types import RawContentBlockDeltaEvent, RawContentBlockStartEvent, RawMessageStreamEvent
@@ -20,6 +21,26 @@ class _OpenTool:
     id: str
     name: str
     raw: str = ""
+
+
+@dataclass(slots=True)
+class _OpenText:
+    text: str = ""
+
+
+@dataclass(slots=True)
+class _OpenThought:
+    """Thinking, or what the provider hides of it (`redacted`): only it can read that, and wants it back as it was."""
+
+    thinking: str = ""
+    signature: str = ""
+    redacted: str | None = None
+
+    def kept(self) -> dict[str, str]:
+        """As it goes back."""
+        if self.redacted is not None:
+            return {"type": "redacted_thinking", "data": self.redacted}
+        return {"type": "thinking", "thinking": self.thinking, "signature": self.signature}
 
 
 class Answer:
@@ -35,10 +56,10 @@ class Answer:
         self.stop_reason: str | None = None
         self._model = model
         self._usage = Usage()
-        self._tools: dict[int, _OpenTool] = {}
+        self._blocks: dict[int, _OpenTool | _OpenText | _OpenThought] = {}
 
     def take(self, event: RawMessageStreamEvent) -> Iterator[ModelEvent]:
-        """The next event of the stream. Kinds that are unknown or hold no answer (thinking) yield nothing."""
+        """The next event of the stream. Thinking, and kinds that are unknown, yield nothing."""
         if event.type == "message_start":
             self._model = event.message.model
             self._count(event.message.usage)
@@ -59,34 +80,58 @@ class Answer:
         if self.stop_reason is None:
             kind = ModelInterrupted if self.began else ModelUnavailable
             raise kind("The model's answer ended without a stop reason.", request_id=self.request_id)
-        if self.stop_reason == "tool_use":
-            yield from [self._finished(tool) for tool in self._tools.values()]
+        content = tuple(self._content())
+        yield from [block for block in content if isinstance(block, ToolCall)]
         yield UsageReport(self._usage)
-        yield ModelStop(self.stop_reason, self._model, self.request_id)
+        yield ModelStop(self.stop_reason, self._model, self.request_id, content)
 
     def _start(self, event: RawContentBlockStartEvent) -> Iterator[ModelEvent]:
         block = event.content_block
         if block.type == "tool_use":
             self.began = True
-            self._tools[event.index] = _OpenTool(block.id, block.name)
+            self._blocks[event.index] = _OpenTool(block.id, block.name)
         elif block.type == "text":
-            yield from self._say(block.text)
+            self._blocks[event.index] = _OpenText()
+            yield from self._say(event.index, block.text)
+        elif block.type == "thinking":
+            self._blocks[event.index] = _OpenThought(block.thinking, block.signature)
+        elif block.type == "redacted_thinking":
+            self._blocks[event.index] = _OpenThought(redacted=block.data)
 
     def _continue(self, event: RawContentBlockDeltaEvent) -> Iterator[ModelEvent]:
-        if event.delta.type == "text_delta":
-            yield from self._say(event.delta.text)
-        elif event.delta.type == "input_json_delta" and event.index in self._tools:
-            self._tools[event.index].raw += event.delta.partial_json
+        block, delta = self._blocks.get(event.index), event.delta
+        if delta.type == "text_delta":
+            yield from self._say(event.index, delta.text)
+        elif delta.type == "input_json_delta" and isinstance(block, _OpenTool):
+            block.raw += delta.partial_json
+        elif delta.type == "thinking_delta" and isinstance(block, _OpenThought):
+            block.thinking += delta.thinking
+        elif delta.type == "signature_delta" and isinstance(block, _OpenThought):
+            block.signature += delta.signature
 
-    def _say(self, text: str) -> Iterator[ModelEvent]:
+    def _content(self) -> Iterator[Block]:
+        """The answer in blocks. Calls are only meant, and only whole, where the model stopped for them."""
+        for _, block in sorted(self._blocks.items()):
+            if isinstance(block, _OpenThought):
+                yield Opaque(PROVIDER, block.kept())
+            elif isinstance(block, _OpenTool):
+                if self.stop_reason == "tool_use":
+                    yield self._finished(block)
+            elif block.text:
+                yield block.text
+
+    def _say(self, index: int, text: str) -> Iterator[ModelEvent]:
         if text:
             self.began = True
+            block = self._blocks.get(index)
+            if isinstance(block, _OpenText):
+                block.text += text
             yield TextDelta(text)
 
     def _finished(self, tool: _OpenTool) -> ToolCall:
         try:
-            arguments: Any = json.loads(tool.raw or "{}")
-        except ValueError:
+            arguments = _storable(json.loads(tool.raw or "{}", parse_constant=_refuse))
+        except (ValueError, RecursionError):
             arguments = None
         if not isinstance(arguments, Mapping):
             raise ModelInterrupted("The model's tool call is not complete.", request_id=self.request_id)
@@ -101,3 +146,18 @@ class Answer:
             "cache_write_tokens": usage.cache_creation_input_tokens,
         }
         self._usage = replace(self._usage, **{k: v for k, v in counts.items() if v is not None})
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _storable(value: Any) -> Any:
+    """Without null bytes, which databases refuse, and lone surrogates, which no request can hold."""
+    if isinstance(value, str):
+        return sendable(value.replace("\0", ""))
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    return value

@@ -29,32 +29,34 @@ def counted_parameters(request: ModelRequest) -> dict[str, Any]:
     }
     if request.system.strip():
         mark = {"type": "ephemeral"}
-        body["system"] = [{"type": "text", "text": _sendable(request.system), "cache_control": mark}]
+        body["system"] = [{"type": "text", "text": sendable(request.system), "cache_control": mark}]
     if request.tools:
         body["tools"] = [
             {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
             for tool in request.tools
         ]
+        if not request.may_call:  # they must still be there, as the messages may hold calls of them
+            body["tool_choice"] = {"type": "none"}
     return body
 
 
 def _content(message: ModelMessage) -> str | list[dict[str, Any]]:
     if isinstance(message.content, str):
-        return _sendable(message.content) if message.content.strip() else ""
+        return sendable(message.content) if message.content.strip() else ""
     return [shown for block in message.content for shown in _block(block)]
 
 
 def _block(block: Block) -> list[dict[str, Any]]:
     if isinstance(block, str):
-        return [{"type": "text", "text": _sendable(block)}] if block.strip() else []
+        return [{"type": "text", "text": sendable(block)}] if block.strip() else []
     if isinstance(block, Opaque):
         return [dict(block.data)] if block.provider == PROVIDER else []
     if isinstance(block, ToolCall):
         return [{"type": "tool_use", "id": block.id, "name": block.name, "input": dict(block.arguments)}]
-    result = {"type": "tool_result", "tool_use_id": block.call_id, "content": _sendable(block.content)}
+    result = {"type": "tool_result", "tool_use_id": block.call_id, "content": sendable(block.content)}
     return [{**result, "is_error": True} if block.is_error else result]
 
 
-def _sendable(text: str) -> str:
+def sendable(text: str) -> str:
     """`text` with lone surrogates, which no JSON body can hold, replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -64,19 +64,20 @@ class ScriptedModel:
             self._requests.append(request)
         prompt = _prompt(request)
         yield UsageReport(Usage(input_tokens=_tokens(prompt)))
-        reason, said = "end_turn", 0
+        content: list[str | ToolCall] = []
         for part in self._parts(request):
             if isinstance(part, Exception):
                 raise part
+            content.append(part)
             if isinstance(part, ToolCall):
-                reason = "tool_use"
                 yield part
             else:
-                said += len(part)
                 yield from self._say(part, cancel)
         cancel.check()
-        yield UsageReport(Usage(_tokens(prompt), _tokens("x" * said)))
-        yield ModelStop(reason, self.name)
+        said = "".join(part for part in content if isinstance(part, str))
+        reason = "tool_use" if any(isinstance(part, ToolCall) for part in content) else "end_turn"
+        yield UsageReport(Usage(_tokens(prompt), _tokens(said)))
+        yield ModelStop(reason, self.name, content=tuple(content))
 
     def count_tokens(self, request: ModelRequest, cancel: Cancel) -> int | None:
         """See `core.model.Counter`: a rough estimate."""
@@ -115,8 +116,14 @@ def offline_answer(request: ModelRequest) -> str:
     return (
         "I am the **offline model**: no key for Claude is set, so nobody has thought about this answer.\n\n"
         f"{said}\n\n"
-        "Set `ANTHROPIC_API_KEY` to talk to Claude."
+        f"Set `ANTHROPIC_API_KEY` to talk to Claude{_with_tools(request)}."
     )
+
+
+def _with_tools(request: ModelRequest) -> str:
+    if not request.tools:
+        return ""
+    return ", who can also use tools here: " + ", ".join(f"`{tool.name}`" for tool in request.tools)
 
 
 def _clean(text: str) -> str:

@@ -5,6 +5,7 @@ NeolithError
  +-- SetupError                the extension is wired the wrong way
  |    +-- AlreadyInitialised
  |    +-- NotInitialised
+ |    +-- BadTool              a function that cannot be a tool
  |    +-- SchemaMissing        tables or columns that the database does not have yet
  |    +-- UnsupportedDatabase  daemons need a database that threads can share
  |    +-- UnsupportedServer    an async mode that daemons cannot run in
@@ -20,6 +21,7 @@ NeolithError
  |    +-- StoreClosed          used after the process's runtime was shut down
  |    +-- UnknownDelivery
  +-- ActionError               an action nobody can perform
+ +-- ToolError                 what a tool has to tell the model instead of a result
  +-- ModelError                what a model provider did instead of answering
  |    +-- ModelUnavailable     passing: overloaded, limited, unreachable, silent
  |    +-- ModelInterrupted     the stream broke after it had begun
@@ -71,6 +73,10 @@ class AlreadyInitialised(SetupError):
 
 class NotInitialised(SetupError):
     """The current app does not use flask_neolith_orchestrator. Call neolith.init_app(app) in create_app."""
+
+
+class BadTool(SetupError):
+    """This function cannot be a tool. See docs/tools.md for what a tool needs."""
 
 
 class SchemaMissing(SetupError):
@@ -137,6 +143,14 @@ class UnknownDelivery(InboxError):
 class ActionError(NeolithError):
     """There is no handler for this action. Known types: send_message, react, update_status, join_channel,
     leave_channel."""
+
+
+class ToolError(NeolithError):
+    """The tool could not do this.
+
+    A tool raises it with a sentence for the model, which is told this text as it is; of any other exception it is told
+    nothing but that the tool failed.
+    """
 
 
 class ModelError(NeolithError):

@@ -23,7 +23,7 @@ class BundledActions:
         self._stores = stores
         self._chat = chat
         self._news = news
-        self._scope = scope
+        self.scope = scope
         self._handlers: dict[str, Callable[[OrchestratorSnapshot, Mapping[str, Any]], Mapping[str, Any]]] = {
             "send_message": self._send_message,
             "react": self._react,
@@ -41,7 +41,7 @@ class BundledActions:
             msg = f"There is no handler for the action {kind!r}. There are: {known}."
             raise ActionError(msg)
         try:
-            with self._scope():
+            with self.scope():
                 return handler(orchestrator, payload)
         except KeyError as error:
             msg = f"The action {kind} needs {error.args[0]!r} in its payload."

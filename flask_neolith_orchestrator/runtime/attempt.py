@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..chat.budgeting import notice
+from ..chat.charter import Limits
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import (
     ModelError,
@@ -116,9 +117,8 @@ class Attempt:
         self._pace(self.live)  # only now: telling browsers of the answer must not delay the question to the model
         self.tab.open(self.claim, brief.snapshot.organization_id, brief.purses)
         toolbox = self._study.toolbox_for(self.claim, brief.snapshot, brief.charter)
-        self._dialogue = Dialogue(
-            self.claim, self._study, toolbox, self._bounds(), self.cancel, self.live.add, self.tab
-        )
+        bounds = self._bounds(brief.charter.limits)
+        self._dialogue = Dialogue(self.claim, self._study, toolbox, bounds, self.cancel, self.live.add, self.tab)
         try:
             request = self._briefing.fitted(brief.request, toolbox.specs)
             answer = self._dialogue.run(request, self._briefing.retell)
@@ -139,13 +139,12 @@ class Attempt:
             tried=_listed((one.model, one.error) for one in answer.tried),
         )
 
-    def _bounds(self) -> Bounds:
+    def _bounds(self, limits: Limits) -> Bounds:
         settings = self._study.settings
         return Bounds(
-            rounds=settings.tool_rounds,
-            tokens=None,
+            rounds=settings.tool_rounds if limits.tool_rounds is None else limits.tool_rounds,
+            tokens=limits.tokens_per_turn,
             until=self.began + settings.turn_timeout / 1000 * IN_TIME,
-            tool_seconds=settings.tool_timeout / 1000,
         )
 
     def look(self, tx: Any) -> None:

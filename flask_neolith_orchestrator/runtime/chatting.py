@@ -46,8 +46,9 @@ class Chat(ChatRooms, ChatApprovals):
         thread_id: str | None = None,
         client_id: str | None = None,
         reply_to_id: str | None = None,
+        wakes: bool = True,
     ) -> Posted:
-        """Store a message and accept the work of everybody it wakes. Members only.
+        """Store a message and accept the work of everybody it wakes, unless it `wakes` nobody. Members only.
 
         `thread_id` is a message on the channel's main line (of a reply, its thread is meant). The same `client_id`
         twice is the same message, and wakes nobody twice.
@@ -77,7 +78,7 @@ class Chat(ChatRooms, ChatApprovals):
             self._tell("message", room.id, {"message": shown})
             self._tell_root(tx, shown)
             heard = self._heard(shown, room, text, self._addressee(tx, room, replied))
-            if not self._decided_in_words(tx, heard):
+            if wakes and not self._decided_in_words(tx, heard):
                 self._parts.reception.receive(self._parts.session(), heard)
         return Posted(shown, fresh)
 

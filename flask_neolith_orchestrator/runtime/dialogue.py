@@ -10,16 +10,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..chat.metering import Meter
+from ..chat.metering import Meter, total
 from ..chat.reading import Answer, Tried, add
-from ..chat.rounds import BETWEEN, LIMIT_REACHED, UNCERTAIN, Round, continued, cost_of, rounds_of, said_in
+from ..chat.rounds import (
+    BETWEEN,
+    LIMIT_REACHED,
+    STOPPED,
+    UNCERTAIN,
+    Round,
+    continued,
+    cost_of,
+    rounds_of,
+    said_in,
+)
 from ..core.cancel import Cancel, Cancelled, StopReason
 from ..core.errors import EmptyAnswer
 from ..core.model import Block, ModelRequest
 from ..core.steps import Parked, Step, StepState
-from ..core.types import Claim, DeliveryKind, Usage
+from ..core.types import Claim, Usage
 from .study import Study
 from .toolbox import Done, Toolbox
+
+LEAST_TIME: Final = 1.0
+"""Seconds that a call may take, however little is left of its turn's time."""
+
+MOST_RESULTS: Final = 200_000
+"""Characters of all results of one turn, after which the model is asked to finish."""
 
 LEAST_OUTPUT: Final = 256
 """Tokens that a last answer may have, however little is left of a turn's bound."""
@@ -29,13 +45,12 @@ LEAST_OUTPUT: Final = 256
 class Bounds:
     """How far one turn may go: rounds with calls, tokens of all its model calls together, and monotonic seconds.
 
-    At a bound the model is asked once more, to finish without calls. `tool_seconds` is for each call.
+    At a bound the model is asked once more, to finish without calls.
     """
 
     rounds: int
     tokens: int | None
     until: float
-    tool_seconds: float
 
 
 class Dialogue:
@@ -92,7 +107,7 @@ class Dialogue:
 
     def _take_up(self) -> None:
         """What another attempt at this turn has done: its text is said again, as the answer's row was emptied."""
-        if self._claim.attempt == 1 and self._claim.kind is not DeliveryKind.RESUME:
+        if self._claim.attempt == 1:
             return
         with self._study.stores.database.read() as tx:
             self._rounds = rounds_of(self._study.stores.steps.of(tx, self._claim.turn_id))
@@ -126,14 +141,15 @@ class Dialogue:
         bounds = self._bounds
         return bool(self._rounds) and (
             len(self._rounds) >= bounds.rounds
-            or (bounds.tokens is not None and _tokens(self.usage) >= bounds.tokens)
+            or (bounds.tokens is not None and total(self.usage) >= bounds.tokens)
+            or sum(one.weight for one in self._rounds) >= MOST_RESULTS
             or self._study.clock.monotonic() >= bounds.until
         )
 
     def _bounded(self, request: ModelRequest) -> ModelRequest:
         if self._bounds.tokens is None:
             return request
-        left = max(self._bounds.tokens - _tokens(self.usage), LEAST_OUTPUT)
+        left = max(self._bounds.tokens - total(self.usage), LEAST_OUTPUT)
         return replace(request, max_tokens=min(request.max_tokens, left))
 
     def _whole(self, answer: Answer) -> Answer:
@@ -175,8 +191,14 @@ class Dialogue:
             reason = stores.steps.begin(tx, self._claim, step)
         if reason is not None:
             raise self._ended(reason)
-        seconds = min(self._bounds.tool_seconds, max(self._bounds.until - self._study.clock.monotonic(), 1.0))
-        return self._finish(step, self._toolbox.run(step, self._cancel, seconds))
+        seconds = max(self._bounds.until - self._study.clock.monotonic(), LEAST_TIME)
+        try:
+            done = self._toolbox.run(step, self._cancel, seconds)
+        except Cancelled:
+            if self._cancel.reason is StopReason.PERSON:  # nobody comes back to it
+                self._finish(step, Done(STOPPED, is_error=True))
+            raise
+        return self._finish(step, done)
 
     def _finish(self, step: Step, done: Done) -> Step:
         stores = self._study.stores
@@ -190,7 +212,3 @@ class Dialogue:
         """The turn was asked to end, or is somebody else's."""
         self._cancel.set(reason)
         return Cancelled()
-
-
-def _tokens(usage: Usage) -> int:
-    return usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens

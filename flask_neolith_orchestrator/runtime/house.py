@@ -50,6 +50,7 @@ from .statuses import Statuses
 from .supervisor import Supervisor
 from .sweeper import Sweeper
 from .thinking import Thinking
+from .toolboxes import make_toolboxes
 from .wiring import Wiring
 from .worker import Worker
 
@@ -112,7 +113,7 @@ class House:
 
     def _wire_runtime(self) -> None:
         wiring, stores, settings = self.wiring, self.stores, self.settings
-        thinking = Thinking(wiring, stores, self.charters, lambda *marks: self.bursar.told(*marks))
+        self._thinking = thinking = Thinking(wiring, stores, self.charters, lambda *marks: self.bursar.told(*marks))
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
@@ -185,6 +186,7 @@ class House:
         self.directory = Directory(self.session, self.database, self.people, rooms, organizations, self.keeper)
         bundled = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
         self.manager.actions = self.wiring.actions or bundled
+        self._thinking.toolboxes = make_toolboxes(self.wiring, self.stores, self.chat, bundled.scope)
 
     def _ring(self, orchestrator_id: str, delay: float) -> None:
         self.ensure_started(wait=False)

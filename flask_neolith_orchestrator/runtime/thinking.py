@@ -1,4 +1,4 @@
-"""All that turns think with, wired: models, charters, money and summaries."""
+"""All that turns think with, wired: models, charters, money, tools and summaries."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from ..store.stores import Stores
 from .charter_book import CharterBook
 from .study import Study
 from .summaries import Summaries
+from .toolboxes import Toolboxes
 from .treasury import Treasury
 from .wiring import Wiring
 
 
 class Thinking:
-    """Lifetime: app, in one process. `told` hears of shares of budgets that were reached, and whose call that was."""
+    """Lifetime: app, in one process. `told` hears of shares of budgets that were reached, and whose call that was.
+
+    `toolboxes` are given once the chat is there, before the first turn.
+    """
+
+    toolboxes: Toolboxes
 
     def __init__(
         self, wiring: Wiring, stores: Stores, charters: CharterBook, told: Callable[[Sequence[Mark], str], None]
@@ -34,6 +40,7 @@ class Thinking:
             stores,
             charters,
             self.treasury,
+            toolbox_for=lambda *about: self.toolboxes.of(*about),
             sum_up=lambda *about: self.summaries.put(*about),
         )
         self.summaries = Summaries(self.study)

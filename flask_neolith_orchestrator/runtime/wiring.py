@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..chat.tools import Toolkit
 from ..core.model import Model
 from ..core.money import Prices
 from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher
@@ -84,6 +85,7 @@ class Wiring:
     can_manage: Callable[[str, str], bool] | None
     chat_store: ChatStore | None
     actions: Actions | None
+    toolkit: Toolkit
     state_dir: Path | None
     login_ttl: float
     check_schema: Callable[[], None]

@@ -6,7 +6,7 @@ from ..backends.scripted import ScriptedModel
 from ..runtime.wiring import Parts
 from .doubles import Emitted, ManualClock, ManualDispatcher, RecordingChannel
 from .fake_claude_server import FakeClaude, Request
-from .fake_claude_steps import Step, drop, error, raw, silence, stream_error, text, thinking, tool, truncate
+from .fake_claude_steps import Step, drop, error, raw, silence, stream_error, text, thinking, tool, tools, truncate
 from .harness import run_until_idle, shutdown, use_model
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "text",
     "thinking",
     "tool",
+    "tools",
     "truncate",
     "use_model",
 ]

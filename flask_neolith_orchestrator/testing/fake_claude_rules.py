@@ -13,6 +13,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .fake_claude_tool_rules import Refused, check_calls, check_tools
+
+__all__ = ["Refused", "check_request"]
+
 Body = Mapping[str, Any]
 
 KNOWN_FIELDS = frozenset(
@@ -52,15 +56,6 @@ BLOCK_TYPES = frozenset(
     }
 )
 MAX_CACHE_MARKS = 4
-
-
-class Refused(Exception):
-    """The request is answered with `status` and `message` instead of a step."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
 
 
 def check_request(body: object) -> Body:
@@ -218,4 +213,6 @@ _RULES: tuple[Callable[[Body], None], ...] = (
     _check_system,
     _check_messages,
     _check_caching,
+    check_tools,
+    check_calls,
 )

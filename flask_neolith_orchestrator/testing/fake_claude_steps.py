@@ -3,7 +3,8 @@
 All of them take `delay` (seconds before the first byte of the answer) and `gap` (seconds between two events
 of the stream). `after` counts the server-sent events that are written before something goes wrong: the first
 is `message_start`, then come a ping, the start of the block and its pieces, so that `after=3` stops before
-the first text and `after=4` after its first piece.
+the first text and `after=4` after its first piece. What goes wrong takes the `blocks` of another step in
+place of its text: `truncate(after=5, blocks=tool("add", {"a": 1}).blocks)`.
 """
 
 from __future__ import annotations
@@ -60,10 +61,15 @@ def tool(name: str, arguments: Mapping[str, Any], say: str = "", **options: Any)
     return Step(blocks=(*_say(say), call), **{"stop_reason": "tool_use", **options})
 
 
+def tools(*calls: tuple[str, Mapping[str, Any]], say: str = "", thought: str = "", **options: Any) -> Step:
+    """Several calls at once, each a (name, arguments), after the text `say`; behind thinking, visible and hidden."""
+    made = [{"type": "tool_use", "name": name, "input": dict(arguments)} for name, arguments in calls]
+    return Step(blocks=(*_think(thought), *_say(say), *made), **{"stop_reason": "tool_use", **options})
+
+
 def thinking(thought: str, answer: str, **options: Any) -> Step:
     """An answer behind a block of visible thinking."""
-    block = {"type": "thinking", "thinking": thought, "signature": "c2ln"}
-    return Step(blocks=(block, *_say(answer)), **options)
+    return Step(blocks=(*_think(thought)[:1], *_say(answer)), **options)
 
 
 def error(
@@ -81,7 +87,7 @@ def error(
 
 def drop(after: int = 4, say: str = "half an answer", **options: Any) -> Step:
     """The connection breaks in the middle of the stream."""
-    return Step("drop", after=after, blocks=_say(say), **options)
+    return Step("drop", after=after, **{"blocks": _say(say), **options})
 
 
 def truncate(after: int = 4, say: str = "half an answer", **options: Any) -> Step:
@@ -91,7 +97,7 @@ def truncate(after: int = 4, say: str = "half an answer", **options: Any) -> Ste
 
 def stream_error(after: int = 4, status: int = 529, say: str = "half an answer", **options: Any) -> Step:
     """HTTP 200, then an `error` event inside the stream, of the type that goes with `status`."""
-    return Step("stream_error", after=after, status=status, blocks=_say(say), **options)
+    return Step("stream_error", after=after, status=status, **{"blocks": _say(say), **options})
 
 
 def silence(after: int = 0, say: str = "half an answer", before_headers: bool = False, **options: Any) -> Step:
@@ -99,7 +105,7 @@ def silence(after: int = 0, say: str = "half an answer", before_headers: bool = 
 
     With `before_headers` not even the headers of the answer are sent.
     """
-    return Step("silence", after=after, before_headers=before_headers, blocks=_say(say), **options)
+    return Step("silence", after=after, before_headers=before_headers, **{"blocks": _say(say), **options})
 
 
 def raw(body: str, content_type: str = "text/html", status: int = 200, **options: Any) -> Step:
@@ -109,3 +115,10 @@ def raw(body: str, content_type: str = "text/html", status: int = 200, **options
 
 def _say(words: str) -> tuple[Mapping[str, Any], ...]:
     return ({"type": "text", "text": words},) if words else ()
+
+
+def _think(thought: str) -> tuple[Mapping[str, Any], ...]:
+    if not thought:
+        return ()
+    visible = {"type": "thinking", "thinking": thought, "signature": "c2ln"}
+    return (visible, {"type": "redacted_thinking", "data": "aGlkZGVu"})

@@ -257,6 +257,8 @@ def events(message: Mapping[str, Any], piece: int) -> Iterator[Event]:
 def _empty(block: Mapping[str, Any]) -> Mapping[str, Any]:
     if block["type"] == "thinking":
         return {"type": "thinking", "thinking": "", "signature": ""}
+    if block["type"] == "redacted_thinking":
+        return block
     return {**block, "input": {}} if block["type"] == "tool_use" else {"type": "text", "text": ""}
 
 
@@ -269,7 +271,7 @@ def _deltas(block: Mapping[str, Any], piece: int) -> Iterator[Mapping[str, Any]]
         for part in _pieces(block["thinking"], piece):
             yield {"type": "thinking_delta", "thinking": part}
         yield {"type": "signature_delta", "signature": block["signature"]}
-    else:
+    elif block["type"] == "text":
         for part in _pieces(block["text"], piece):
             yield {"type": "text_delta", "text": part}
 

@@ -136,7 +136,7 @@ class Site:
         rows = db.session.execute(select(table.c.message_id, table.c.state).order_by(table.c.id))
         return [(row[0], row[1]) for row in rows]
 
-    def post(self, author: str, content: str, **where: str | None) -> dict[str, Any]:
+    def post(self, author: str, content: str, **where: Any) -> dict[str, Any]:
         """Post into #general and commit."""
         posted = self.chat.post(author, self.general, content, **where)
         db.session.commit()

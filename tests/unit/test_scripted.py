@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from flask_neolith_orchestrator.core.model import (
     ModelStop,
     TextDelta,
     ToolCall,
+    ToolSpec,
     UsageReport,
 )
 from flask_neolith_orchestrator.core.types import Usage
@@ -96,7 +98,7 @@ def test_it_streams_word_by_word_between_usage_and_stop() -> None:
         TextDelta("two\n\n"),
         TextDelta("three "),
         UsageReport(Usage(input_tokens=3, output_tokens=5)),
-        ModelStop("end_turn", "scripted"),
+        ModelStop("end_turn", "scripted", content=(reply,)),
     ]
 
 
@@ -135,7 +137,13 @@ def test_a_tool_may_be_called() -> None:
     call = ToolCall("t1", "add", {"a": 1})
     events = list(ScriptedModel(replies=[("let me see", call)]).stream(ask("hi"), Cancel()))
     assert call in events
-    assert events[-1] == ModelStop("tool_use", "scripted")
+    assert events[-1] == ModelStop("tool_use", "scripted", content=("let me see", call))
+
+
+def test_the_offline_answer_names_the_tools() -> None:
+    """Who tries it out without a key is told what Claude could use here."""
+    request = replace(ask("hi"), tools=(ToolSpec("add", "Adds.", {}), ToolSpec("mail", "Mails.", {})))
+    assert "use tools here: `add`, `mail`" in answer(ScriptedModel(), request)
 
 
 def test_an_empty_reply_is_an_empty_answer() -> None:

@@ -12,6 +12,8 @@ from flask.cli import AppGroup
 from ..core.errors import NeolithError
 from ..core.types import Cause, Wanted
 from ..runtime.state import State
+from ..store.views import iso
+from .budget import add_budget
 from .explain import add_explain
 from .finding import checked, find, ready
 
@@ -23,6 +25,7 @@ def make_group(state: State) -> AppGroup:
     _wishes(group, state)
     _work(group, state)
     add_explain(group, state)
+    add_budget(group, state)
     return group
 
 
@@ -32,7 +35,10 @@ def _looks(group: AppGroup, state: State) -> None:
         """List every orchestrator with its daemon's state."""
         house = ready(state)
         alive = bool(house.stores.nodes.others())
-        for found in house.manager.get_all_daemon_statuses():
+        states = house.manager.get_all_daemon_statuses()
+        with house.database.read() as tx:
+            pauses = house.front.pauses.of(tx, [found.orchestrator.id for found in states])
+        for found in states:
             shown = str(found.status) if alive or found.status != "running" else "stopped (no process runs)"
             health = found.health
             click.echo(
@@ -40,6 +46,9 @@ def _looks(group: AppGroup, state: State) -> None:
                 f" ({found.cause})  active={health.active_conversations} queued={health.queued}"
                 f" answered={health.total_messages_processed} failed={health.failed} restarts={health.restarts}"
             )
+            pause = pauses.get(found.orchestrator.id)
+            if pause is not None:
+                click.echo(f"        paused ({pause.reason}) until {iso(pause.until)}")
             if found.last_error:
                 click.echo(f"        {found.last_error}")
 

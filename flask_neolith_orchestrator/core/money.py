@@ -91,11 +91,8 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Why somebody who runs takes no work now, and until when (epoch seconds).
-
-    `reason` is budget, or replies where so many answers have been given as may be.
-    """
+class Closed:
+    """Calls are refused until then (epoch seconds): for the `reason` budget, or replies."""
 
     reason: str
     until: float

@@ -151,6 +151,7 @@ class House:
         self.front = Front(
             self.settings, stores, self.study.charters, wiring.channel, ring=self._ring, ended=manager.ended
         )
+        self.front.pauses.add(self.treasury.pauses)
         self.reception = self.front.reception
         self.reception.listen(wiring.scoped_session)
         self.duty.overheard = Overhearing(stores, self.reception)

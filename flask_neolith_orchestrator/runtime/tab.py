@@ -76,7 +76,7 @@ class Till:
             return OverBudget(budgeting.BREATH, scope=purse.scope, period=purse.period, until=until, passing=True)
         reason = "replies" if short.for_replies else "budget"
         with self.stores.database.write() as tx:
-            marks = self.stores.budgets.pause(tx, purse, reason, at)
+            marks = self.stores.budgets.shut(tx, purse, reason, at)
         self.tell(marks, begun.payer.orchestrator_id)
         until = purse.period.ends(at)
         return OverBudget(scope=purse.scope, period=purse.period, until=until, reason=reason)

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from ..chat import budgeting
 from ..chat.charter import Charter
-from ..core.money import Ceiling, Holdings, Pause, Period, Prices, Purse, Scope
+from ..core.money import Ceiling, Holdings, Period, Prices, Purse, Scope
 from ..core.types import OrchestratorSnapshot, Usage
 from ..settings import Settings
 from ..store.budgets import Mark
 from ..store.ledger import Entry, Reserved
 from ..store.stores import Stores
 from .charter_book import CharterBook
+from .pauses import Pause
 from .tab import HELD, Tab, Till
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -93,10 +94,37 @@ class Treasury:
         """The purses of a person: everybody's are the same."""
         return budgeting.purses(Scope.PERSON, user_id, self._person)
 
+    def of_organization_now(self, tx: Any, organization_id: str) -> tuple[Purse, ...]:
+        """The same by the charter that is active now."""
+        limits = budgeting.ceilings(self._stores.budgets.limits_of(tx, organization_id))
+        return budgeting.purses(Scope.ORGANIZATION, organization_id, limits)
+
     def look(self, tx: Any, purses: Sequence[Purse]) -> list[tuple[Purse, Holdings, Pause | None]]:
-        """What is gone of each in its present period."""
+        """What is gone of each in its present period, and whether it is closed."""
         now = self._clock.wall()
-        return [(purse, *self._stores.budgets.look(tx, purse, now)) for purse in purses]
+        found = [(purse, *self._stores.budgets.look(tx, purse, now)) for purse in purses]
+        return [(one, gone, None if shut is None else Pause(shut.reason, shut.until)) for one, gone, shut in found]
+
+    def survey(self, tx: Any, snapshot: OrchestratorSnapshot) -> list[tuple[Purse, Holdings, Pause | None]]:
+        """All periods of an orchestrator, with or without a limit, and its organization's budgets."""
+        found = self.purses(tx, snapshot, self._charters.of(tx, snapshot), None)
+        own = {purse.period: purse for purse in found if purse.scope is Scope.ORCHESTRATOR}
+        mine = [own.get(one) or Purse(Scope.ORCHESTRATOR, snapshot.id, one, Ceiling()) for one in Period]
+        return self.look(tx, [*mine, *self.of_organization_now(tx, snapshot.organization_id)])
+
+    def pauses(self, tx: Any, orchestrator_ids: Sequence[str]) -> Mapping[str, Pause]:
+        """Those whose calls are refused now, for their own budget or their organization's."""
+        closed = self._stores.budgets.closed(tx, self._clock.wall())
+        if not closed:
+            return {}
+        found = {}
+        for one in self._stores.people.snapshots(tx, orchestrator_ids):
+            keys = ((Scope.ORCHESTRATOR, one.id), (Scope.ORGANIZATION, one.organization_id))
+            shut = [closed[key] for key in keys if key in closed]
+            if shut:
+                last = max(shut, key=lambda each: each.until)
+                found[one.id] = Pause(last.reason, last.until)
+        return found
 
     def close(self, tab: Tab) -> None:
         """An attempt is over: write down what its end did not."""
@@ -139,9 +167,14 @@ class Treasury:
         with self._stores.database.read() as tx:
             orphans = self._stores.ledger.orphans(tx)
             held = self._stores.holds.who(tx, HELD)
+            closed = self._stores.budgets.closed(tx, self._clock.wall())
         for orphan in orphans:
             self._give_up(orphan)
-        for one in held:
+        waiting = dict.fromkeys([*held, *(key for scope, key in closed if scope is Scope.ORCHESTRATOR)])
+        if any(scope is Scope.ORGANIZATION for scope, _ in closed):
+            with self._lock:
+                waiting |= dict.fromkeys(self._held_by)
+        for one in waiting:
             if self._release(one):
                 ring(one)
 
@@ -165,12 +198,16 @@ class Treasury:
         """Ready again, where the limits are others than those it was held by, as far as this process knows."""
         with self._stores.database.read() as tx:
             snapshot = self._stores.people.snapshot(tx, orchestrator_id)
-            purses = () if snapshot is None else self.purses(tx, snapshot, self._charters.of(tx, snapshot), None)
-        with self._lock:
-            if snapshot is None or self._held_by.get(orchestrator_id) == purses:
+            if snapshot is None:
                 return False
+            purses = self.purses(tx, snapshot, self._charters.of(tx, snapshot), None)
+        with self._lock:
+            before = self._held_by.get(orchestrator_id)
             self._held_by[orchestrator_id] = purses
+        if before == purses:
+            return False
         with self._stores.database.write() as tx:
-            for scope, key in ((Scope.ORCHESTRATOR, snapshot.id), (Scope.ORGANIZATION, snapshot.organization_id)):
-                self._stores.budgets.unpause(tx, scope, key)
+            if before is not None:  # else nobody knows whether anything has changed: the next call will tell
+                self._stores.budgets.reopen(tx, Scope.ORCHESTRATOR, snapshot.id)
+                self._stores.budgets.reopen(tx, Scope.ORGANIZATION, snapshot.organization_id)
             return bool(self._stores.holds.release(tx, orchestrator_id, HELD))

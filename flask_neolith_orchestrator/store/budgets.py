@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
 
-from ..core.money import EXHAUSTED, Holdings, Pause, Purse, Scope, Want, mark, percent
+from ..core.money import EXHAUSTED, Closed, Holdings, Purse, Scope, Want, mark, percent
 from .database import Database
 from .inbox import insert_into
 from .ledger import Entry, Ledger
@@ -154,7 +154,7 @@ class Budgets:
                 self._known.clear()
             self._known.update((purse, purse.period.begins(at)) for purse in purses)
 
-    def look(self, tx: Connection, purse: Purse, at: float) -> tuple[Holdings, Pause | None]:
+    def look(self, tx: Connection, purse: Purse, at: float) -> tuple[Holdings, Closed | None]:
         """What is gone of a purse in the period of `at`, and whether calls are refused; also without any limit."""
         b = self._b
         where = [b.c[name] == value for name, value in _columns(purse, at).items()]
@@ -162,7 +162,7 @@ class Budgets:
         if row is None:
             return self._ledger.holdings(tx, purse.scope, purse.scope_id, purse.period, at), None
         until = row["paused_until"]
-        pause = None if until is None else Pause(row["paused_for"] or "budget", until)
+        pause = None if until is None else Closed(row["paused_for"] or "budget", until)
         return Holdings(**{name: row[name] for name in _COUNTS}), pause
 
     def settle(self, tx: Connection, purses: Sequence[Purse], reserved: Entry, spent: Entry) -> list[Mark]:
@@ -188,7 +188,7 @@ class Budgets:
         first = self._tell.run(tx, **_key(purse, at), b_told=share).rowcount
         return [Mark(purse, share, purse.period.ends(at))] if first else []
 
-    def pause(self, tx: Connection, purse: Purse, reason: str, at: float) -> list[Mark]:
+    def shut(self, tx: Connection, purse: Purse, reason: str, at: float) -> list[Mark]:
         """Calls are refused until the period ends, or until one fits again; the mark where that is news."""
         b = self._b
         self._open(tx, purse, at)
@@ -196,18 +196,18 @@ class Budgets:
         tx.execute(update(b).where(*where).values(paused_until=purse.period.ends(at), paused_for=reason))
         return self.told(tx, purse, EXHAUSTED, at)
 
-    def unpause(self, tx: Connection, scope: Scope, scope_id: str) -> bool:
+    def reopen(self, tx: Connection, scope: Scope, scope_id: str) -> bool:
         """A limit has changed: nothing is said to be paused until a call does not fit again. True if any was."""
         b = self._b
         mine = (b.c.scope == str(scope), b.c.scope_id == scope_id, b.c.paused_until.is_not(None))
         return bool(tx.execute(update(b).where(*mine).values(paused_until=None, paused_for=None)).rowcount)
 
-    def pauses(self, tx: Connection, now: float) -> Mapping[tuple[Scope, str], Pause]:
+    def closed(self, tx: Connection, now: float) -> Mapping[tuple[Scope, str], Closed]:
         """Who is paused now, with the pause that ends last."""
         b = self._b
         statement = select(b.c.scope, b.c.scope_id, b.c.paused_for, b.c.paused_until)
         rows = tx.execute(statement.where(b.c.paused_until > now).order_by(b.c.paused_until)).all()
-        return {(Scope(row[0]), row[1]): Pause(row[2] or "budget", row[3]) for row in rows}
+        return {(Scope(row[0]), row[1]): Closed(row[2] or "budget", row[3]) for row in rows}
 
     def limits_of(self, tx: Connection, organization_id: str) -> Mapping[str, Any]:
         """The limits in the active charter of an organization: they are its budget."""

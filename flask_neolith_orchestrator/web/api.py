@@ -12,6 +12,7 @@ from werkzeug.routing import MapAdapter
 
 from ..runtime.state import State
 from . import (
+    api_budget,
     api_channels,
     api_charters,
     api_deliveries,
@@ -41,6 +42,7 @@ ROUTES: Final = (
     *api_deliveries.ROUTES,
     *api_turns.ROUTES,
     *api_keys.ROUTES,
+    *api_budget.ROUTES,
     *api_health.ROUTES,
 )
 """All routes but the one that describes them."""

@@ -85,7 +85,11 @@ def read_metrics(call: Call) -> Response:
     process = metrics.ProcessCounts(
         worker.late_finishes, worker.abandoned, call.house.sweeper.taken_over, call.house.clockwork.skipped()
     )
-    return Response(metrics.exposition(states, deliveries, process), content_type=metrics.MEDIA_TYPE)
+    spending = {
+        key: metrics.Spending(one.tokens, one.cost, one.calls, one.unpriced)
+        for key, one in call.house.treasury.tallies().items()
+    }
+    return Response(metrics.exposition(states, deliveries, process, spending), content_type=metrics.MEDIA_TYPE)
 
 
 ROUTES: Final = (

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ..core.errors import Invalid, NotFound
 from ..core.types import OrchestratorSnapshot
+from ..runtime.pauses import Pause
 from ..store.roster import Roster
 from ..store.views import iso
 from .calls import Call, Route
@@ -22,6 +23,13 @@ class ErrorView(Wire):
     at: str
     kind: str
     message: str | None
+
+
+class PauseView(Wire):
+    """It runs and does not answer now. `reason` is hours, budget or replies; `until` is null where nobody knows."""
+
+    reason: str = Field(examples=["budget"])
+    until: str | None
 
 
 class HealthView(Wire):
@@ -39,6 +47,7 @@ class HealthView(Wire):
     restarts: int
     wanted: str = Field(description="running or stopped: whether it should run")
     cause: str = Field(description="login or person: by whose wish")
+    paused: PauseView | None = Field(description="why it does not answer now although it runs")
 
 
 class UserView(Wire):
@@ -167,7 +176,13 @@ def status_view(call: Call, orchestrator_id: str, *, manages: bool) -> HealthVie
         restarts=health.restarts,
         wanted=str(state.wanted),
         cause=str(state.cause),
+        paused=pause_view(call.house.front.pauses.of(call.reading, [orchestrator_id]).get(orchestrator_id)),
     )
+
+
+def pause_view(pause: Pause | None) -> PauseView | None:
+    """A pause as the wire shows it."""
+    return None if pause is None else PauseView(reason=pause.reason, until=iso(pause.until))
 
 
 def start(call: Call) -> HealthView:

@@ -23,7 +23,25 @@ class ProcessCounts:
     skipped_runs: Mapping[str, int]
 
 
-def exposition(states: Sequence[DaemonState], deliveries: Mapping[str, int], process: ProcessCounts) -> str:
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What one orchestrator's model calls came to, in the process that is asked and since its start."""
+
+    tokens: Mapping[str, int]
+    cost: float
+    calls: int
+    unpriced: int
+
+
+NOTHING: Final = Spending({}, 0.0, 0, 0)
+
+
+def exposition(
+    states: Sequence[DaemonState],
+    deliveries: Mapping[str, int],
+    process: ProcessCounts,
+    spending: Mapping[str, Spending] | None = None,
+) -> str:
     """The page: daemons one by one, presence, deliveries by state, and the process that was asked.
 
     Series that are 0 are there as well.
@@ -36,6 +54,7 @@ def exposition(states: Sequence[DaemonState], deliveries: Mapping[str, int], pro
         _family("neolith_orchestrators", "gauge", "Orchestrators by presence.", _counted("status", presence)),
         _family("neolith_deliveries", "gauge", "Deliveries by state.", _counted("state", by_state)),
         *_daemons(states),
+        *_money(states, spending or {}),
         *_process(process),
     ]
     return "".join(families)
@@ -59,6 +78,20 @@ def _daemons(states: Sequence[DaemonState]) -> Iterable[str]:
     yield each("neolith_daemon_messages_processed_total", "counter", "Messages answered.", done)
     yield each("neolith_daemon_messages_failed_total", "counter", "Messages given up.", [one.failed for one in health])
     yield each("neolith_daemon_restarts_total", "counter", "Restarts.", [one.restarts for one in health])
+
+
+def _money(states: Sequence[DaemonState], spending: Mapping[str, Spending]) -> Iterable[str]:
+    each = [(_who(state), spending.get(state.orchestrator.id, NOTHING)) for state in states]
+    kinds = ("input", "output", "cache_read", "cache_write")
+    tokens = [
+        ({**who, "kind": kind}, float(one.tokens.get(f"{kind}_tokens", 0))) for who, one in each for kind in kinds
+    ]
+    yield _family("neolith_model_tokens_total", "counter", "Tokens of model calls, by kind.", tokens)
+    cost = "Dollars of model calls whose cost is known."
+    yield _family("neolith_model_cost_dollars_total", "counter", cost, [(who, one.cost) for who, one in each])
+    yield _family("neolith_model_calls_total", "counter", "Model calls.", [(who, one.calls) for who, one in each])
+    unknown = "Model calls whose cost nobody knows."
+    yield _family("neolith_model_calls_unpriced_total", "counter", unknown, [(who, one.unpriced) for who, one in each])
 
 
 def _process(counts: ProcessCounts) -> Iterable[str]:

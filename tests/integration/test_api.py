@@ -159,6 +159,8 @@ MANAGED = {
     "start": 403,
     "stop": 403,
     "restart": 403,
+    "get_orchestrator_budget": 403,
+    "get_organization_budget": 403,
     "get_charter": 403,
     "put_charter": 403,
     "activate_charter": 403,

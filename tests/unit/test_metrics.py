@@ -14,7 +14,7 @@ from flask_neolith_orchestrator.core.types import (
     UserRef,
     Wanted,
 )
-from flask_neolith_orchestrator.web.metrics import ProcessCounts, exposition
+from flask_neolith_orchestrator.web.metrics import ProcessCounts, Spending, exposition
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (\S+)')
 QUIET = ProcessCounts(0, 0, 0, {})
@@ -61,7 +61,21 @@ def test_a_page_without_daemons_is_a_page() -> None:
     page = exposition([], {}, QUIET)
     assert page.endswith("\n")
     kinds = re.findall(r"^# TYPE (\S+) (gauge|counter)$", page, re.MULTILINE)
-    assert len(kinds) == len({name for name, _ in kinds}) == 14
+    assert len(kinds) == len({name for name, _ in kinds}) == 18
+
+
+def test_money_is_counted_by_orchestrator() -> None:
+    """Tokens by kind, dollars, calls, and calls whose cost nobody knows; who made none has zeros."""
+    spent = Spending({"input_tokens": 10, "cache_read_tokens": 3}, 0.25, 4, 1)
+    found = samples(exposition([state("ada", DaemonStatus.RUNNING, 1.0)], {}, QUIET, {"7": spent}))
+    who = 'orchestrator="7",handle="ada"'
+    assert found["neolith_model_tokens_total", f'{who},kind="input"'] == 10
+    assert found["neolith_model_tokens_total", f'{who},kind="cache_read"'] == 3
+    assert found["neolith_model_tokens_total", f'{who},kind="output"'] == 0
+    assert found["neolith_model_cost_dollars_total", who] == 0.25
+    assert (found["neolith_model_calls_total", who], found["neolith_model_calls_unpriced_total", who]) == (4, 1)
+    quiet = samples(exposition([state("ada", DaemonStatus.RUNNING, 1.0)], {}, QUIET))
+    assert quiet["neolith_model_calls_total", who] == 0
 
 
 def test_no_name_can_break_the_page() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.chat.breaker import FAILURES_TO_OPEN, LONGEST_HOLD, PROBE_SECONDS, Breaker
+from flask_neolith_orchestrator.chat.metering import Charge, Spent
 from flask_neolith_orchestrator.chat.reading import CUT_SHORT, REFUSED, REFUSED_MIDWAY, Answer
 from flask_neolith_orchestrator.chat.responder import RETRIES, RETRY_WINDOW, Responder
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
@@ -20,6 +22,8 @@ from flask_neolith_orchestrator.core.errors import (
     ModelInterrupted,
     ModelRejected,
     ModelUnavailable,
+    ModelUnpriced,
+    OverBudget,
 )
 from flask_neolith_orchestrator.core.model import (
     ModelEvent,
@@ -526,3 +530,98 @@ def test_many_threads_get_one_probe() -> None:
         thread.join()
     assert leaves.count(0.0) == 1
     assert len(leaves) == 16
+
+
+class Purse:
+    """A meter that remembers, and refuses models by name. Lifetime: a test."""
+
+    def __init__(self, **refusals: Exception) -> None:
+        self.refusals = refusals
+        self.told: list[str | Spent] = []
+
+    def reserve(self, request: ModelRequest) -> Charge:
+        """Ask leave."""
+        self.told.append(f"reserve {request.model}")
+        if request.model in self.refusals:
+            raise self.refusals[request.model]
+        return self
+
+    def settle(self, spent: Spent) -> None:
+        """It has ended."""
+        self.told.append(spent)
+
+
+class Cast:
+    """Models by name, each with scripts of its own. Lifetime: a test."""
+
+    def __init__(self, **scripts: list[list[Step]]) -> None:
+        self.scripts = scripts
+        self.asked: list[str] = []
+
+    def __call__(self, name: str) -> FakeModel:
+        self.asked.append(name)
+        model = FakeModel(self.scripts[name].pop(0))
+        model.stream = lambda request, cancel: FakeModel.stream(model, REQUEST, cancel)  # type: ignore[method-assign]  # named anew
+        return model
+
+
+def metered(purse: Purse, cast: Cast, *fallbacks: str) -> Answer:
+    """An answer that a purse pays."""
+    responder = Responder(cast, meter=purse, wait=lambda _cancel, _seconds: False, jitter=lambda: 1.0)
+    return responder.respond(replace(REQUEST, fallbacks=fallbacks), Cancel(), ignore)
+
+
+def test_every_call_is_reserved_before_and_settled_after() -> None:
+    """A retry is a call of its own; the one that broke off is settled with what came of it and why."""
+    usage = UsageReport(Usage(10, 1))
+    cast = Cast(m=[[usage, ModelInterrupted("cut", request_id="r0")], [usage, *say("Hel", "lo")]])
+    purse = Purse()
+    assert metered(purse, cast).text == "Hello"
+    cut, whole = Spent("m", Usage(10, 1), "r0", "ModelInterrupted"), Spent("m-1", Usage(10, 1), "req_1", None, "Hello")
+    assert purse.told == ["reserve m", cut, "reserve m", whole]
+
+
+def test_the_text_of_a_broken_call_is_told_to_whoever_counts() -> None:
+    """Its own alone: not what other calls had said."""
+    purse = Purse()
+    with pytest.raises(ModelInterrupted):
+        metered(purse, Cast(m=[[TextDelta("Hel"), TextDelta("lo"), ModelInterrupted("cut")]]))
+    assert purse.told[1] == Spent("m", Usage(), None, "ModelInterrupted", "Hello")
+
+
+def test_a_fallback_is_reserved_by_its_own_name() -> None:
+    """Each model has its own price."""
+    purse = Purse()
+    cast = Cast(m=[[ModelUnavailable("busy")], [ModelUnavailable("busy")]], other=[say("x")])
+    assert metered(purse, cast, "other").tried[0].model == "m"
+    assert [one for one in purse.told if isinstance(one, str)] == ["reserve m", "reserve m", "reserve other"]
+
+
+def test_over_budget_no_model_is_asked() -> None:
+    """Neither this one nor its fallbacks: the money is the same."""
+    purse, cast = Purse(m=OverBudget()), Cast(other=[say("x")])
+    with pytest.raises(OverBudget):
+        metered(purse, cast, "other")
+    assert (cast.asked, purse.told) == ([], ["reserve m"])
+
+
+def test_a_model_without_a_price_is_passed_over() -> None:
+    """Where dollars are limited the next one may be paid; that nobody was asked says nothing of the provider."""
+    purse, cast = Purse(m=ModelUnpriced()), Cast(other=[say("x")])
+    assert metered(purse, cast, "other").text == "x"
+    breaker = Breaker(monotonic=lambda: 0.0, jitter=lambda: 1.0)
+    for _ in range(FAILURES_TO_OPEN - 1):
+        breaker.failed("m")
+    with pytest.raises(ModelUnpriced):
+        Responder(cast, meter=purse, breaker=breaker).respond(REQUEST, Cancel(), ignore)
+    breaker.failed("m")
+    assert breaker.wait_seconds("m") > 0
+
+
+def test_a_stopped_call_is_settled_too() -> None:
+    """Whatever ends a call, what was reserved is given back."""
+    world, purse = World([]), Purse()
+    world.model.scripts = [[UsageReport(Usage(10)), TextDelta("a"), world.stop, TextDelta("b"), STOP]]
+    with pytest.raises(Cancelled):
+        Responder(lambda _name: world.model, meter=purse).respond(REQUEST, world.cancel, ignore)
+    assert purse.told == ["reserve m", Spent("m", Usage(10), None, "Cancelled", "a")]

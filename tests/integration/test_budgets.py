@@ -27,12 +27,20 @@ PRICES = {"stage": {"input": 1.0, "output": 2.0}, "claude-sonnet-5-5": {"input":
 CALL = 20e-6
 
 
-def limit(world: World, name: str = "ada", behaviour: dict[str, Any] | None = None, **limits: Any) -> None:
-    """Give an orchestrator limits, in place of those it has."""
+def limit(world: World, *, behaviour: dict[str, Any] | None = None, longest: int = 100, **limits: Any) -> None:
+    """Give ada limits, in place of those it has, and answers of so many tokens at the longest."""
     with world.context():
-        user: Any = world.db.session.get(world.user, int(world.ids[name]))
-        user.orchestrator_config = {"charter": {"limits": limits, "behaviour": behaviour or {}, "max_tokens": 100}}
+        user: Any = world.db.session.get(world.user, int(world.ids["ada"]))
+        user.orchestrator_config = {"charter": {"limits": limits, "behaviour": behaviour or {}, "max_tokens": longest}}
         world.db.session.commit()
+
+
+def spent(payer: Payer, tokens: int, at: float = 1_700_000_000.0) -> Entry:
+    """A call of so many tokens."""
+    return Entry(payer, at, "m", Usage(tokens), 0.0)
+
+
+NOTHING = spent(Payer("1", 1, "1", "1", "1"), 0)
 
 
 def ask(world: World, text: str = "@ada hello", who: str = "ann", **options: Any) -> None:
@@ -163,7 +171,7 @@ def test_who_would_wait_too_long_is_refused_and_told_once(make_world: MakeWorld,
 
 def test_calls_that_go_on_only_make_others_wait_a_moment(world: World, clock: ManualClock) -> None:
     """What is reserved may be given back: nobody is paused for it until the period's end, nor told that it is gone."""
-    limit(world, tokens_per_day=700)
+    limit(world, longest=50_000, tokens_per_day=90_000)
     door = Door()
 
     def held(scene: Scene) -> Iterable[str]:
@@ -220,15 +228,17 @@ def test_nobody_pays_more_than_may_be(world: World) -> None:
 
 def test_a_persons_own_budget(make_world: MakeWorld, databases: Databases) -> None:
     """One person's spending stops that person, and nobody else."""
-    budget = {"tokens_per_day": 400}
+    budget = {"tokens_per_day": 100_000}
     world = make_world(on=databases, clock=ManualClock(), NEOLITH_PERSON_BUDGET=budget, NEOLITH_MAX_TOKENS=100)
     world.start()
-    for who in ("ann",) * 6 + ("bob",):
+    ask(world, who="ann")
+    payer = Payer("1", 1, world.ada, world.organization, world.ids["ann"])
+    with world.stores.database.write() as tx:
+        world.stores.budgets.settle(tx, world.house.treasury.of_person(world.ids["ann"]), NOTHING, spent(payer, 99_900))
+    for who in ("ann", "bob"):
         ask(world, who=who)
-    states = world.deliveries()
-    assert states[0] == states[-1] == "answered"
-    assert states[5] == "waiting"
-    assert "Your own budget for questions" in str(world.answers()[-2]["notice"])
+    assert world.deliveries() == ["answered", "waiting", "answered"]
+    assert "Your own budget for questions" in str(world.answers()[1]["notice"])
 
 
 def test_dollars_cannot_be_limited_where_nobody_knows_the_price(make_world: MakeWorld, databases: Databases) -> None:
@@ -291,10 +301,10 @@ def test_many_processes_never_spend_more_than_there_is(make_world: MakeWorld, da
 
 def test_a_dead_processs_reservation_counts_as_spent(world: World, clock: ManualClock) -> None:
     """Its turn is over, so nobody will settle the call: it was billed, and nobody knows to what: as it was reserved."""
-    limit(world, tokens_per_day=1_000)
+    limit(world, tokens_per_day=10_000)
     ask(world)
     turn = world.rows("Turn")[0]
-    purse = Purse(Scope.ORCHESTRATOR, world.ada, Period.DAY, Ceiling(tokens=1_000))
+    purse = Purse(Scope.ORCHESTRATOR, world.ada, Period.DAY, Ceiling(tokens=10_000))
     stores, at = world.stores, clock.wall()
     entry = Entry(Payer(str(turn["id"]), turn["epoch"], world.ada, world.organization, "1"), at, "m", Usage(30, 70))
     with stores.database.write() as tx:
@@ -314,7 +324,7 @@ def test_a_dead_processs_reservation_counts_as_spent(world: World, clock: Manual
 
 def test_a_call_that_goes_on_is_nobodys_orphan(world: World, clock: ManualClock) -> None:
     """The sweep leaves the reservation of a running turn alone."""
-    limit(world, tokens_per_day=1_000)
+    limit(world, tokens_per_day=10_000)
     door = Door()
 
     def held(scene: Scene) -> Iterable[str]:

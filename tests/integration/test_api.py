@@ -35,6 +35,8 @@ BODIES: dict[str, Any] = {
     "add_member": {"userId": "{bob}"},
     "post_message": {"content": "hello @ada"},
     "edit_message": {"content": "hello @ada again"},
+    "approve_turn": {},
+    "deny_turn": {"stepId": "{step}", "reason": "Not now."},
     "create_key": {"label": "ci", "scopes": ["messages:read"]},
 }
 """A good body for each route that takes one."""
@@ -64,12 +66,28 @@ def prepare(site: Site) -> None:
         )
         session.add(turn)
         session.flush()
+        made_step: Any = models.Step
+        step = made_step(
+            turn_id=turn.id,
+            n=2,
+            kind="tool",
+            key=f"{turn.id}:2",
+            call_id="call",
+            name="announce",
+            arguments={"text": "secret"},
+            state="denied",
+            created_at=1.0,
+            expires_at=2.0,
+        )
+        session.add(step)
+        session.flush()
         delivery.turn_id = turn.id
         _, key = site.state.house.keys.create(
             session.connection(), site.ids["ann"], label="ann's", scopes=["messages:read"]
         )
         session.commit()
         site.ids |= {"message": posted.message["id"], "delivery": str(delivery.id), "turn": str(turn.id), "key": key.id}
+        site.ids["step"] = str(step.id)
 
 
 def address(site: Site, route: Route) -> str:
@@ -173,6 +191,8 @@ MANAGED = {
     "retry_delivery": 404,
     "cancel_delivery": 404,
     "get_turn": 404,
+    "approve_turn": 403,
+    "deny_turn": 403,
     "edit_message": 403,
     "delete_message": 403,
     "stop_message": 403,

@@ -25,6 +25,7 @@ from flask_neolith_orchestrator.core.errors import ActionError, DaemonError
 from flask_neolith_orchestrator.core.events import DAEMON_EVENTS, MANAGER_EVENTS
 from flask_neolith_orchestrator.runtime import supervisor
 
+from .asking import Box, Caller, give
 from .conftest import MakeWorld
 from .stage import Scene
 from .test_life import ada, hanging, in_context
@@ -132,6 +133,19 @@ def restart(world: World, _: object) -> None:
     in_context(world, ada(world).restart)
 
 
+def decide(world: World, _: object) -> None:
+    """A turn that asks, and the answer to that."""
+    give(world, Box())
+    world.model = Caller()
+    object.__setattr__(world.house.study, "model_for", lambda _name: world.model)
+    world.post("ann", "@ada tell everybody")
+    world.start("ada")
+    turn = until(lambda: world.rows("Turn", state="parked"), "parked")[0]
+    with world.context():
+        world.neolith.chat.decide(world.ids["ann"], str(turn["id"]), "approve")
+        world.db.session.commit()
+
+
 ON_THE_DAEMON: dict[str, tuple[Cause, set[str]]] = {
     "started": (start_and_stop, set()),
     "stopped": (start_and_stop, {"reason"}),
@@ -161,6 +175,8 @@ ON_THE_MANAGER: dict[str, tuple[Cause, set[str]]] = {
     "daemon:action": (act, {"action"}),
     "daemon:heartbeat": (look, {"health"}),
     "delivery:ended": (answer, {"delivery_id", "state", "reason"}),
+    "approval:requested": (decide, {"turn_id", "message_id", "requester_id", "tools"}),
+    "approval:decided": (decide, {"turn_id", "message_id", "decided_by", "states"}),
     "auto-start-error": (fail_at_login, {"error"}),
 }
 

@@ -22,6 +22,7 @@ from flask_neolith_orchestrator.runtime.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
 from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, silence, text
 
+from .asking import Box, Caller, give
 from .conftest import MakeWorld
 from .stage import Door, Scene
 from .test_life import ada, in_context
@@ -188,6 +189,19 @@ def posts(see: Sight, config: Mapping[str, Any]) -> list[str]:
     for _ in range(2):
         world.post("ann", "@ada hello")
     return world.deliveries()
+
+
+def undecided(see: Sight, config: Mapping[str, Any]) -> str:
+    """What becomes of a turn on which nobody decides for a minute."""
+    clock = ManualClock()
+    world = give(see.make(clock=clock, model=Caller(), **config), Box())
+    world.start("ada")
+    world.post("ann", "@ada tell everybody")
+    world.rest()
+    clock.advance(60.0)
+    world.house.sweeper.expire()
+    world.rest()
+    return str(world.rows("Turn")[0]["state"])
 
 
 def long_message(see: Sight, config: Mapping[str, Any]) -> str:
@@ -595,6 +609,7 @@ TABLE: dict[str, Case] = {
     "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),
     "NEOLITH_CHECKPOINT_INTERVAL": Case(60_000, kept_early),
     "NEOLITH_MAX_ANSWER_LENGTH": Case(1_000, long_answer),
+    "NEOLITH_APPROVAL_TIMEOUT": Case(1_000, undecided),
     "NEOLITH_MAX_MESSAGE_LENGTH": Case(5, long_message),
     "NEOLITH_RATE_ORCHESTRATOR": Case("1/minute", posts),
     "NEOLITH_RATE_PERSON": Case("1/minute", posts),

@@ -128,7 +128,6 @@ class House:
         self.charters.on_read.append(lambda one, charter: crew.follow(self.manager.get_daemon(one.id), one, charter))
         self.duty = Duty(stores, self.manager, self.news)
         self.approvals = Approvals(stores, wiring.channel, self.news, emit=self.manager.emit, ring=self._ring)
-        self.duty.parked = self.approvals.requested
         self.worker = Worker(self.study, wiring.channel, self.news, self.duty)
         self.worker.let_go = self.dispatcher.abandon
         self.node = NodeLife(stores, self.manager, self.news)
@@ -139,7 +138,7 @@ class House:
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
         )
-        self.sweeper.late = self.approvals.expire
+        self.duty.parked, self.sweeper.late = self.approvals.requested, self.approvals.expire
         self.caretaker = Caretaker(stores, settings)
         self.desk = Desk(
             stores, settings, self.duty, wiring.channel, ttl=wiring.login_ttl, ensure_started=self.ensure_started

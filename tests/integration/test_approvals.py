@@ -88,7 +88,7 @@ def test_an_approved_call_is_run_and_the_answer_goes_on(scene: Scenery) -> None:
     assert scene.box.runs == [{"text": SECRET}]
     final = scene.view()
     assert (final["id"], final["state"], final["approval"]) == (shown["id"], "final", None)
-    assert final["content"] == "I would announce it.\n\nThen: announced"
+    assert final["content"].startswith("I would announce it.\n\nThen: <tool-result>\nannounced\n")
     assert scene.decide("bob", turn, "deny") == {
         "turnId": turn,
         "state": "done",
@@ -197,7 +197,7 @@ def test_a_call_that_ended_is_not_run_again(scene: Scenery) -> None:
     until(lambda: len(scene.model.told) == 2, "told again")
     until(lambda: scene.view()["state"] == "final", "answered")
     assert scene.box.runs == [{"text": SECRET}]
-    assert scene.view()["content"] == "I would announce it.\n\nThen: announced"
+    assert scene.view()["content"].startswith("I would announce it.\n\nThen: <tool-result>\nannounced\n")
 
 
 def test_it_survives_a_restart(scene: Scenery) -> None:

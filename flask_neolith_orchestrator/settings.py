@@ -195,7 +195,9 @@ class Settings(BaseModel):
         alias="NEOLITH_PERSON_BUDGET",
         description="What one person may spend (JSON): limits named as a charter's, such as cost_per_day.",
     )
-
+    keep_ledger: Keep = Field(
+        34_560_000_000, alias="NEOLITH_KEEP_LEDGER", description="Model calls are forgotten after this; 0: never."
+    )
     rate_orchestrator: Rate = Field(
         "60/minute", alias="NEOLITH_RATE_ORCHESTRATOR", description="Messages of one person for one orchestrator."
     )

@@ -20,6 +20,9 @@ BUDGET = 1.0
 PAGES = 10
 """Pages of conversations that one run looks at."""
 
+MONTHS = 62 * 86_400.0
+"""Seconds for which calls and budgets are kept at the least: budgets of this month are counted from them."""
+
 ROOM = 0.01
 """Seconds between two batches at the least, in which others write; else as long as the batch has taken."""
 
@@ -32,6 +35,8 @@ class Caretaker:
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._retention = stores.retention
+        self._stores = stores
+        self._keep_ledger = settings.keep_ledger and max(settings.keep_ledger / 1000, MONTHS)
         self._keep = settings.keep_deliveries / 1000
         self._keep_failed = settings.keep_failed and max(settings.keep_deliveries, settings.keep_failed) / 1000
         self._after = 0
@@ -39,6 +44,7 @@ class Caretaker:
 
     def run(self) -> None:
         """Forget what is due, as far as the time goes."""
+        self._all(self._money)
         if not self._keep:
             return
         retention = self._retention
@@ -52,6 +58,13 @@ class Caretaker:
         }
         if any(counts.values()):
             log.info("Old work was forgotten", extra={"action": "pruned", **counts})
+
+    def _money(self) -> int:
+        """A batch of old calls, and all budgets of old periods."""
+        now = self._stores.database.clock.wall()
+        with self._stores.database.write() as tx:
+            calls = self._stores.ledger.forget(tx, now - self._keep_ledger) if self._keep_ledger else 0
+            return calls + self._stores.budgets.forget(tx, now - MONTHS)
 
     def _all(self, batch: Callable[[], int]) -> int:
         """Batch after batch until nothing is left, or it is time to stop."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from ..core.money import Holdings, Period, Purse, Scope
 from ..core.types import Usage
@@ -149,6 +149,14 @@ class Ledger:
             return led.c.orchestrator_id == int(scope_id)
         members = select(o.c.id).where(o.c.organization_id == int(scope_id))  # whose rows are found by an index
         return and_(led.c.orchestrator_id.in_(members), led.c.organization_id == int(scope_id))
+
+    def forget(self, tx: Connection, before: float, limit: int = 500) -> int:
+        """Forget the oldest calls that were settled before that; how many. The newest one stays, for its key."""
+        led = self._l
+        newest = select(func.max(led.c.id)).scalar_subquery()
+        oldest = select(led.c.id, led.c.at, led.c.state).where(led.c.id < newest).order_by(led.c.id).limit(limit)
+        gone = [row.id for row in tx.execute(oldest) if row.at < before and row.state == "settled"]
+        return tx.execute(delete(led).where(led.c.id.in_(gone))).rowcount if gone else 0
 
     def page(
         self, tx: Connection, orchestrator_id: str, *, requester_id: str | None, before: int | None, limit: int

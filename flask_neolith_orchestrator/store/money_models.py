@@ -67,7 +67,7 @@ class BudgetColumns:
     scope: Mapped[str] = mapped_column(String(12), primary_key=True)
     scope_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     period: Mapped[str] = mapped_column(String(5), primary_key=True)
-    starts_at: Mapped[float] = mapped_column(Instant, primary_key=True)
+    starts_at: Mapped[float] = mapped_column(Instant, primary_key=True, index=True)
     tokens: Mapped[int] = mapped_column(Key, default=0)
     cost: Mapped[float] = mapped_column(Double, default=0.0)
     reserved_tokens: Mapped[int] = mapped_column(Key, default=0)

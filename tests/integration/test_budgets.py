@@ -340,3 +340,17 @@ def test_a_call_that_goes_on_is_nobodys_orphan(world: World, clock: ManualClock)
     door.open()
     world.rest()
     assert [row["error"] for row in world.rows("Ledger")] == [None]
+
+
+def test_old_calls_and_periods_are_forgotten(world: World, clock: ManualClock) -> None:
+    """Calls after NEOLITH_KEEP_LEDGER, budgets after two months; the newest call stays, and so do those that go on."""
+    limit(world, tokens_per_day=100_000)
+    for _ in range(3):
+        ask(world)
+    clock.advance(70 * 86_400.0)
+    ask(world)
+    world.house.caretaker.run()
+    assert (len(world.rows("Ledger")), len(world.rows("Budget"))) == (4, 1)
+    clock.advance(340 * 86_400.0)
+    world.house.caretaker.run()
+    assert (len(world.rows("Ledger")), len(world.rows("Budget"))) == (1, 0)

@@ -122,6 +122,16 @@ def break_off(world: World, _: object) -> None:
     world.post("ann", "@ada hello")
 
 
+def spend_everything(world: World, _: object) -> None:
+    """A question that does not fit into ada's budget."""
+    with world.context():
+        user: Any = world.db.session.get(world.user, int(world.ids["ada"]))
+        user.orchestrator_config = {"charter": {"limits": {"tokens_per_day": 1}}}
+        world.db.session.commit()
+    answer(world, None)
+    world.rest()
+
+
 def act(world: World, _: object) -> None:
     """An action."""
     in_context(world, lambda: ada(world).execute_action(OrchestratorAction("update_status", {"status": "BUSY"})))
@@ -177,6 +187,7 @@ ON_THE_MANAGER: dict[str, tuple[Cause, set[str]]] = {
     "delivery:ended": (answer, {"delivery_id", "state", "reason"}),
     "approval:requested": (decide, {"turn_id", "message_id", "requester_id", "tools"}),
     "approval:decided": (decide, {"turn_id", "message_id", "decided_by", "states"}),
+    "budget:threshold": (spend_everything, {"scope", "scope_id", "period", "percent", "until"}),
     "auto-start-error": (fail_at_login, {"error"}),
 }
 

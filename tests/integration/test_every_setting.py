@@ -545,6 +545,17 @@ def is_paid_for(see: Sight, config: Mapping[str, Any]) -> list[str]:
     return world.deliveries()
 
 
+def calls_after_three_months(see: Sight, config: Mapping[str, Any]) -> int:
+    """How many calls are still in the ledger."""
+    clock = ManualClock()
+    world = see.make(clock=clock, **config)
+    for _ in range(2):
+        answer(world)
+    clock.advance(90 * 86_400.0)
+    world.house.caretaker.run()
+    return len(world.rows("Ledger"))
+
+
 def posted_twice(see: Sight, config: Mapping[str, Any]) -> str:
     """Whether one user may post twice from outside."""
     rates = see.make(**config).house.front.rates
@@ -614,6 +625,7 @@ TABLE: dict[str, Case] = {
     "NEOLITH_RATE_ORCHESTRATOR": Case("1/minute", posts),
     "NEOLITH_RATE_PERSON": Case("1/minute", posts),
     "NEOLITH_RATE_POSTS": Case("1/minute", posted_twice),
+    "NEOLITH_KEEP_LEDGER": Case(1_000, calls_after_three_months),
     "NEOLITH_PRICES": Case({"stage": {"input": 1, "output": 2}}, written_down),
     "NEOLITH_PERSON_BUDGET": Case('{"tokens_per_day": 1}', is_paid_for),
 }

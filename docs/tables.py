@@ -185,10 +185,17 @@ def commands() -> str:
     """Every `flask neolith` command."""
     group = make_group(None)  # type: ignore[arg-type]  # the commands are only looked at, never called
     rows = []
-    for name in sorted(group.commands):
-        command = group.commands[name]
+    for name, command in _commands(group):
         rows.append([f"`flask neolith {' '.join([name, *_usage(command)])}`", (command.help or "").split("\n\n")[0]])
     return _table(["command", "what it does"], rows)
+
+
+def _commands(group: click.Group, at: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{at}{name} ")
+        else:
+            yield f"{at}{name}", command
 
 
 def _usage(command: click.Command) -> Iterator[str]:

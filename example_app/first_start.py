@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flask import Flask
+
+from flask_neolith_orchestrator import load_charter_file
 
 from .models import User, db, neolith
 
@@ -19,34 +20,27 @@ DEMO_PASSWORD = "neolith"  # noqa: S105 -- everybody may know it: the login page
 ORGANIZATION = "Neolith"
 
 
+CHARTERS = Path(__file__).parent / "charters"
+"""Who the orchestrators are: one file each, and what holds for all of them in organization.yaml."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody in the demo. An orchestrator is one who has a `handle`."""
+    """Somebody in the demo. An orchestrator is one who has a `handle`, and a charter of that name."""
 
     name: str
     email: str
     about: str
     handle: str | None = None
-    charter: str = ""
 
 
 ACCOUNTS = (
     Account("Maya", "maya@neolith.test", "person"),
     Account("Sam", "sam@neolith.test", "person"),
-    Account(
-        "Ada",
-        "ada@neolith.test",
-        "research",
-        "ada",
-        "You help the team to find things out. Say what is known, how well, and what would settle the rest.",
-    ),
-    Account(
-        "Otto",
-        "otto@neolith.test",
-        "operations",
-        "otto",
-        "You help the team to keep things running. Give short steps that can be followed, the safest one first.",
-    ),
+    Account("Ada", "ada@neolith.test", "research", "ada"),
+    Account("Otto", "otto@neolith.test", "operations", "otto"),
+    Account("Iris", "iris@neolith.test", "writing", "iris"),
+    Account("Nils", "nils@neolith.test", "finance", "nils"),
 )
 """Whom the demo begins with."""
 
@@ -91,20 +85,21 @@ def _fill() -> None:
             role = "owner" if account.name == "Maya" else "member"
             neolith.directory.add_to_organization(organization, ids[account.name], role)
         else:
-            neolith.directory.create_orchestrator(
-                ids[account.name], organization, account.handle, role=account.about, discipline=account.about
-            )
+            _add_orchestrator(organization, ids[account.name], account.handle)
+    neolith.directory.set_organization_charter(organization, load_charter_file(CHARTERS / "organization.yaml"))
     _add_channels(organization, ids)
 
 
-def _add_user(account: Account) -> str:
-    config: dict[str, Any] | None = {"charter": {"system_prompt": account.charter}} if account.handle else None
-    user = User(
-        name=account.name,
-        email=account.email,
-        is_orchestrator=account.handle is not None,
-        orchestrator_config=config,
+def _add_orchestrator(organization: str, user_id: str, handle: str) -> None:
+    charter = load_charter_file(CHARTERS / f"{handle}.yaml")
+    made = neolith.directory.create_orchestrator(
+        user_id, organization, charter["handle"], role=charter["role"], discipline=charter["discipline"]
     )
+    neolith.directory.set_charter(made, charter, reason="the demo's first start")
+
+
+def _add_user(account: Account) -> str:
+    user = User(name=account.name, email=account.email, is_orchestrator=account.handle is not None)
     user.set_password(DEMO_PASSWORD)
     db.session.add(user)
     db.session.flush()
@@ -112,9 +107,11 @@ def _add_user(account: Account) -> str:
 
 
 def _add_channels(organization: str, ids: dict[str, str]) -> None:
-    maya, sam, ada, otto = (ids[name] for name in ("Maya", "Sam", "Ada", "Otto"))
+    maya, sam, ada, otto, iris, nils = (ids[name] for name in ("Maya", "Sam", "Ada", "Otto", "Iris", "Nils"))
     for name, topic, members in (
         ("general", "Everything and everybody", [sam, ada, otto]),
         ("research", "Questions that take a while", [sam, ada]),
+        ("writing", "Drafts; Iris reads along", [sam, iris]),
+        ("money", "What it costs, in office hours", [sam, nils]),
     ):
         neolith.chat.create_channel(maya, organization_id=organization, name=name, topic=topic, member_ids=members)

@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 from .chat.tool_context import ChatAccess, Found, ToolContext
 from .core.errors import (
     ActionError,
+    BadCharter,
     BadTool,
     ConfigurationError,
     NeolithError,
@@ -18,6 +19,7 @@ from .core.errors import (
     SchemaMissing,
     StartFailed,
     ToolError,
+    Unconfirmed,
     UnsupportedDatabase,
 )
 from .core.ports import ChatStore, ReplyDraft, ReplyWrite
@@ -38,6 +40,7 @@ from .core.types import (
     Place,
 )
 from .extension import NeolithOrchestrator, create_orchestrator_daemon, get_daemon_manager, should_run_daemon
+from .runtime.charter_file import load_charter_file
 from .runtime.daemon import OrchestratorDaemon
 from .runtime.intake import Accepted
 from .runtime.manager import OrchestratorDaemonManager
@@ -46,6 +49,7 @@ from .store.mixins import OrchestratorUserMixin
 __all__ = [
     "Accepted",
     "ActionError",
+    "BadCharter",
     "BadTool",
     "ChatAccess",
     "ChatStore",
@@ -79,8 +83,10 @@ __all__ = [
     "StartFailed",
     "ToolContext",
     "ToolError",
+    "Unconfirmed",
     "UnsupportedDatabase",
     "create_orchestrator_daemon",
     "get_daemon_manager",
+    "load_charter_file",
     "should_run_daemon",
 ]

@@ -14,6 +14,7 @@ from ..core.types import Cause, Wanted
 from ..runtime.state import State
 from ..store.views import iso
 from .budget import add_budget
+from .charter import make_charter_group
 from .explain import add_explain
 from .finding import checked, find, ready
 
@@ -26,6 +27,7 @@ def make_group(state: State) -> AppGroup:
     _work(group, state)
     add_explain(group, state)
     add_budget(group, state)
+    group.add_command(make_charter_group(state))
     return group
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, inspect, select, update
+from sqlalchemy import Connection, inspect, or_, select, update
 
 from ..core.errors import NotFound
 from .charter_versions import CharterVersion, Versions, expect, plain
@@ -98,6 +98,15 @@ class OrganizationCharters:
         """Whether there is such an organization."""
         table = self._organization
         return tx.execute(select(table.c.id).where(table.c.id == int(organization_id))).first() is not None
+
+    def find(self, tx: Connection, name: str) -> str | None:
+        """The id of an organization that is called by its id or slug, or None."""
+        table = self._organization
+        called = table.c.slug == name
+        if name.isascii() and name.isdecimal() and len(name) < 19:
+            called = or_(called, table.c.id == int(name))
+        found = tx.execute(select(table.c.id).where(called)).scalar()
+        return None if found is None else str(found)
 
     def current(self, tx: Connection, organization_id: str) -> CharterVersion:
         """The charter that holds now."""

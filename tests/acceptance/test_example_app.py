@@ -25,7 +25,7 @@ from example_app.models import User, db, neolith
 from flask_neolith_orchestrator.testing import FakeClaude, text
 from tests.acceptance.example_server import PYTHON, ROOT, ExampleServer
 
-PEOPLE = ["ada@neolith.test", "maya@neolith.test", "otto@neolith.test", "sam@neolith.test"]
+PEOPLE = [f"{name}@neolith.test" for name in ("ada", "iris", "maya", "nils", "otto", "sam")]
 SERVERS = {
     "python": PYTHON,
     "flask": (sys.executable, "-m", "flask", "--app", "example_app", "run", "--port", "{port}"),
@@ -81,8 +81,9 @@ def test_the_first_start_makes_the_demo_and_the_second_finds_it(start: Callable[
     assert second.secret_key == first.secret_key
     with second.app_context():
         maya = next(str(one.id) for one in db.session.scalars(db.select(User)) if one.name == "Maya")
-        assert [one["name"] for one in neolith.chat.channels(maya)] == ["general", "research"]
-        assert {one.orchestrator.handle for one in neolith.manager.get_all_daemon_statuses()} == {"ada", "otto"}
+        assert [one["name"] for one in neolith.chat.channels(maya)] == ["general", "research", "writing", "money"]
+        there = {one.orchestrator.handle for one in neolith.manager.get_all_daemon_statuses()}
+        assert there == {"ada", "iris", "nils", "otto"}
 
 
 def test_two_instances_have_different_keys(start: Callable[..., Flask], tmp_path: Path) -> None:
@@ -263,7 +264,9 @@ def ask_ada(server: ExampleServer) -> tuple[dict[str, Any], list[dict[str, Any]]
     watcher = Watcher(server, maya)
     try:
         there = watcher.wait("presence:snapshot")
-        assert {one["handle"]: one["status"] for one in there} == {"ada": "OFFLINE", "otto": "OFFLINE"}
+        assert {one["handle"]: one["status"] for one in there} == dict.fromkeys(
+            ("ada", "otto", "iris", "nils"), "OFFLINE"
+        )
         assert watcher.ask("channel:join", {"channelId": "1"})["ok"]
         ada = server.log_in("ada")
         watcher.wait("presence", is_presence("ada", "ONLINE"))
@@ -308,7 +311,7 @@ def test_the_main_job_with_claude(tmp_path: Path) -> None:
             answer, _ = ask_ada(server)
         assert (answer["state"], answer["content"]) == ("final", "Hello Maya, what shall we look into?")
         request = claude.requests[0].body
-    assert "Ada (@ada), research" in str(request["system"])
+    assert "Ada (@ada), Researcher, research" in str(request["system"])
     assert "@ada hello" in str(request["messages"])
 
 

@@ -18,6 +18,7 @@ from ..store.messages import Messages, Stored
 from ..store.parking import Decided, Parking
 from ..store.people import People
 from ..store.rooms import Room, Rooms
+from ..store.session_views import SessionViews
 from ..store.turns import Turns
 from . import chat_input
 from .reception import Reception
@@ -50,6 +51,7 @@ class ChatParts:
     people: People
     rooms: Rooms
     messages: Messages
+    sessions: SessionViews
     turns: Turns
     reception: Reception
     channel: Channel

@@ -15,6 +15,7 @@ from ..store.turns import Stopped, StopResult, Target
 from . import chat_input
 from .approvals import ChatApprovals
 from .chat_rooms import ChatRooms
+from .chat_sessions import ChatSessions
 from .hearing import Heard
 
 MOST_EMOJI = 50
@@ -29,7 +30,7 @@ class Posted:
     fresh: bool
 
 
-class Chat(ChatRooms, ChatApprovals):
+class Chat(ChatRooms, ChatApprovals, ChatSessions):
     """Channels and messages, kept in our own tables. Lifetime: app, in one process; safe for all threads.
 
     Every method takes the id of the user who acts, checks what that user may do, and works in the host's session

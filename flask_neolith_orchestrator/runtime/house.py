@@ -20,6 +20,7 @@ from ..store.messages import Messages
 from ..store.organizations import Organizations
 from ..store.people import People
 from ..store.rooms import Rooms
+from ..store.session_views import SessionViews
 from ..store.stores import Stores, Texts, make_stores
 from .actions import BundledActions
 from .alarm import Alarm
@@ -171,6 +172,7 @@ class House:
             people=self.people,
             rooms=rooms,
             messages=Messages(self.models, self.database, self.views),
+            sessions=SessionViews(self.models, self.database, self.stores.sessions),
             turns=self.turns,
             reception=self.reception,
             channel=self.channel,

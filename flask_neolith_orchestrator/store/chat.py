@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -44,6 +46,8 @@ class _Said(NamedTuple):
     created_at: float
     state: str
     continuation_of: int | None
+    attachments: str | None
+    reacted: str | None
 
 
 _WIDTH = len(_Said._fields)
@@ -59,7 +63,15 @@ def _line(said: _Said, author: tuple[str, str | None] | None) -> Line:
         content=said.content,
         at=said.created_at,
         is_orchestrator=handle is not None,
+        attachments=tuple(said.attachments.split("\n")) if said.attachments else (),
+        reactions=tuple(_counted(said.reacted)) if said.reacted else (),
     )
+
+
+def _counted(emoji: str) -> Iterable[str]:
+    """From a list with commas, each as often as people have put it."""
+    for one, count in Counter(emoji.split(",")).most_common():
+        yield f"{one} {count}"
 
 
 class BundledChat(BundledVolumes):
@@ -71,10 +83,10 @@ class BundledChat(BundledVolumes):
         self._views = views
         self._cm = models.table("ChannelMember")
         self._o = models.table("Orchestrator")
-        self._prepare_reads()
+        self._prepare_reads(models)
         self._prepare_writes(database)
 
-    def _prepare_reads(self) -> None:
+    def _prepare_reads(self, models: Models) -> None:
         m = self._m
         # these are made once: to build such a statement costs several times what running it does
         root = m.alias("root")
@@ -87,7 +99,9 @@ class BundledChat(BundledVolumes):
             )
         )
         joined = self._people.with_authors(m)
-        said = select(*[m.c[name] for name in _Said._fields])
+        r = models.table("Reaction")
+        reacted = select(func.aggregate_strings(r.c.emoji, ",")).where(r.c.message_id == m.c.id).scalar_subquery()
+        said = select(*[m.c[name] for name in _Said._fields[:-1]], reacted.label(_Said._fields[-1]))
         if joined is not None:
             said = said.select_from(joined[0]).add_columns(*joined[1])
         line = said.where(

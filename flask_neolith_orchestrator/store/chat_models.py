@@ -106,7 +106,8 @@ class ChannelMemberColumns:
 class MessageColumns:
     """One message. `parent_id` is its thread's root; `epoch` and `seq` count what has been streamed of an answer.
 
-    `author_name` is set where the author is not a user of this app (external channels). `continuation_of` is the first
+    `author_name` is set where the author is not a user of this app (external channels); `attachments` are names and
+    types of what a host's message carries, one a line. `continuation_of` is the first
     message of an answer that has several; `versions` counts its former versions.
     """
 
@@ -126,6 +127,7 @@ class MessageColumns:
     client_id: Mapped[str | None] = mapped_column(String(100), default=None)
     external_id: Mapped[str | None] = mapped_column(String(255), default=None)
     author_name: Mapped[str | None] = mapped_column(String(200), default=None)
+    attachments: Mapped[str | None] = mapped_column(Text, default=None)
     continuation_of: Mapped[int | None] = mapped_column(Key, default=None)
     versions: Mapped[int] = mapped_column(Integer, server_default="0")
 

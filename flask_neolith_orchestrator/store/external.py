@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from ..core.ports import ReplyWrite
 from ..core.types import IncomingMessage, Member
+from .attachments import attached
 from .chat import BundledChat
 from .database import Database
 from .inbox import insert_into
@@ -88,6 +89,7 @@ class External:
             "seq": 0,
             "created_at": message.timestamp,
             "external_id": message.id,
+            "attachments": "\n".join(attached(metadata)) or None,
         }
         tx.execute(insert_into(self._m, self._dialect).values(row).on_conflict_do_nothing())
         stored = self._find(tx, channel, message.id)

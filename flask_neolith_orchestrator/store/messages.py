@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, String, and_, cast, delete, func, or_, s
 from .database import Database
 from .inbox import insert_into
 from .models import Models
+from .sessions import source_changed
 from .views import Views
 from .volumes import BundledVolumes
 
@@ -89,6 +90,8 @@ class Messages:
             .where(m.c.id == int(message_id), m.c.deleted_at.is_(None), m.c.state != "streaming")
             .values(content=content, edited_at=at)
         )
+        if changed.rowcount:
+            source_changed(tx, self._models, int(message_id))
         return bool(changed.rowcount)
 
     def delete(self, tx: Connection, message_id: str, at: float) -> list[str]:
@@ -104,6 +107,7 @@ class Messages:
         )
         if not changed.rowcount:
             return []
+        source_changed(tx, self._models, int(message_id))
         tx.execute(delete(r).where(r.c.message_id == int(message_id)))
         return [message_id, *self._volumes.forget(tx, message_id, at)]
 

@@ -52,7 +52,7 @@ class Sessions:
 
     def __init__(self, models: Models, database: Database, idle: float) -> None:
         self._clock = database.clock
-        self._idle = idle
+        self.idle = idle
         self._s = s = models.table("Session")
         self._c = models.table("Conversation")
         self._o = models.table("Orchestrator")
@@ -107,9 +107,9 @@ class Sessions:
                 b_at=now,
             ).scalar_one()
             return Session(str(key), since)
-        if now - row[8] > self._idle:
+        if now - row[8] > self.idle:
             return self._carry(tx, row[0], now)
-        if now - row[8] > self._idle * SLACK:
+        if now - row[8] > self.idle * SLACK:
             tx.execute(update(self._s).where(self._s.c.id == self._free(row[0])).values(last_at=now))
         return _session(row)
 
@@ -131,7 +131,7 @@ class Sessions:
             carried = [null() if column.name in ("summary", "summary_sources") else column for column in carried]
         source = select(
             *(s.c.conversation_id, s.c.orchestrator_id, s.c.channel_id, s.c.thread_id, s.c.id),
-            s.c.last_at + self._idle * SLACK,
+            s.c.last_at + self.idle * SLACK,
             *(bindparam("b_state", "open"), bindparam("b_started", now), bindparam("b_last", now)),
             bindparam("b_revision", 0),
             *carried,
@@ -152,39 +152,6 @@ class Sessions:
             .values(state=str(SessionState.CLOSED), closed_at=self._clock.wall(), closed_by=by)
         )
         return bool(closed.rowcount)
-
-    def source_changed(self, tx: Connection, channel_id: str, message_id: str, root_id: str | None, at: float) -> None:
-        """A message, written at `at`, was edited or deleted: no summary that tells of it is kept.
-
-        To be called in the transaction of the change. The rows are always written, so that whoever summarises the
-        same lines at the same time, in another transaction, finds that something has changed.
-        """
-        s = self._s
-        threads = s.c.thread_id == root_id if root_id else or_(s.c.thread_id.is_(None), s.c.thread_id == message_id)
-        told = and_(s.c.summary_upto.is_not(None), s.c.summary_upto >= at)
-        tx.execute(
-            update(s)
-            .where(s.c.channel_id == channel_id, threads)
-            .values(
-                revision=s.c.revision + 1,
-                busy_until=None,
-                summary=case((told, null()), else_=s.c.summary),
-                summary_sources=case((told, null()), else_=s.c.summary_sources),
-            )
-        )
-
-    def stale(self, tx: Connection, channel_id: str) -> list[str]:
-        """Open sessions of a channel whose summary was thrown away, and is to be written anew."""
-        s = self._s
-        rows = tx.execute(
-            select(s.c.id).where(
-                s.c.channel_id == channel_id,
-                s.c.state == str(SessionState.OPEN),
-                s.c.summary.is_(None),
-                s.c.summary_at.is_not(None),
-            )
-        )
-        return [str(row[0]) for row in rows]
 
     def job(self, tx: Connection, session_id: str) -> Job | None:
         """What is needed to summarise a session; None where it is not open any more."""
@@ -235,6 +202,32 @@ class Sessions:
 
     def _same(self, session: Session) -> Any:
         return and_(self._s.c.id == int(session.id), self._s.c.revision == session.revision)
+
+
+def source_changed(tx: Connection, models: Models, message_id: int) -> None:
+    """A message was edited, deleted or written anew: no summary that tells of it is kept.
+
+    To be called in the transaction of the change. The rows are always written, so that whoever sums up the same lines
+    at the same time, in another transaction, finds that something has changed.
+    """
+    m, s = models.table("Message"), models.table("Session")
+    row = tx.execute(select(m.c.channel_id, m.c.parent_id, m.c.created_at).where(m.c.id == message_id)).first()
+    if row is None:
+        return
+    # of a line of the main line a thread may have begun
+    main = or_(s.c.thread_id.is_(None), s.c.thread_id == str(message_id))
+    told = and_(s.c.summary_upto.is_not(None), s.c.summary_upto >= row.created_at)
+    tx.execute(
+        update(s)
+        .where(s.c.channel_id == str(row.channel_id))
+        .where(main if row.parent_id is None else s.c.thread_id == str(row.parent_id))
+        .values(
+            revision=s.c.revision + 1,
+            busy_until=None,
+            summary=case((told, null()), else_=s.c.summary),
+            summary_sources=case((told, null()), else_=s.c.summary_sources),
+        )
+    )
 
 
 def _listed(sources: Iterable[str]) -> str:

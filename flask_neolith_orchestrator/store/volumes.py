@@ -9,12 +9,14 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ..core.ports import Parts, ReplyWrite
 from .models import Models
+from .sessions import source_changed
 
 
 class BundledVolumes:
     """Implements `core.ports.Volumes` on our own tables. Lifetime: app, in one process; safe for all threads."""
 
     def __init__(self, models: Models) -> None:
+        self._models = models
         self._m = models.table("Message")
         self._v = models.table("MessageVersion")
 
@@ -66,6 +68,7 @@ class BundledVolumes:
         }
         tx.execute(insert(v).values(row))
         tx.execute(update(m).where(m.c.id == int(reply_id)).values(versions=n))
+        source_changed(tx, self._models, int(reply_id))
 
     def texts(self, tx: Connection, reply_id: str) -> list[str]:
         """What the further messages of an answer say, in order."""

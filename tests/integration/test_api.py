@@ -55,11 +55,28 @@ def prepare(site: Site) -> None:
         session.flush()
         delivery = session.query(models.Delivery).one()
         delivery.state, delivery.attempts = "failed", 5
+        make_session: Any = models.Session
+        talk = make_session(
+            conversation_id=delivery.conversation_id,
+            orchestrator_id=delivery.orchestrator_id,
+            channel_id=site.ids["general"],
+            thread_id=posted.message["id"],
+            started_at=1.0,
+            last_at=1.0,
+            summary="ann wants help.",
+            summary_sources=posted.message["id"],
+            summary_upto=1.0,
+            summary_model="m",
+            summary_at=2.0,
+        )
+        session.add(talk)
+        session.flush()
         make_turn: Any = models.Turn
         turn = make_turn(
             orchestrator_id=delivery.orchestrator_id,
             conversation_id=delivery.conversation_id,
             requester_id=site.ids["ann"],
+            session_id=talk.id,
             state="failed",
             epoch=1,
             started_at=1.0,
@@ -86,6 +103,7 @@ def prepare(site: Site) -> None:
             session.connection(), site.ids["ann"], label="ann's", scopes=["messages:read"]
         )
         session.commit()
+        site.ids["session"] = str(talk.id)
         site.ids |= {"message": posted.message["id"], "delivery": str(delivery.id), "turn": str(turn.id), "key": key.id}
         site.ids["step"] = str(step.id)
 
@@ -100,6 +118,7 @@ def address(site: Site, route: Route) -> str:
         "messages": "message",
         "deliveries": "delivery",
         "turns": "turn",
+        "sessions": "session",
         "keys": "key",
     }
     path = route.path.replace("{id}", site.ids[things[noun]] if noun in things else "").replace("{emoji}", "👍")

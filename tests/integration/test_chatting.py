@@ -42,6 +42,7 @@ from flask_neolith_orchestrator.store.parking import Decided, Parking
 from flask_neolith_orchestrator.store.people import People
 from flask_neolith_orchestrator.store.replies import whole
 from flask_neolith_orchestrator.store.rooms import Rooms
+from flask_neolith_orchestrator.store.session_views import SessionViews
 from flask_neolith_orchestrator.store.sessions import Sessions
 from flask_neolith_orchestrator.store.settle import Settle
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
@@ -203,6 +204,7 @@ def build(app: Flask) -> Site:
         people=people,
         rooms=rooms,
         messages=Messages(models, database, views),
+        sessions=SessionViews(models, database, Sessions(models, database, 60.0)),
         turns=turns,
         reception=reception,
         channel=wire,

@@ -87,8 +87,6 @@ def read_parent(given: object) -> CharterDocument:
 def read_configuration(config: object) -> CharterDocument:
     """The charter in an `orchestrator_config`. Raises UnusableCharter with every problem."""
     if not isinstance(config, Mapping):
-        if config is None:
-            return EMPTY
         raise UnusableCharter([Problem("configuration", "a mapping is expected")])
     problems: list[Problem] = []
     document, beside = EMPTY, None

@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_neolith_orchestrator.chat.charter import MAX_OUTPUT_TOKENS, Charter
-from flask_neolith_orchestrator.chat.charter_reading import MAX_CHARTER, load_charter
+from flask_neolith_orchestrator.chat.charter import (
+    MAX_OUTPUT_TOKENS,
+    Charter,
+    CharterDocument,
+    Limits,
+    Personality,
+    Safety,
+)
+from flask_neolith_orchestrator.chat.charter_reading import MAX_CHARTER, UnusableCharter, load_charter, read_document
 from flask_neolith_orchestrator.chat.charter_text import render
+from flask_neolith_orchestrator.chat.charter_words import spans
 from flask_neolith_orchestrator.core.errors import StartFailed
 from flask_neolith_orchestrator.core.types import OrchestratorSnapshot, OrchestratorStatus, UserRef
 
@@ -154,6 +162,132 @@ def test_every_bad_field_is_named_and_none_quoted(config: Any, fields: list[str]
         assert field in message
     assert "SECRET" not in message
     assert caught.value.__cause__ is None
+
+
+UNKNOWN: list[tuple[dict[str, Any], str]] = [
+    ({"missionn": "x"}, "missionn: is not known here; do you mean mission?"),
+    ({"safety": {"autoAproove": []}}, "safety.autoAproove: is not known here; do you mean auto_approve?"),
+    ({"safety": {"auto-approve": []}}, "safety.auto-approve: is not known here; do you mean auto_approve?"),
+    ({"tone": "warm"}, "tone: is not known here; do you mean personality.tone?"),
+    ({"zzz": 1}, "zzz: is not known here"),
+    ({"mission": "a", "system_prompt": "b"}, "system_prompt: is given twice: it is the same as mission"),
+    ({"maxTokens": 5, "max_tokens": 5}, "maxTokens: is given twice: it is the same as max_tokens"),
+    (
+        {"personality": {"decison_style": "x"}},
+        "personality.decison_style: is not known here; do you mean decision_style?",
+    ),
+    (
+        {"availability": {"escalation": [{"on": "budget", "too": "x"}]}},
+        "availability.escalation.0.to: is needed; availability.escalation.0.too: is not known here; do you mean to?",
+    ),
+    ({"version": 3}, "version: is not known here"),
+]
+
+
+@pytest.mark.parametrize(("charter", "said"), UNKNOWN)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(charter: dict[str, Any], said: str) -> None:
+    """By its path, and where it might belong; a typing mistake is never a silent one."""
+    with pytest.raises(UnusableCharter) as caught:
+        read_document(charter)
+    assert str(caught.value) == said
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"tier": 4}, "tier: "),
+    ({"tier": True}, "tier: "),
+    ({"safety": {"auto_approve": ["x"], "always_reject": ["x"]}}, "safety: a tool is in two of its lists"),
+    ({"safety": {"escalate": ["*"], "require_confirmation": "*"}}, "safety: a tool is in two of its lists"),
+    ({"safety": {"auto_approve": [["SECRET"]]}}, "safety.auto_approve: a list of short texts is expected"),
+    ({"safety": "SECRET"}, "safety: "),
+    ({"limits": {"cost_per_day": True}}, "limits.cost_per_day: a number is expected"),
+    ({"limits": {"cost_per_day": "SECRET"}}, "limits.cost_per_day: "),
+    ({"limits": {"cost_per_day": float("nan")}}, "limits.cost_per_day: "),
+    ({"limits": {"cost_per_day": -1}}, "limits.cost_per_day: "),
+    ({"limits": {"concurrent_conversations": 0}}, "limits.concurrent_conversations: "),
+    ({"limits": {"tokens_per_day": "5"}}, "limits.tokens_per_day: "),
+    ({"model": {"effort": "SECRET"}}, "model.effort: "),
+    ({"model": {"fallbacks": ["a b"]}}, "model.fallbacks.0: "),
+    ({"model": {"max_tokens": 5}, "max_tokens": 6}, "max_tokens: says another thing than model.max_tokens"),
+    ({"behaviour": {"reply_delay": -1}}, "behaviour.reply_delay: "),
+    ({"behaviour": {"auto_reply": "yes"}}, "behaviour.auto_reply: "),
+    ({"availability": {"timezone": "Mars/Olympus"}}, "availability.timezone: a time zone like"),
+    ({"availability": {"timezone": "../etc/passwd"}}, "availability.timezone: a time zone like"),
+    ({"availability": {"hours": {}}}, "availability.hours: give one span of time at least"),
+    ({"availability": {"hours": "SECRET"}}, "availability.hours: "),
+    ({"availability": {"hours": {"mon": "9-5"}}}, "availability.hours.mon.0: a span of time like 09:00-17:00"),
+    ({"availability": {"hours": {"mon": "09:00-09:00"}}}, "availability.hours.mon.0: a span of time that begins"),
+    ({"availability": {"hours": {"mon": "09:00-25:00"}}}, "availability.hours.mon.0: a span of time like"),
+    ({"availability": {"hours": {"mon": "9:00-10:00", "Monday": "9:00-10:00"}}}, "availability.hours: a day is given"),
+    ({"availability": {"hours": {"holiday": "9:00-10:00"}}}, "availability.hours.holiday: "),
+    ({"availability": {"escalation": [{"on": "keyword", "to": "x"}]}}, "availability.escalation.0: keywords belong"),
+    (
+        {"availability": {"escalation": [{"on": "budget", "to": "x", "keywords": "y"}]}},
+        "availability.escalation.0: keywords belong",
+    ),
+    ({"availability": {"escalation": [{"on": "budget", "to": []}]}}, "availability.escalation.0.to: "),
+]
+
+
+@pytest.mark.parametrize(("charter", "said"), WRONG)
+def test_a_value_that_cannot_be_meant_is_refused(charter: dict[str, Any], said: str) -> None:
+    """Contradictions, wrong kinds and impossible times, by path and without the value."""
+    with pytest.raises(UnusableCharter) as caught:
+        read_document(charter)
+    assert str(caught.value).startswith(said)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_short_forms_mean_the_long_ones() -> None:
+    """Text for a personality or a model, one for a list of one, `max_tokens` beside the model, null for nothing."""
+    short = {
+        "personality": "dry",
+        "model": "m",
+        "max_tokens": 7,
+        "expertise": "looms",
+        "safety": {"auto_approve": ["@a", "a", " "], "escalate": None},
+        "limits": None,
+        "behavior": {"watched_channels": "#logic"},
+        "availability": {"hours": {"Tuesday": "9:00-24:00", "fri": "22:00\u201302:30"}},
+    }
+    one = read_document(short)
+    assert (one.personality.background, one.model.name, one.model.max_tokens) == ("dry", "m", 7)
+    assert (one.expertise, one.safety.auto_approve, one.behaviour.watched_channels) == (("looms",), ("a",), ("logic",))
+    assert one.limits == Limits()
+    hours = one.availability.hours
+    assert hours is not None
+    assert spans(hours, "tue") == ((540, 1440),)
+    assert spans(hours, "fri") == ((1320, 1590),)
+    assert spans(hours, "mon") == ()
+    assert read_document({"max_tokens": 7, "model": {"name": "m", "max_tokens": 7}}).model.max_tokens == 7
+    assert read_document(None) == read_document({}) == CharterDocument()
+
+
+def test_a_rule_for_a_tool_is_its_own_or_that_of_all_others() -> None:
+    """Its name wins over the star, however strict each is."""
+    safety = Safety(auto_approve=("a",), always_reject=("*",), escalate=("b",), require_confirmation=("c",))
+    assert [safety.rule(tool) for tool in ("a", "b", "c", "d")] == ["approve", "escalate", "confirm", "reject"]
+    assert Safety().rule("a") is None
+
+
+def test_a_free_quality_is_text() -> None:
+    """What is not known of a personality is kept by its name, and a mapping is none."""
+    with pytest.raises(UnusableCharter, match=r"personality\.qualities\.humour: a list of short texts is expected"):
+        read_document({"personality": {"humour": {"dry": 1}}})
+    given = {"personality": {"humour": ["dry", 3], "qualities": {"shoe size": 38}}}
+    assert read_document(given).personality.qualities == {"shoe size": "38", "humour": "dry, 3"}
+    assert Personality.model_validate(Personality(tone="x")).tone == "x"
+
+
+def test_an_identity_is_the_charters_or_the_rows() -> None:
+    """Name, role and discipline as the charter says them, else as the rows do; the handle is always the row's."""
+    given = {"name": "Countess", "handle": "old", "role": "Analyst"}
+    charter = load_charter(snapshot({"charter": given}))
+    assert (charter.name, charter.handle, charter.role, charter.discipline) == (
+        "Countess",
+        "ada",
+        "Analyst",
+        "Engineering",
+    )
 
 
 def test_too_large_a_charter_is_refused() -> None:

@@ -39,17 +39,14 @@ class NeolithOrchestrator:
 
     `db` is the Flask-SQLAlchemy object, `user_model` the mapped User class with `OrchestratorUserMixin`. The mapped
     classes are in `models` from here on, so that migrations see them. Holds no app: state is per app.
+    `@neolith.tool` lets orchestrators call a function (see `chat.tools.Toolkit.tool`).
     """
 
     def __init__(self, *, db: Any, user_model: type[Any]) -> None:
         self.db = db
         self.models: Models = make_models(user_model)
         self.tools = Toolkit()
-
-    @property
-    def tool(self) -> Any:
-        """Let orchestrators call a function: `@neolith.tool`, or with options (see `chat.tools.Toolkit.tool`)."""
-        return self.tools.tool
+        self.tool = self.tools.tool
 
     def init_app(
         self,

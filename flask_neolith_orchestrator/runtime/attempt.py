@@ -207,7 +207,8 @@ class Attempt:
         waits = wait <= self._study.settings.max_age / 1000
         text = notice(error, waits=waits)
         if waits:
-            return replace(self._retry(OVER_BUDGET, text, error, delay=wait, punished=False), held=HELD)
+            held = None if error.passing else HELD
+            return replace(self._retry(OVER_BUDGET, text, error, delay=wait, punished=False), held=held)
         began = Period(error.period).begins(error.until - 1.0)
         with self._stores.database.read() as tx:
             told = self._stores.holds.was_told(tx, self.claim.conversation_id, self.claim.turn_id, OVER_BUDGET, began)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..core.events import organization_room, user_room
-from ..core.money import EXHAUSTED, Scope
+from ..core.money import Scope
 from ..core.ports import Channel
 from ..store.budgets import Mark
 from ..store.stores import Stores
 from ..store.views import iso
-from .manager import OrchestratorDaemonManager
+from .pauses import Pause
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
 
 class Bursar:
-    """Tells of marks, each once over all processes. Lifetime: app, in one process. Nothing here raises."""
+    """Implements `tab.Teller`; `emit` is the manager's. Lifetime: app, in one process. Nothing here raises."""
 
-    def __init__(self, stores: Stores, manager: OrchestratorDaemonManager, channel: Channel) -> None:
+    def __init__(self, stores: Stores, emit: Callable[..., object], channel: Channel) -> None:
         self._stores = stores
-        self._manager = manager
+        self._emit = emit
         self._channel = channel
 
-    def told(self, marks: Sequence[Mark], orchestrator_id: str) -> None:
+    def marks(self, marks: Sequence[Mark], orchestrator_id: str) -> None:
         """Shares of budgets that were reached by a call of this orchestrator."""
         for one in marks:
             try:
@@ -43,7 +43,7 @@ class Bursar:
             purse.period,
             extra={"action": "budget-threshold", "orchestrator": orchestrator_id},
         )
-        self._manager.emit(
+        self._emit(
             "budget:threshold",
             orchestrator_id=orchestrator_id,
             scope=str(purse.scope),
@@ -66,7 +66,16 @@ class Bursar:
             managers = self._stores.people.managers_of(tx, organization) if organization else []
         for user_id in [purse.scope_id] if purse.scope is Scope.PERSON else managers:
             self._channel.emit("budget:threshold", payload, user_room(user_id))
-        if one.percent == EXHAUSTED and purse.scope is not Scope.PERSON and snapshot is not None:
-            paused = {"reason": "budget", "until": iso(one.until)}
-            status = {"orchestratorId": snapshot.id, "status": "running", "reason": "budget", "paused": paused}
-            self._channel.emit("daemon:status", status, organization_room(organization))
+
+    def paused(self, orchestrator_id: str, pause: Pause | None) -> None:
+        """Everybody in the organization sees that its calls are refused, or are not any more."""
+        try:
+            with self._stores.database.read() as tx:
+                snapshot = self._stores.people.snapshot(tx, orchestrator_id)
+            if snapshot is not None:
+                shown = None if pause is None else pause.shown()
+                status = {"orchestratorId": snapshot.id, "status": "running", "reason": None, "paused": shown}
+                self._channel.emit("daemon:status", status, organization_room(snapshot.organization_id))
+        except Exception:
+            # the border: a call must not fail for what nobody heard
+            log.exception("A pause could not be told of", extra={"action": "budget-tell-failed"})

@@ -114,7 +114,8 @@ class House:
 
     def _wire_runtime(self) -> None:
         wiring, stores, settings = self.wiring, self.stores, self.settings
-        self._thinking = thinking = Thinking(wiring, stores, self.charters, lambda *marks: self.bursar.told(*marks))
+        bursar = Bursar(stores, lambda *a, **k: self.manager.emit(*a, **k), wiring.channel)
+        self._thinking = thinking = Thinking(wiring, stores, self.charters, bursar)
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
@@ -135,7 +136,6 @@ class House:
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
         ring = self.dispatcher.ring
-        self.bursar = Bursar(stores, self.manager, wiring.channel)
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
         )

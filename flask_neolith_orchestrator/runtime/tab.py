@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ..chat import budgeting
 from ..chat.metering import Charge, Spent, billed, estimate_input
 from ..core.errors import ModelUnpriced, OverBudget
 from ..core.model import ModelRequest
-from ..core.money import Prices, Purse, Want
+from ..core.money import Prices, Purse, Scope, Want
 from ..core.types import Claim, Usage
 from ..store.budgets import Mark, Short
 from ..store.ledger import Entry, Payer
 from ..store.stores import Stores
+from .pauses import Pause
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -26,13 +27,25 @@ BREATH: Final = 2.0
 """Seconds until the next try where only calls that go on stand in the way."""
 
 
+class Teller(Protocol):
+    """Tells people of budgets. Lifetime: app, in one process. Nothing here raises."""
+
+    def marks(self, marks: Sequence[Mark], orchestrator_id: str) -> None:
+        """Shares that were reached by a call of this orchestrator."""
+        ...
+
+    def paused(self, orchestrator_id: str, pause: Pause | None) -> None:
+        """Its calls are refused from now on, or (None) are not any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Till:
     """Where all calls are paid. Lifetime: app, in one process; safe for all threads."""
 
     stores: Stores
     prices: Prices
-    told: Callable[[Sequence[Mark], str], None]
+    teller: Teller
     counted: Callable[[Entry], None]
     refused: Callable[[str, Sequence[Purse]], None]
 
@@ -76,15 +89,17 @@ class Till:
             return OverBudget(budgeting.BREATH, scope=purse.scope, period=purse.period, until=until, passing=True)
         reason = "replies" if short.for_replies else "budget"
         with self.stores.database.write() as tx:
-            marks = self.stores.budgets.shut(tx, purse, reason, at)
-        self.tell(marks, begun.payer.orchestrator_id)
+            closed, marks = self.stores.budgets.shut(tx, purse, reason, at)
         until = purse.period.ends(at)
+        self.tell(marks, begun.payer.orchestrator_id)
+        if closed and purse.scope is not Scope.PERSON:
+            self.teller.paused(begun.payer.orchestrator_id, Pause(reason, until))
         return OverBudget(scope=purse.scope, period=purse.period, until=until, reason=reason)
 
     def tell(self, marks: Sequence[Mark], orchestrator_id: str) -> None:
         """After the commit: shares that were reached."""
         if marks:
-            self.told(marks, orchestrator_id)
+            self.teller.marks(marks, orchestrator_id)
 
 
 @dataclass(frozen=True, slots=True)

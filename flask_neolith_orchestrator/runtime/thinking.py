@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from ..chat.breaker import Breaker
 from ..core.ports import Clock
 from ..settings import Settings
-from ..store.budgets import Mark
 from ..store.stores import Stores
 from .charter_book import CharterBook
 from .study import Study
 from .summaries import Summaries
+from .tab import Teller
 from .toolboxes import Toolboxes
 from .treasury import Treasury
 from .wiring import Wiring
 
 
 class Thinking:
-    """Lifetime: app, in one process. `told` hears of shares of budgets that were reached, and whose call that was.
+    """Lifetime: app, in one process. `teller` tells people of budgets.
 
     `toolboxes` are given once the chat is there, before the first turn.
     """
 
     toolboxes: Toolboxes
 
-    def __init__(
-        self, wiring: Wiring, stores: Stores, charters: CharterBook, told: Callable[[Sequence[Mark], str], None]
-    ) -> None:
+    def __init__(self, wiring: Wiring, stores: Stores, charters: CharterBook, teller: Teller) -> None:
         settings: Settings = wiring.settings
         clock: Clock = wiring.clock
         self.models = wiring.make_models()
-        self.treasury = Treasury(stores, settings, wiring.prices, charters, told)
+        self.treasury = Treasury(stores, settings, wiring.prices, charters, teller)
         self.study = Study(
             self.models,
             Breaker(monotonic=clock.monotonic),

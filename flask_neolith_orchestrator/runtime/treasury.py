@@ -11,23 +11,23 @@ from typing import Any, Final
 
 from ..chat import budgeting
 from ..chat.charter import Charter
+from ..chat.charter_reading import read_parent
 from ..core.money import Ceiling, Holdings, Period, Prices, Purse, Scope
 from ..core.types import OrchestratorSnapshot, Usage
 from ..settings import Settings
-from ..store.budgets import Mark
 from ..store.ledger import Entry, Reserved
 from ..store.stores import Stores
 from .charter_book import CharterBook
 from .pauses import Pause
-from .tab import HELD, Tab, Till
+from .tab import HELD, Tab, Teller, Till
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
 SWEEP: Final = 2.0
 """Seconds between two looks for what a dead process left reserved, and for budgets that were raised."""
 
-CACHED: Final = 10_000
-"""Organizations whose limits are kept in memory at the most."""
+REMEMBERED: Final = 10_000
+"""Orchestrators of which this process remembers by which limits it held their work, at the most."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Tally:
 class Treasury:
     """Counts what turns cost. Lifetime: app, in one process; safe for all threads.
 
-    `told` is called with marks that were reached, after their commit, and the orchestrator whose call it was.
+    `teller` tells people, after a commit.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Treasury:
         settings: Settings,
         prices: Prices,
         charters: CharterBook,
-        told: Callable[[Sequence[Mark], str], None],
+        teller: Teller,
     ) -> None:
         self._stores = stores
         self._clock = stores.database.clock
         self._charters = charters
-        self.till = Till(stores, prices, told, self._count, self._refused)
+        self.till = Till(stores, prices, teller, self._count, self._refused)
+        self._teller = teller
         self._person = budgeting.ceilings(settings.person_budget)
-        self._organizations: dict[tuple[str, int], Mapping[Period, Ceiling]] = {}
         self._lock = threading.Lock()
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._looked_at = float("-inf")
@@ -72,32 +72,22 @@ class Treasury:
         own = budgeting.ceilings(charter.limits, charter.behaviour)
         found = budgeting.purses(Scope.ORCHESTRATOR, snapshot.id, own, charter.version) if own else ()
         if charter.parent_version:
-            found += self.of_organization(tx, snapshot.organization_id, charter.parent_version)
+            limits = budgeting.ceilings(self._charters.parent(tx, snapshot).limits)
+            key = snapshot.organization_id
+            found += budgeting.purses(Scope.ORGANIZATION, key, limits, charter.parent_version)
         if self._person and requester_id is not None:
             found += self.of_person(requester_id)
         return found
-
-    def of_organization(self, tx: Any, organization_id: str, version: int) -> tuple[Purse, ...]:
-        """The purses of an organization by this version of its charter."""
-        key = (organization_id, version)
-        with self._lock:
-            limits = self._organizations.get(key)
-        if limits is None:
-            limits = budgeting.ceilings(self._stores.budgets.limits_of(tx, organization_id))
-            with self._lock:
-                if len(self._organizations) >= CACHED:
-                    self._organizations.clear()
-                self._organizations[key] = limits
-        return budgeting.purses(Scope.ORGANIZATION, organization_id, limits, version)
 
     def of_person(self, user_id: str) -> tuple[Purse, ...]:
         """The purses of a person: everybody's are the same."""
         return budgeting.purses(Scope.PERSON, user_id, self._person)
 
-    def of_organization_now(self, tx: Any, organization_id: str) -> tuple[Purse, ...]:
-        """The same by the charter that is active now."""
-        limits = budgeting.ceilings(self._stores.budgets.limits_of(tx, organization_id))
-        return budgeting.purses(Scope.ORGANIZATION, organization_id, limits)
+    def of_organization(self, tx: Any, organization_id: str) -> tuple[Purse, ...]:
+        """The purses of an organization by the charter that is active now."""
+        found = self._charters.parents.current(tx, organization_id)
+        limits = budgeting.ceilings(read_parent(found.charter).limits)
+        return budgeting.purses(Scope.ORGANIZATION, organization_id, limits, found.version)
 
     def look(self, tx: Any, purses: Sequence[Purse]) -> list[tuple[Purse, Holdings, Pause | None]]:
         """What is gone of each in its present period, and whether it is closed."""
@@ -110,7 +100,7 @@ class Treasury:
         found = self.purses(tx, snapshot, self._charters.of(tx, snapshot), None)
         own = {purse.period: purse for purse in found if purse.scope is Scope.ORCHESTRATOR}
         mine = [own.get(one) or Purse(Scope.ORCHESTRATOR, snapshot.id, one, Ceiling()) for one in Period]
-        return self.look(tx, [*mine, *self.of_organization_now(tx, snapshot.organization_id)])
+        return self.look(tx, [*mine, *self.of_organization(tx, snapshot.organization_id)])
 
     def pauses(self, tx: Any, orchestrator_ids: Sequence[str]) -> Mapping[str, Pause]:
         """Those whose calls are refused now, for their own budget or their organization's."""
@@ -149,7 +139,7 @@ class Treasury:
 
     def _refused(self, orchestrator_id: str, purses: Sequence[Purse]) -> None:
         with self._lock:
-            if len(self._held_by) >= CACHED:
+            if len(self._held_by) >= REMEMBERED:
                 self._held_by.clear()
             self._held_by[orchestrator_id] = tuple(one for one in purses if one.scope is not Scope.PERSON)
 
@@ -206,8 +196,12 @@ class Treasury:
             self._held_by[orchestrator_id] = purses
         if before == purses:
             return False
+        opened = False
         with self._stores.database.write() as tx:
             if before is not None:  # else nobody knows whether anything has changed: the next call will tell
-                self._stores.budgets.reopen(tx, Scope.ORCHESTRATOR, snapshot.id)
-                self._stores.budgets.reopen(tx, Scope.ORGANIZATION, snapshot.organization_id)
-            return bool(self._stores.holds.release(tx, orchestrator_id, HELD))
+                opened = self._stores.budgets.reopen(tx, Scope.ORCHESTRATOR, snapshot.id)
+                opened |= self._stores.budgets.reopen(tx, Scope.ORGANIZATION, snapshot.organization_id)
+            released = bool(self._stores.holds.release(tx, orchestrator_id, HELD))
+        if opened:
+            self._teller.paused(orchestrator_id, None)
+        return released

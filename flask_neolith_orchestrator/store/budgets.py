@@ -74,7 +74,6 @@ class Budgets:
         self._ledger = Ledger(models, database)
         self._dialect = database.dialect
         self._b = b = models.table("Budget")
-        self._parents = models.table("OrganizationCharter")
         self._lock = threading.Lock()
         self._known: set[tuple[Purse, float]] = set()
         wanted: dict[str, Any] = {
@@ -188,13 +187,17 @@ class Budgets:
         first = self._tell.run(tx, **_key(purse, at), b_told=share).rowcount
         return [Mark(purse, share, purse.period.ends(at))] if first else []
 
-    def shut(self, tx: Connection, purse: Purse, reason: str, at: float) -> list[Mark]:
-        """Calls are refused until the period ends, or until one fits again; the mark where that is news."""
+    def shut(self, tx: Connection, purse: Purse, reason: str, at: float) -> tuple[bool, list[Mark]]:
+        """Calls are refused until the period ends, or until one fits again.
+
+        Whether that is news, and the mark where it is the first time in this period.
+        """
         b = self._b
         self._open(tx, purse, at)
-        where = [b.c[name] == value for name, value in _columns(purse, at).items()]
-        tx.execute(update(b).where(*where).values(paused_until=purse.period.ends(at), paused_for=reason))
-        return self.told(tx, purse, EXHAUSTED, at)
+        mine = [b.c[name] == value for name, value in _columns(purse, at).items()]
+        values = {"paused_until": purse.period.ends(at), "paused_for": reason}
+        news = tx.execute(update(b).where(*mine, b.c.paused_until.is_(None)).values(values)).rowcount
+        return bool(news), self.told(tx, purse, EXHAUSTED, at)
 
     def reopen(self, tx: Connection, scope: Scope, scope_id: str) -> bool:
         """A limit has changed: nothing is said to be paused until a call does not fit again. True if any was."""
@@ -208,14 +211,6 @@ class Budgets:
         statement = select(b.c.scope, b.c.scope_id, b.c.paused_for, b.c.paused_until)
         rows = tx.execute(statement.where(b.c.paused_until > now).order_by(b.c.paused_until)).all()
         return {(Scope(row[0]), row[1]): Closed(row[2] or "budget", row[3]) for row in rows}
-
-    def limits_of(self, tx: Connection, organization_id: str) -> Mapping[str, Any]:
-        """The limits in the active charter of an organization: they are its budget."""
-        p = self._parents
-        mine = (p.c.organization_id == int(organization_id), p.c.active.is_(True))
-        charter = tx.execute(select(p.c.charter).where(*mine)).scalar() or {}
-        limits = charter.get("limits")
-        return limits if isinstance(limits, Mapping) else {}
 
     def forget(self, tx: Connection, before: float) -> int:
         """Forget periods that began before that; how many."""

@@ -111,7 +111,7 @@ def get_organization_budget(call: Call) -> BudgetView:
     organization_id = own_id(call.path["id"])
     if not call.rights.manages_organization(organization_id):
         raise Forbidden if call.rights.sees_organization(organization_id) else NotFound
-    purses = call.house.treasury.of_organization_now(call.reading, organization_id)
+    purses = call.house.treasury.of_organization(call.reading, organization_id)
     return _budget(call, Scope.ORGANIZATION, organization_id, purses)
 
 

@@ -115,6 +115,7 @@ def test_the_sweep_opens_what_nobody_waits_for(make_world: MakeWorld) -> None:
     limit(world, tokens_per_day=10)
     ask(world)
     assert world.deliveries() == ["refused"]
+    paused = {"reason": "budget", "until": "2023-11-15T00:00:00.000Z"}
     for raised, closed in ((None, True), (100_000, False)):
         if raised is not None:
             limit(world, tokens_per_day=raised)
@@ -122,6 +123,8 @@ def test_the_sweep_opens_what_nobody_waits_for(make_world: MakeWorld) -> None:
         world.house.sweeper.sweep()
         with world.stores.database.read() as tx:
             assert bool(world.house.front.pauses.of(tx, [world.ada])) is closed
+        told = [one["paused"] for one in world.channel.of("daemon:status") if "paused" in one]
+        assert told == ([paused] if closed else [paused, None])
 
 
 @pytest.fixture
@@ -205,3 +208,28 @@ def test_what_is_reserved_is_never_less_than_what_comes(claude: World, api: Fake
     (want,) = asked
     assert want.tokens > body["max_tokens"]
     assert want.cost >= (body["max_tokens"] * 10 + (want.tokens - body["max_tokens"]) * 2.5) / 1e6 * 0.999
+
+
+def test_an_organizations_charter_is_the_budget_of_all(make_world: MakeWorld) -> None:
+    """Two orchestrators share it: what one has spent stops the other, and the status of both says so."""
+    world = make_world(orchestrators=("ada", "leo"), clock=ManualClock(), NEOLITH_PRICES=PRICES)
+    world.start()
+    house = world.house
+    with world.stores.database.write() as tx:
+        document = {"limits": {"costPerDay": 0.01}, "model": {"max_tokens": 100}}
+        house.charters.parents.activate(tx, world.organization, document, author_id=None)
+    ask(world, "@ada hello")
+    (row,) = world.rows("Budget", scope="organization")
+    assert (row["scope_id"], row["cost"]) == (world.organization, pytest.approx(20e-6))
+    payer = Payer("1", 1, world.ada, world.organization, world.ids["ann"])
+    at = house.clock.wall()
+    with world.stores.database.write() as tx:
+        purses = house.treasury.of_organization(tx, world.organization)
+        assert [one.ceiling for one in purses] == [Ceiling(cost=0.01)]
+        nothing = Entry(payer, at, "stage")
+        world.stores.budgets.settle(tx, purses, nothing, Entry(payer, at, "stage", Usage(10), 0.0099))
+    ask(world, "@leo hello")
+    assert world.deliveries() == ["answered", "waiting"]
+    assert "The budget of our organization for this day is used up" in str(world.answers("leo")[0]["notice"])
+    with world.stores.database.read() as tx:
+        assert set(house.front.pauses.of(tx, list(world.orchestrators.values()))) == set(world.orchestrators.values())

@@ -38,6 +38,7 @@ MANAGER_EVENTS: Final = (
     "daemon:message-send",  # (orchestrator_id, response)
     "daemon:action",  # (orchestrator_id, action)
     "daemon:heartbeat",  # (orchestrator_id, health)
+    "escalation",  # (orchestrator_id, cause, detail, message_id, user_ids, link): people were told of something
     "delivery:ended",  # (orchestrator_id, delivery_id, state, reason)
     "approval:requested",  # (orchestrator_id, turn_id, message_id, requester_id, tools)
     "approval:decided",  # (orchestrator_id, turn_id, message_id, decided_by, states)

@@ -14,6 +14,7 @@ from .hearing import Hearing
 from .listening import Listening
 from .manners import Manners
 from .notices import Notices
+from .overhearing import Overhearing
 from .pauses import Pauses
 from .rates import Rates
 from .reception import Reception, Ring
@@ -49,3 +50,4 @@ class Front:
             ring=ring,
             ended=ended,
         )
+        self.overhearing = Overhearing(stores, self.reception)

@@ -35,6 +35,7 @@ from .crew import LAST_WORDS, Crew
 from .desk import Desk
 from .directory import Directory
 from .duty import Duty
+from .escalation import Escalator
 from .front import Front
 from .health import Health, Part
 from .idle import Idle
@@ -46,7 +47,6 @@ from .news import News
 from .node import NodeLife
 from .notes import Note
 from .once import Once
-from .overhearing import Overhearing
 from .statuses import Statuses
 from .supervisor import Supervisor
 from .sweeper import Sweeper
@@ -67,8 +67,7 @@ class House:
         on_membership: Callable[[str, str, bool], None],
         socket_seen: Callable[[], None] = lambda: None,
     ) -> None:
-        self.pid = os.getpid()
-        self.socket_seen = socket_seen
+        self.pid, self.socket_seen = os.getpid(), socket_seen
         self.wiring = wiring
         self.settings = settings = wiring.settings
         self.models, self.clock = wiring.models, wiring.clock
@@ -84,8 +83,7 @@ class House:
             state_dir=wiring.state_dir,
             chat=wiring.chat_store,
         )
-        self.views = self.stores.views
-        self.chat_store = self.stores.chat
+        self.views, self.chat_store = self.stores.views, self.stores.chat
         self.turns = self.stores.turns
         self.daemons = self.stores.daemons
         self.keys = Keys(wiring.models, self.database)
@@ -154,12 +152,10 @@ class House:
         self.front.pauses.add(self.treasury.pauses)
         self.reception = self.front.reception
         self.reception.listen(wiring.scoped_session)
-        self.duty.overheard = Overhearing(stores, self.reception)
+        self.duty.overheard = self.front.overhearing
         self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
-        manager.intake = self.intake
-        manager.ring = self.dispatcher.ring
-        manager.cancel_turn = self.worker.cancel
-        manager.readiness = self.readiness
+        manager.intake, manager.readiness = self.intake, self.readiness
+        manager.ring, manager.cancel_turn = self.dispatcher.ring, self.worker.cancel
         manager.logged_in = lambda user_id: self.desk.put(Note("login", user_id, fresh=True))
         manager.logged_out = lambda user_id: self.desk.put(Note("logout-all", user_id))
 
@@ -184,13 +180,15 @@ class House:
             can_manage=self.wiring.can_manage,
         )
         self.chat = Chat(parts)
+        self.escalator = Escalator(parts, self.stores, self.charters, self.manager.emit)
+        self.sweeper.escalate = self.escalator.sweep
         organizations = Organizations(self.models, self.database)
         self.directory = Directory(self.session, self.database, self.people, rooms, organizations, self.keeper)
         bundled = BundledActions(self.stores, self.chat, self.news, lambda: self.wiring.scope(self.database))
         self.manager.actions = self.wiring.actions or bundled
         self._thinking.toolboxes = make_toolboxes(self.wiring, self.stores, self.chat, bundled.scope)
 
-    def _ring(self, orchestrator_id: str, delay: float) -> None:
+    def _ring(self, orchestrator_id: str, delay: float = 0.0) -> None:
         self.ensure_started(wait=False)
         if self.manager.is_daemon_running(orchestrator_id):
             self._alarm.ring(orchestrator_id, delay)

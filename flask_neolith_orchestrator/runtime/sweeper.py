@@ -51,6 +51,7 @@ class Sweeper:
         self._news = news
         self._ring = ring
         self._money = money
+        self.escalate: Callable[[], None] = lambda: None
         self._clock = stores.database.clock
         self._expired_at = float("-inf")
         self._recovered_at: float | None = None
@@ -71,6 +72,7 @@ class Sweeper:
             self.post,
             self.free_busy,
             self.count_money,
+            self.tell_people,
         )
         for part in parts:
             try:
@@ -209,3 +211,7 @@ class Sweeper:
     def count_money(self) -> None:
         """What dead processes had reserved is counted, and who waited for a budget that was raised waits no more."""
         self._money()
+
+    def tell_people(self) -> None:
+        """What somebody is to be told of is looked for, and told."""
+        self.escalate()

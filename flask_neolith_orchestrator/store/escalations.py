@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,16 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union,
     update,
 )
 
+from ..core.handles import fold
 from .columns import WAITING
 from .database import Database
 from .inbox import insert_into
 from .models import Models
+from .people import People
 
 LOOK_BACK = 3_600.0
 """Seconds for which a process that begins looks for what went wrong before: others may have died of it."""
@@ -57,7 +61,10 @@ class Cause:
 class Escalations:
     """Notes and finds what is to be told. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, models: Models, database: Database) -> None:
+    def __init__(self, models: Models, database: Database, people: People) -> None:
+        self._people = people
+        self._m = models.table("OrganizationMember")
+        self._o = models.table("Orchestrator")
         self._database = database
         self._dialect = database.dialect
         self._e = models.table("Escalation")
@@ -130,6 +137,17 @@ class Escalations:
             for row in self._parked.run(tx, b_before=now - APPROVAL)
         ]
         return [one for one in dict.fromkeys(found) if not self._is_noted(tx, one)]
+
+    def recipients(self, tx: Connection, organization_id: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Users of an organization by handle, name or id, in the order of `names`; and the names of nobody there."""
+        m, o = self._m, self._o
+        keys = union(*[select(t.c.user_id).where(t.c.organization_id == int(organization_id)) for t in (m, o)])
+        found: dict[str, list[str]] = {}
+        for key, (name, handle) in self._people.authors(tx, tx.execute(keys).scalars().all()).items():
+            for called in {fold(handle or ""), fold(name), str(key)} - {""}:
+                found.setdefault(called, []).append(str(key))
+        ids = [one for name in names for one in found.get(name, found.get(fold(name), []))]
+        return list(dict.fromkeys(ids)), [name for name in names if name not in found and fold(name) not in found]
 
     def note_all(self, causes: list[Cause]) -> None:
         """Note what was found."""

@@ -123,7 +123,7 @@ def make_stores(
         outbox=Outbox(models, database),
         triggers=Triggers(models, database),
         exchanges=Exchanges(models, database),
-        escalations=Escalations(models, database),
+        escalations=Escalations(models, database, people),
         external=external if own is None else None,
         reads_with_claims=own is None and people.reads_columns and database.one_writer,
     )

@@ -12,8 +12,7 @@ from .world import World
 
 def give(world: World, name: str, charter: Mapping[str, Any]) -> None:
     """Make a charter the active one of an orchestrator, as its managers do."""
-    house, key = world.house, world.orchestrators[name]
     with world.stores.database.write() as tx:
-        snapshot = house.people.snapshot(tx, key)
+        snapshot = world.house.people.snapshot(tx, world.orchestrators[name])
         assert snapshot is not None
-        house.keeper.save(tx, snapshot, charter, Author(world.ids["ann"], confirm=True))
+        world.house.keeper.save(tx, snapshot, charter, Author(world.ids["ann"], confirm=True))

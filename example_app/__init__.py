@@ -17,6 +17,7 @@ from flask_socketio import SocketIO
 from flask_wtf import CSRFProtect
 
 from . import accounts, pages
+from . import tools as _tools  # noqa: F401 -- says what orchestrators may do
 from .first_start import prepare, secret_key
 from .models import db, load_user, neolith
 

@@ -30,6 +30,15 @@ class User(OrchestratorUserMixin, UserMixin, db.Model):  # type: ignore[name-def
         return check_password_hash(self.password_hash, password)
 
 
+class Notice(db.Model):  # type: ignore[name-defined,misc]  # made at run time; untyped
+    """Something that an orchestrator has pinned to the noticeboard. `key` is that of its call: each pins one."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(80), unique=True)
+    text: Mapped[str] = mapped_column(String(500))
+    author: Mapped[str] = mapped_column(String(100))
+
+
 neolith = NeolithOrchestrator(db=db, user_model=User)
 
 

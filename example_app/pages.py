@@ -7,16 +7,20 @@ from typing import Any
 from flask import Blueprint, abort, render_template
 from flask_login import current_user, login_required
 
-from .models import neolith
+from .models import Notice, db, neolith
 
 blueprint = Blueprint("pages", __name__)
+
+NOTICES = 5
+"""So many are on the noticeboard."""
 
 
 @blueprint.get("/")
 @login_required  # type: ignore[untyped-decorator]  # flask_login has no types
 def home() -> str:
-    """The channels of the visitor, and who is there."""
-    return render_template("home.html", channels=_channels())
+    """The channels of the visitor, who is there, and the noticeboard."""
+    notices = db.session.scalars(db.select(Notice).order_by(Notice.id.desc()).limit(NOTICES)).all()
+    return render_template("home.html", channels=_channels(), notices=notices)
 
 
 @blueprint.get("/channels/<channel_id>")

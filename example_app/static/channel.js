@@ -1,5 +1,6 @@
 // The page of a channel: its main line, one thread beside it, and everything that happens while one looks.
 import { ask } from "./api.js";
+import { Approvals } from "./approvals.js";
 import { Composer } from "./composer.js";
 import { showTrouble } from "./dom.js";
 import { LineView } from "./line.js";
@@ -22,6 +23,7 @@ let openedBy = null;
 const store = new Store({ me, changed, missing: (message) => reader.missing(message) });
 const reader = new Reader(channelId, store);
 const author = { id: me, name, handle: null, isOrchestrator: false };
+const approvals = new Approvals({ me, changed: (messageId) => store.get(messageId) && changed(store.get(messageId)) });
 const sender = new Sender({ channelId, store, author, changed: drawUnsent });
 const actions = {
   me,
@@ -32,6 +34,8 @@ const actions = {
       const path = `messages/${message.id}/reactions/${encodeURIComponent(emoji)}`;
       store.put(await ask(add ? "PUT" : "DELETE", path));
     }),
+  calls: (message) => approvals.calls(message),
+  decide: (message, calls, decision) => attempt(() => approvals.decide(message, calls, decision)),
   retry: (message) => sender.post(message),
   discard: (message) => sender.discard(message),
   openThread,
@@ -109,7 +113,8 @@ threadSection.addEventListener("keydown", (event) => {
 
 function announce(message) {
   if (message.author.id === me || message.state === "streaming") return;
-  const said = { interrupted: "was interrupted", failed: "failed" }[message.state] ?? "wrote";
+  const state = message.approval ? "asks" : message.state;
+  const said = { asks: "asks for approval", interrupted: "was interrupted", failed: "failed" }[state] ?? "wrote";
   announcer.textContent = `${message.author.name} ${said}: ${message.content.slice(0, SPOKEN)}`;
 }
 
@@ -148,5 +153,6 @@ for (const event of ["message", "message:done", "message:updated"]) {
 for (const event of ["message", "message:done"]) socket.on(event, ({ message }) => announce(message));
 socket.on("message:delta", (delta) => store.delta(delta));
 socket.on("message:reset", (reset) => store.reset(reset));
+socket.on("approval:requested", (request) => approvals.hear(request));
 socket.on("message:deleted", ({ messageId }) => store.remove(messageId));
 socket.on("reaction", ({ messageId, reactions }) => store.react(messageId, reactions));

@@ -23,3 +23,7 @@ export function showTrouble(element, text) {
   element.textContent = text ?? "";
   element.hidden = !text;
 }
+
+export function button(action, text, onclick) {
+  return make("button", { type: "button", data: { action }, onclick }, text);
+}

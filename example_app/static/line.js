@@ -1,6 +1,6 @@
 // A list of messages on the screen: a channel's main line, or one thread. Follows its end while the reader is there.
-import { make } from "./dom.js";
-import { MessageView, button } from "./message.js";
+import { button, make } from "./dom.js";
+import { MessageView } from "./message.js";
 import { byAge } from "./store.js";
 
 const NEAR = 80; // pixels from the end that count as being there

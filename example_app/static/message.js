@@ -1,10 +1,12 @@
 // One message on the screen.
-import { clockTime, make } from "./dom.js";
+import { askedFor } from "./approvals.js";
+import { button, clockTime, make } from "./dom.js";
 
 const STATES = { interrupted: "Interrupted", failed: "Failed" };
 
 export class MessageView {
-  // actions: {me, canStop(message), stop(message), react(message, emoji), retry(message), discard(message)}
+  // actions: {me, canStop(message), stop(message), react(message, emoji), retry(message), discard(message),
+  //           calls(message), decide(message, calls, decision)}
   constructor(actions, tag = "div") {
     this.actions = actions;
     this.element = make(tag, { className: "message" });
@@ -15,7 +17,8 @@ export class MessageView {
   update(message) {
     const canStop = this.actions.canStop(message);
     const grows = message.state === "streaming";
-    const shape = JSON.stringify([canStop, grows ? { ...message, content: "", html: "", seq: 0 } : message]);
+    const calls = message.approval && this.actions.calls(message);
+    const shape = JSON.stringify([canStop, calls, grows ? { ...message, content: "", html: "", seq: 0 } : message]);
     if (shape === this.drawn) {
       if (grows) this.text.textContent = message.content; // everything else, and the focus, stays
       return;
@@ -25,7 +28,8 @@ export class MessageView {
     Object.assign(this.element.dataset, { id: message.id, state: message.state, author: message.author.handle ?? "" });
     this.text = body(message);
     const below = make("div", { className: "actions" }, ...this.#reactions(message), ...this.#buttons(message, canStop));
-    this.element.replaceChildren(head(message), this.text, ...remarks(message), ...(below.childElementCount ? [below] : []));
+    const said = calls ? [askedFor(message, calls, this.actions)] : remarks(message);
+    this.element.replaceChildren(head(message), this.text, ...said, ...(below.childElementCount ? [below] : []));
     if (focused) this.element.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
   }
 
@@ -48,10 +52,6 @@ export class MessageView {
       return chip;
     });
   }
-}
-
-export function button(action, text, onclick) {
-  return make("button", { type: "button", data: { action }, onclick }, text);
 }
 
 function head({ author, createdAt, editedAt }) {

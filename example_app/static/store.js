@@ -70,13 +70,13 @@ export class Store {
   reset({ messageId, epoch }) {
     const message = this.messages.get(messageId);
     if (!message || epoch <= message.epoch) return;
-    Object.assign(message, { epoch, seq: 0, content: "", html: "", notice: null, state: "streaming" });
+    Object.assign(message, { epoch, seq: 0, content: "", html: "", notice: null, approval: null, state: "streaming" });
     this.#catchUp(message);
     this.changed(message);
   }
 
   remove(id) {
-    this.#set(id, { deleted: true, content: "", html: "", notice: null, state: "final", reactions: [] });
+    this.#set(id, { deleted: true, content: "", html: "", notice: null, approval: null, state: "final", reactions: [] });
   }
 
   react(id, reactions) {

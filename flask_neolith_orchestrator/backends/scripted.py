@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..core.cancel import Cancel
-from ..core.model import ModelEvent, ModelRequest, ModelStop, TextDelta, ToolCall, UsageReport
+from ..core.model import ModelEvent, ModelRequest, ModelStop, TextDelta, ToolCall, ToolResult, UsageReport
 from ..core.types import Usage
 
 Part = str | ToolCall | Exception
@@ -22,6 +23,7 @@ _WORD = re.compile(r"\S+\s*|\s+")
 _MARK = re.compile(r"^\[[^\[\]\n]{1,300}\]: ", re.MULTILINE)
 _CALL = re.compile(r"@\S+")
 _ASKED = re.compile(r"\w")
+_USE = re.compile(r"(?:@\S+\s+)*(?:please\s+)?use\s+`?([a-z][a-z0-9_]*)`?[:,]?(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -104,10 +106,21 @@ class ScriptedModel:
             yield TextDelta(word)
 
 
-def offline_answer(request: ModelRequest) -> str:
-    """What the offline model says to a request: who it is, what it heard, and what to do about it."""
+def offline_answer(request: ModelRequest) -> Reply:
+    """What the offline model says to a request: who it is, what it heard, and what to do about it.
+
+    To `use TOOL ...` it calls that tool, with what is behind it: a JSON object, or the text of its first parameter;
+    and then it says what came of the call.
+    """
+    last = request.messages[-1].content if request.messages else ""
+    results = [block.content for block in last if isinstance(block, ToolResult)] if isinstance(last, tuple) else []
+    if results:
+        return "What came of it:\n\n" + "\n".join(f"> {line}" for one in results for line in one.split("\n"))
     heard = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
     words = _clean(_MARK.split(heard)[-1])  # the last message only, without the mark of who wrote it
+    call = _wished(request, words)
+    if call is not None:
+        return (f"I am the **offline model**. I call `{call.name}`, as you say.", call)
     if not _ASKED.search(_CALL.sub("", words)):
         said = "Hello! Ask me something, and I will show you how answers appear here."
     else:
@@ -118,6 +131,23 @@ def offline_answer(request: ModelRequest) -> str:
         f"{said}\n\n"
         f"Set `ANTHROPIC_API_KEY` to talk to Claude{_with_tools(request)}."
     )
+
+
+def _wished(request: ModelRequest, words: str) -> ToolCall | None:
+    """The call that somebody spells out."""
+    found = _USE.fullmatch(words)
+    tool = next((one for one in request.tools if found and one.name == found[1].lower()), None)
+    if found is None or tool is None or not request.may_call:
+        return None
+    rest = (found[2] or "").strip()
+    try:
+        arguments = json.loads(rest)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        first = next(iter(tool.parameters.get("required", ())), None)
+        arguments = {first: rest} if first is not None and rest else {}
+    return ToolCall(f"offline_{len(request.messages)}", tool.name, arguments)
 
 
 def _with_tools(request: ModelRequest) -> str:

@@ -19,6 +19,7 @@ from flask_neolith_orchestrator.core.model import (
     ModelStop,
     TextDelta,
     ToolCall,
+    ToolResult,
     ToolSpec,
     UsageReport,
 )
@@ -220,3 +221,49 @@ def test_only_what_was_asked_last_is_quoted() -> None:
     assert "[Maya]" not in said
     assert "Otto" not in said
     assert "Hello!" in answer(ScriptedModel(), ask("[Maya]: @ada"))
+
+
+def calling(*lines: str, may_call: bool = True) -> list[ModelEvent]:
+    """What happens where there is a tool."""
+    tool = ToolSpec("pin", "Pins.", {"type": "object", "properties": {"text": {}}, "required": ["text"]})
+    bare = ToolSpec("look", "Looks.", {"type": "object"})
+    request = replace(ask(*lines), tools=(tool, bare), may_call=may_call)
+    return list(ScriptedModel().stream(request, Cancel()))
+
+
+def calls(events: list[ModelEvent]) -> list[tuple[str, object]]:
+    """The calls among events."""
+    return [(one.name, one.arguments) for one in events if isinstance(one, ToolCall)]
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [
+        ("@ada use pin out of order", {"text": "out of order"}),
+        ('use `pin`: {"text": "a", "n": 1}', {"text": "a", "n": 1}),
+        ("Use PIN [1]", {"text": "[1]"}),
+        ("use pin", {}),
+    ],
+)
+def test_it_calls_a_tool_that_is_spelled_out(said: str, arguments: object) -> None:
+    """With a JSON object, or with the rest as the text of its first parameter; it stops for the call."""
+    events = calling(said)
+    assert calls(events) == [("pin", arguments)]
+    assert isinstance(events[-1], ModelStop)
+    assert events[-1].reason == "tool_use"
+
+
+def test_it_calls_nothing_else() -> None:
+    """No tool that is not there, none where it may not, and none because the word is said."""
+    assert calls(calling("use hammer now")) == calls(calling("of no use pin")) == []
+    assert calls(calling("use pin x", may_call=False)) == []
+    assert calls(calling("use look around")) == [("look", {})]
+
+
+def test_it_tells_what_came_of_a_call() -> None:
+    """The results of the last round are all that it speaks of."""
+    call = ToolCall("c", "pin", {"text": "x"})
+    result = ModelMessage("user", (ToolResult("c", "It is there.\nTwice."),))
+    request = replace(ask("use pin x"), tools=(ToolSpec("pin", "Pins.", {}),))
+    request = replace(request, messages=(*request.messages, ModelMessage("assistant", (call,)), result))
+    assert answer(ScriptedModel(), request) == "What came of it:\n\n> It is there.\n> Twice."

@@ -14,7 +14,7 @@ from ..core.model import ModelRequest
 from ..core.money import Prices, Purse, Scope, Want
 from ..core.types import Claim, Usage
 from ..store.budgets import Mark, Short
-from ..store.ledger import Entry, Payer
+from ..store.ledger import SUMMARY, Entry, Payer
 from ..store.stores import Stores
 from .pauses import Pause
 
@@ -169,7 +169,7 @@ class Tab:
 
     def summaries(self) -> Summaries:
         """The meter for calls that sum up what was said."""
-        return Summaries(self, replace(self._payer, purpose="summary"))
+        return Summaries(self, replace(self._payer, purpose=SUMMARY))
 
     def _reserve(self, request: ModelRequest, payer: Payer) -> Charge:
         stores = self.till.stores

@@ -59,6 +59,7 @@ class Treasury:
         self._charters = charters
         self.till = Till(stores, prices, teller, self._count, self._refused)
         self._teller = teller
+        self._patience = 2 * settings.turn_timeout / 1000
         self._person = budgeting.ceilings(settings.person_budget)
         self._lock = threading.Lock()
         self._tallies: dict[str, Tally] = defaultdict(Tally)
@@ -155,7 +156,7 @@ class Treasury:
             return
         self._looked_at = now
         with self._stores.database.read() as tx:
-            orphans = self._stores.ledger.orphans(tx)
+            orphans = self._stores.ledger.orphans(tx, self._patience)
             held = self._stores.holds.who(tx, HELD)
             closed = self._stores.budgets.closed(tx, self._clock.wall())
         for orphan in orphans:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from ..core.money import Holdings, Period, Purse, Scope
 from ..core.types import Usage
@@ -59,6 +73,12 @@ class Reserved:
 
 _USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
+SUMMARY = "summary"
+"""The purpose of calls that are made when their turn is over."""
+
+RESERVED: Final[ColumnElement[str]] = literal_column("'reserved'", String)
+"""In SQL, as the condition of the index says it."""
+
 DIED = "process-died"
 """The error of a call whose end nobody saw. It is billed all the same: what was reserved for it counts as spent."""
 
@@ -109,12 +129,21 @@ class Ledger:
             "b_settled_at": self._clock.wall(),
         }
 
-    def orphans(self, tx: Connection, limit: int = 100) -> list[Reserved]:
-        """Reserved calls of attempts that are over: their process died, or their thread was given up."""
+    def orphans(self, tx: Connection, patience: float) -> list[Reserved]:
+        """Reserved calls of attempts that are over: their process died, or their thread was given up.
+
+        A summary is made after its turn: of that it is known where it began more than `patience` seconds ago.
+        """
+        found = tx.execute(self.find_orphans(self._clock.wall() - patience)).mappings()
+        return [_reserved(dict(row)) for row in found]
+
+    def find_orphans(self, before: float) -> Select[Any]:
+        """The look for them, by the index of those that are reserved."""
         led, t = self._l, self._t
         over = or_(t.c.id.is_(None), t.c.epoch != led.c.epoch, t.c.state != RUNNING)
-        statement = select(led).outerjoin(t, t.c.id == led.c.turn_id).where(led.c.state == "reserved", over)
-        return [_reserved(dict(row)) for row in tx.execute(statement.order_by(led.c.id).limit(limit)).mappings()]
+        late = or_(led.c.purpose != SUMMARY, led.c.at < before)
+        statement = select(led).outerjoin(t, t.c.id == led.c.turn_id).where(led.c.state == RESERVED, over, late)
+        return statement.order_by(led.c.id).limit(100)
 
     def has_calls(self, tx: Connection, turn_id: str) -> bool:
         """Whether a call was made for this turn before."""

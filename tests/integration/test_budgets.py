@@ -337,11 +337,24 @@ def test_a_call_that_goes_on_is_nobodys_orphan(world: World, clock: ManualClock)
     world.post("ann", "@ada hello")
     world.model.wait_for(1)
     with world.stores.database.read() as tx:
-        assert world.stores.ledger.orphans(tx) == []
+        assert world.stores.ledger.orphans(tx, 60.0) == []
     assert world.rows("Ledger")[0]["state"] == "reserved"
     door.open()
     world.rest()
     assert [row["error"] for row in world.rows("Ledger")] == [None]
+
+
+def test_a_summary_may_outlive_its_turn(world: World, clock: ManualClock) -> None:
+    """It is made when the turn is over: only after a long while it is taken for a dead process's call."""
+    ask(world)
+    turn = world.rows("Turn")[0]
+    payer = Payer(str(turn["id"]), turn["epoch"], world.ada, world.organization, world.ids["ann"], "summary")
+    with world.stores.database.write() as tx:
+        world.stores.ledger.open(tx, Entry(payer, clock.wall(), "m", Usage(30, 70)), [])
+    for passed, state in ((60.0, "reserved"), (1_300.0, "settled")):
+        clock.advance(passed)
+        world.house.sweeper.sweep()
+        assert world.rows("Ledger")[-1]["state"] == state
 
 
 def test_old_calls_and_periods_are_forgotten(world: World, clock: ManualClock) -> None:

@@ -69,3 +69,13 @@ def test_a_threads_history_is_not_looked_for_in_its_channel(world: World) -> Non
     steps = plan(world, chat._thread)
     assert [step for step in steps if "ix_neolith_message_line (channel_id=? AND parent_id=?)" in step] != []
     assert not any(step.endswith("ix_neolith_message_line (channel_id=?)") for step in steps)
+
+
+def test_budgets_are_found_by_their_key(world: World) -> None:
+    """What a call is paid from is found by its key; what is looked for every other second, by what is open."""
+    stores = world.stores
+    for statement in (stores.budgets._reserve, stores.budgets._settle, stores.budgets._tell):
+        assert "(scope=? AND scope_id=? AND period=? AND starts_at=?)" in how(plan(world, statement), "neolith_budget")
+    orphans = plan(world, Prepared(stores.ledger.find_orphans(0.0)))
+    assert how(orphans, "neolith_ledger") == "ix_neolith_ledger_reserved"
+    assert how(orphans, "neolith_turn").startswith("INTEGER PRIMARY KEY (rowid=?)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..chat import wake
@@ -131,7 +131,8 @@ class Hearing:
             return {}
         own = self._people.daemon_values(tx, list(charters), "auto_respond")
         default = self._settings.auto_respond
-        return {key: ears_of(one, answers=own.get(key, default) is not False) for key, one in charters.items()}
+        ears = {key: ears_of(one, answers=default) for key, one in charters.items()}
+        return ears | {key: replace(ears[key], answers=said is not False) for key, said in own.items()}
 
     def _facts(self, tx: Any, heard: Heard, kinds: frozenset[str], listeners: Listeners) -> wake.Heard:
         return wake.Heard(

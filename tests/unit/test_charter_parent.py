@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ def test_limits_are_the_smaller_ones() -> None:
             "behaviour": {"replies_per_day": 60, "mention_only": True},
         },
     )
-    assert found.limits == Limits(cost_per_day=5, tool_rounds=3, tokens_per_day=7)
+    assert found.limits == Limits(cost_per_day=Decimal(5), tool_rounds=3, tokens_per_day=7)
     assert (found.behaviour.replies_per_day, found.behaviour.mention_only) == (50, True)
 
 
@@ -147,7 +148,7 @@ def test_other_values_are_the_orchestrators_where_it_gives_them() -> None:
         "communication": {"languages": ["English"]},
         "model": {"name": "ours", "effort": "low"},
     }
-    child = {
+    child: dict[str, Any] = {
         "name": "Ada",
         "mission": None,
         "expertise": [],

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_neolith_orchestrator.core.errors import Conflict, NotFound
-from flask_neolith_orchestrator.store.charters import BY_HOST, Charters
+from flask_neolith_orchestrator.store.charters import BY_HOST, Charters, OrganizationCharters
 from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
 from flask_neolith_orchestrator.store.models import Models, make_models
 from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
@@ -172,3 +173,51 @@ def test_writers_at_one_instant_make_one_version_after_the_other(world: World) -
         thread.join()
     assert sorted(map(str, outcomes)) == ["1", *["conflict"] * 7]
     assert world.active() == [1]
+
+
+def test_every_version_stays(world: World) -> None:
+    """Numbered, with author, reason and time, the newest first; version 0 is the empty charter."""
+    for n in range(4):
+        with world.database.write() as tx:
+            world.charters.activate(tx, "1", {"n": n}, author_id="7", reason=f"change {n}")
+    versions = world.charters.versions
+    with world.database.read() as tx:
+        found = versions.page(tx, "1", before=4, limit=2)
+        assert [(one.version, one.reason, one.active, one.author_id, one.created_at) for one in found] == [
+            (3, "change 2", False, "7", 5.0),
+            (2, "change 1", False, "7", 5.0),
+        ]
+        assert [one.version for one in versions.page(tx, "1", before=None, limit=9)] == [4, 3, 2, 1]
+        second = versions.get(tx, "1", 2)
+        assert second is not None
+        assert second.charter == {"n": 1}
+        assert versions.get(tx, "1", 9) is None
+        empty = versions.get(tx, "1", 0)
+        assert empty is not None
+        assert (empty.charter, empty.active) == ({}, False)
+
+
+def test_the_database_itself_keeps_one_version_active(world: World) -> None:
+    """Whoever writes past us cannot make two."""
+    world.activate({"a": 1})
+    world.activate({"a": 2})
+    v = world.models.table("CharterVersion")
+    with pytest.raises(IntegrityError), world.database.write() as tx:
+        tx.execute(update(v).values(active=True))
+    assert world.active() == [2]
+
+
+def test_an_organizations_charter_has_versions_too(world: World) -> None:
+    """The same rules, without a mirror; an organization is found by id or slug."""
+    parents = OrganizationCharters(world.models, world.database)
+    with world.database.write() as tx:
+        assert parents.current(tx, "3").version == 0
+        assert parents.activate(tx, "3", {"mission": "x"}, author_id="7", expected=0).version == 1
+        assert parents.activate(tx, "3", {"mission": "x"}, author_id="7").version == 1
+        with pytest.raises(Conflict, match="version 1"):
+            parents.activate(tx, "3", {"mission": "y"}, author_id="7", expected=0)
+        with pytest.raises(NotFound):
+            parents.activate(tx, "4", {}, author_id=None)
+        assert [parents.find(tx, name) for name in ("3", "org", "4", "nobody")] == ["3", "3", None, None]
+        assert (parents.is_there(tx, "3"), parents.is_there(tx, "4")) == (True, False)
+    assert world.config() == {"daemon": {"verbose": True}}

@@ -161,12 +161,13 @@ class NeolithOrchestrator:
         return _checked_house().intake.accept(message, to, session)
 
     def stop(self, message_id: str, user_id: str, *, channel_id: str | None = None) -> str:
-        """Stop the answers to a message (or one answer, by its own id) for the person who asked.
+        """Stop the answers to a message (or one answer, by its own id): for who asked, and who manages it.
 
         For a host with a chat of its own; in a channel that is only mirrored here give the host's `channel_id` too.
         Returns running (it ends now), waiting (it had not begun) or over. Raises NotFound and Forbidden.
         """
-        return str(state_of().house.intake.stop(message_id, str(user_id), channel_id))
+        house = state_of().house
+        return str(house.intake.stop(message_id, str(user_id), channel_id, house.chat.can_manage))
 
     def run_until_idle(self, timeout: float = 10.0) -> None:
         """Work until nothing is ready, for tests. Raises TimeoutError after `timeout` seconds."""

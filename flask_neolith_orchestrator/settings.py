@@ -116,7 +116,7 @@ class Settings(BaseModel):
     fallback_models: str = Field(
         "",
         alias="NEOLITH_FALLBACK_MODELS",
-        description="Models to ask, in order, where a model cannot serve and the charter names none; with commas.",
+        description="Models to ask in order where a model cannot serve, with commas; a charter's own win.",
     )
     api_key: Annotated[SecretStr | None, Blank] = Field(
         None, alias="ANTHROPIC_API_KEY", description="The key for Claude."
@@ -171,9 +171,7 @@ class Settings(BaseModel):
         1_000, alias="NEOLITH_CHECKPOINT_INTERVAL", description="Text of an unfinished answer is stored this often."
     )
     max_answer_length: Annotated[int, Number, Field(ge=200, le=10**6)] = Field(
-        12_000,
-        alias="NEOLITH_MAX_ANSWER_LENGTH",
-        description="Characters of one message of an answer; a longer answer is several messages.",
+        12_000, alias="NEOLITH_MAX_ANSWER_LENGTH", description="Characters of an answer that is one message."
     )
     max_message_length: Annotated[int, Number, Field(ge=1, le=10**6)] = Field(
         40_000, alias="NEOLITH_MAX_MESSAGE_LENGTH", description="Characters of one message at the most."

@@ -13,6 +13,7 @@ from ..core.errors import NeolithError
 from ..core.types import Cause, Wanted
 from ..runtime.state import State
 from ..store.views import iso
+from .answers import add_answers
 from .budget import add_budget
 from .charter import make_charter_group
 from .explain import add_explain
@@ -28,6 +29,7 @@ def make_group(state: State) -> AppGroup:
     add_explain(group, state)
     add_budget(group, state)
     group.add_command(make_charter_group(state))
+    add_answers(group, state)
     return group
 
 

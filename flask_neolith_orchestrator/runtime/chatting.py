@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..core.cancel import StopReason
 from ..core.errors import Conflict, Forbidden, NotFound
-from ..store.endings import Ended
 from ..store.messages import Draft, Stored
 from ..store.rooms import Room
-from ..store.turns import Stopped, StopResult, Target
+from ..store.turns import Stopped
 from . import chat_input
 from .approvals import ChatApprovals
-from .chat_rooms import ChatRooms
 from .chat_sessions import ChatSessions
+from .chat_turns import ChatTurns
 from .hearing import Heard
 
 MOST_EMOJI = 50
@@ -24,13 +22,17 @@ MOST_EMOJI = 50
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What became of a post: the message as the wire shows it; `fresh` is False if it had been sent before."""
+    """What became of a post: the message as the wire shows it; `fresh` is False if it had been sent before.
+
+    `work` is what it has become at those whom it woke, as `Chat.work` shows it.
+    """
 
     message: dict[str, Any]
     fresh: bool
+    work: list[dict[str, Any]]
 
 
-class Chat(ChatRooms, ChatApprovals, ChatSessions):
+class Chat(ChatTurns, ChatApprovals, ChatSessions):
     """Channels and messages, kept in our own tables. Lifetime: app, in one process; safe for all threads.
 
     Every method takes the id of the user who acts, checks what that user may do, and works in the host's session
@@ -80,8 +82,9 @@ class Chat(ChatRooms, ChatApprovals, ChatSessions):
             self._tell_root(tx, shown)
             heard = self._heard(shown, room, text, self._addressee(tx, room, replied))
             if wakes and not self._decided_in_words(tx, heard):
-                self._parts.reception.receive(self._parts.session(), heard)
-        return Posted(shown, fresh)
+                accepted = self._parts.reception.receive(self._parts.session(), heard)
+                return Posted(shown, fresh, self._work(tx, [one.delivery_id for one in accepted]))
+        return Posted(shown, fresh, [])
 
     def edit(self, actor: str, message_id: str, content: str) -> dict[str, Any]:
         """Change one's own message. An added mention wakes, once; any other edit wakes nobody.
@@ -110,21 +113,21 @@ class Chat(ChatRooms, ChatApprovals, ChatSessions):
         """Delete one's own message, or any one in a channel of an organization one manages. Harmless twice.
 
         What waits for an answer to it, or to anything in the thread it began, is cancelled; an answer that is
-        being written to it, or that is itself deleted, ends.
+        being written to it, or that is itself deleted, ends. Of an answer of several messages all are deleted.
         """
         tx = self._reading()
-        found, room = self._message(tx, actor, message_id)
+        found, room = self._answer(tx, actor, message_id)
         managed = found.author_id == actor or (room.organization_id and self.can_manage(actor, room.organization_id))
         if not managed:
             raise Forbidden("Only its author, or an owner or admin of the organization, may delete a message.")
         tx = self._writing()
-        if found.state != "final":
-            self._parts.turns.hold_answer(tx, found.id)  # its finish locks the conversation before this row, too
-        fresh = self._parts.messages.delete(tx, found.id, self._now())
+        self._parts.turns.hold_answer(tx, found.id)  # its finish locks the conversation before this row, too
+        gone = self._parts.messages.delete(tx, found.id, self._now())
         shown = self._parts.messages.view(tx, found.id)
-        if fresh:
+        if gone:
             self._cancel_work(tx, found)
-            self._tell("message:deleted", room.id, {"messageId": found.id, "channelId": room.id})
+            for one in gone:
+                self._tell("message:deleted", room.id, {"messageId": one, "channelId": room.id})
             self._tell_root(tx, shown)
         return shown
 
@@ -163,38 +166,10 @@ class Chat(ChatRooms, ChatApprovals, ChatSessions):
         return self._parts.messages.page(tx, room.id, root, before=before, limit=limit)
 
     def message(self, actor: str, message_id: str) -> dict[str, Any]:
-        """One message of a channel the actor is in."""
+        """One message of a channel the actor is in, with `work`: what becomes of it at those whom it woke."""
         tx = self._reading()
-        return self._parts.messages.view(tx, self._message(tx, actor, message_id)[0].id)
-
-    def stop(self, actor: str, message_id: str) -> dict[str, Any]:
-        """Stop an answer, by its own id or its question's: {state, message}. Only for the person who asked.
-
-        `state` is stopping (it is being written and ends now), stopped (it had not begun, or waited to be tried
-        again) or over (there is nothing to stop); `message` is the answer, or None if there is none.
-        """
-        tx = self._reading()
-        found, room = self._message(tx, actor, message_id)
-        targets = self._parts.turns.targets(tx, found.id)
-        if any(target.requester_id != actor for target in targets):
-            raise Forbidden("Only the person who asked may stop the answer.")
-        if not targets:
-            return {"state": "over", "message": None}
-        tx = self._writing()
-        results = [self._stop(tx, found.id, target) for target in targets]
-        self._after_stop(tx, room, results)
-        states = {result.found for result in results}
-        state = "stopping" if Stopped.RUNNING in states else "stopped" if Stopped.WAITING in states else "over"
-        replies = [result.reply_id for result in results if result.reply_id is not None]
-        return {"state": state, "message": self._parts.messages.view(tx, replies[-1]) if replies else None}
-
-    def _stop(self, tx: Any, message_id: str, target: Target) -> StopResult:
-        result = self._parts.turns.stop(tx, target, StopReason.PERSON)
-        if result.found is Stopped.OVER and target.turn_id is None:  # perhaps claimed since it was looked at
-            for now in self._parts.turns.targets(tx, message_id):
-                if now.orchestrator_id == target.orchestrator_id and now.turn_id is not None:
-                    return self._parts.turns.stop(tx, now, StopReason.PERSON)
-        return result
+        shown = self._parts.messages.view(tx, self._message(tx, actor, message_id)[0].id)
+        return {**shown, "work": [one.payload() for one in self._parts.turns.queue.of_message(tx, shown["id"])]}
 
     def _find(self, tx: Any, room: Room, message_id: object, what: str) -> Stored:
         found = self._parts.messages.get(tx, chat_input.row_id(message_id, f"{what} in this channel"))
@@ -257,24 +232,8 @@ class Chat(ChatRooms, ChatApprovals, ChatSessions):
         for reply in done.replies:
             self._tell("message:deleted", deleted.channel_id, {"messageId": reply, "channelId": deleted.channel_id})
         # an answer that is taken away while it is written ends as if stopped: its question is still there
-        for target in self._parts.turns.targets(tx, deleted.id) if deleted.state != "final" else ():
+        worked_on = deleted.state != "final" or self._parts.turns.regenerations.is_open(tx, deleted.id)
+        for target in self._parts.turns.targets(tx, deleted.id) if worked_on else ():
             result = self._parts.turns.stop(tx, target, StopReason.PERSON)
             running = [result.turn_id] if result.found is Stopped.RUNNING and result.turn_id else []
             self._after_end(result.ended, running, StopReason.PERSON)
-
-    def _after_stop(self, tx: Any, room: Room, results: Sequence[StopResult]) -> None:
-        for result in results:
-            running = [result.turn_id] if result.found is Stopped.RUNNING and result.turn_id else []
-            self._after_end(result.ended, running, StopReason.PERSON)
-            if result.found is Stopped.WAITING and result.reply_id is not None:
-                self._tell("message:done", room.id, {"message": self._parts.messages.view(tx, result.reply_id)})
-
-    def _after_end(self, ended: Sequence[Ended], turn_ids: Sequence[str], reason: StopReason) -> None:
-        def effect() -> None:
-            if ended:
-                self._parts.ended(ended)
-            for turn_id in turn_ids:
-                self._parts.cancel_turn(turn_id, reason)
-
-        if ended or turn_ids:
-            self._after_commit(effect)

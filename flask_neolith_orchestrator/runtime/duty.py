@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..core.errors import DaemonError
 from ..core.types import Claim, DaemonStatus, OrchestratorStatus, OutgoingMessage
 from ..store.endings import Ended, Fate, Outcome
-from ..store.external import Letter
+from ..store.outbox import Letter
 from ..store.stores import Stores
 from .daemon import OrchestratorDaemon
 from .lives import BATCH
@@ -145,6 +145,8 @@ class Duty:
             "orchestratorId": letter.orchestrator_id,
             "idempotencyKey": letter.reply_id,
             "messageId": letter.reply_id,
+            "answerId": letter.answer_id,
+            "part": letter.part,
             "state": letter.state,
         }
         response = OutgoingMessage(letter.content, letter.channel_id, letter.reply_to_id, metadata)

@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
 
 from ..chat.markdown import to_html
 from ..chat.split import split
@@ -79,7 +78,7 @@ class House:
             self.database,
             settings,
             self.people,
-            texts=Texts(to_html, partial(split, limit=settings.max_answer_length)),
+            texts=Texts(to_html, lambda text: split(text, settings.max_answer_length)),
             state_dir=wiring.state_dir,
             chat=wiring.chat_store,
         )

@@ -14,7 +14,7 @@ from ..store import inbox as boxes
 from ..store.endings import Ended
 from ..store.sqlite_host import has_begun_to_write
 from ..store.stores import Stores
-from ..store.turns import Stopped
+from ..store.turns import Stopped, Target
 from .hearing import Heard
 from .host_input import usable
 from .reception import Reception
@@ -81,26 +81,35 @@ class Intake:
         heard = self._heard(tx, message, to, session)
         return [self._shown(one) for one in self._reception.receive(session, heard)]
 
-    def stop(self, message_id: str, user_id: str, channel_id: str | None = None) -> Stopped:
+    def stop(
+        self, message_id: str, user_id: str, channel_id: str | None, may_manage: Callable[[str, str], bool]
+    ) -> Stopped:
         """Stop the answers to a message, or one answer by its own id, in a transaction of ours.
 
         With `channel_id`, both ids are the host's own, of a chat that is only mirrored here. Raises NotFound for a
-        message nobody answers, and Forbidden unless the user is the one who asked.
+        message nobody answers, and Forbidden unless the user is the one who asked, or manages the orchestrator.
         """
         turns = self._stores.turns
         with self._stores.database.write() as tx:
             targets = turns.targets(tx, self._our_id(tx, message_id, channel_id))
             if not targets:
                 raise NotFound
-            if any(target.requester_id != user_id for target in targets):
-                raise Forbidden("Only the person who asked may stop the answer.")
-            results = [turns.stop(tx, target, StopReason.PERSON) for target in targets]
+            mine = [one for one in targets if self._steers(tx, user_id, one, may_manage)]
+            if not mine:
+                raise Forbidden("Only the person who asked, or who manages the orchestrator, may stop the answer.")
+            results = [turns.stop(tx, target, StopReason.PERSON) for target in mine]
         for result in results:
             self._tell_ended(result.ended)
             if result.found is Stopped.RUNNING and result.turn_id is not None:
                 self._cancel(result.turn_id, StopReason.PERSON)
         order = (Stopped.RUNNING, Stopped.WAITING, Stopped.OVER)
         return next(state for state in order if any(result.found is state for result in results))
+
+    def _steers(self, tx: Any, user_id: str, target: Target, may_manage: Callable[[str, str], bool]) -> bool:
+        orchestrator = self._stores.people.snapshot(tx, target.orchestrator_id)
+        if orchestrator is None or target.requester_id == user_id:
+            return target.requester_id == user_id
+        return orchestrator.user.id == user_id or may_manage(user_id, orchestrator.organization_id)
 
     def _our_id(self, tx: Any, message_id: str, channel_id: str | None) -> str:
         if channel_id is None or self._external is None:

@@ -10,6 +10,7 @@ from typing import Any
 from ..core.events import channel_room, organization_room
 from ..core.ports import Channel, Clock, Crowd
 from ..core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
+from ..store.endings import Outcome
 from ..store.stores import Stores
 from ..store.views import iso
 
@@ -31,19 +32,22 @@ class News:
 
     def reply_began(self, claim: Claim) -> None:
         """An answer's row has appeared, or begins again."""
-        if claim.attempt > 1:
+        if claim.attempt > 1 or claim.regenerates is not None:
             payload = {"messageId": claim.reply_id, "epoch": claim.epoch}
             self._channel.emit("message:reset", payload, channel_room(claim.place.channel_id))
             return
         self._message("message", claim.reply_id, claim.place.channel_id)
 
-    def reply_ended(self, claim: Claim, *, gone: bool) -> None:
-        """An answer's row has been written for this attempt, or taken off the screen."""
-        if gone:
-            payload = {"messageId": claim.reply_id, "channelId": claim.place.channel_id}
-            self._channel.emit("message:deleted", payload, channel_room(claim.place.channel_id))
-        else:
-            self._message("message:done", claim.reply_id, claim.place.channel_id)
+    def reply_ended(self, claim: Claim, outcome: Outcome) -> None:
+        """An answer's row has been written for this attempt, and its further ones; or it was taken off the screen."""
+        channel = claim.place.channel_id
+        gone = outcome.leaves_nothing and claim.regenerates is None
+        if not gone:
+            self._message("message:done", claim.reply_id, channel)
+        for part in outcome.parts.ids:
+            self._message("message", part, channel)
+        for one in (*outcome.parts.gone, *([claim.reply_id] if gone else [])):
+            self._channel.emit("message:deleted", {"messageId": one, "channelId": channel}, channel_room(channel))
 
     def reply_changed(self, reply_id: str) -> None:
         """An answer's row was changed by somebody other than its attempt."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..core.events import channel_room
@@ -10,7 +11,7 @@ from ..core.ports import Channel
 from ..core.types import DeliveryState, Wake
 from ..store import effects
 from ..store.endings import Ended
-from ..store.inbox import Accepted, Inbox
+from ..store.inbox import Accepted, Arrival, Inbox
 from .hearing import Decided, Heard, Hearing, tell_decisions
 from .manners import Manners, Plan
 from .notices import Notice
@@ -58,6 +59,18 @@ class Reception:
     def receive(self, session: Any, heard: Heard) -> list[Accepted]:
         """Accept a stored message for everybody it wakes, in the session's transaction; nothing is committed."""
         return self._accept(session, heard, self._hearing.wakes(session.connection(), heard))
+
+    def enqueue(self, session: Any, arrival: Arrival) -> Accepted:
+        """Accept work that no message brings, in the session's transaction, and ring for it after the commit."""
+        (accepted,) = self._inbox.accept(session, [arrival])
+        if accepted.state is DeliveryState.WAITING:
+            self.after_commit(session, lambda: self._ring(arrival.orchestrator_id, 0.0))
+        return accepted
+
+    def ring_later(self, session: Any, orchestrator_ids: Iterable[str]) -> None:
+        """Ring for orchestrators once the session's transaction is committed: something waits again."""
+        for one in orchestrator_ids:
+            self.after_commit(session, partial(self._ring, one, 0.0))
 
     def edited(self, session: Any, heard: Heard, before: str) -> list[Accepted]:
         """An edit wakes those whom it mentions, or whose keyword it says, for the first time, once."""

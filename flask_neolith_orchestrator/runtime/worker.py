@@ -195,7 +195,7 @@ class Worker:
     def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
         if claim.slot >= self._owner.limit_of(claim.orchestrator_id) - 1:
             self._owner.slots_changed(claim.orchestrator_id, OrchestratorStatus.ONLINE)
-        self._news.reply_ended(claim, gone=outcome.leaves_nothing)
+        self._news.reply_ended(claim, outcome)
         self._owner.turn_ended(claim, outcome, ended)
 
     def renew(self) -> None:

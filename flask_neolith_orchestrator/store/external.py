@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select
 
-from ..core.ports import ReplyWrite
+from ..core.ports import Parts, ReplyWrite
 from ..core.types import IncomingMessage, Member
 from .attachments import attached
 from .chat import BundledChat
@@ -35,16 +35,11 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """An answer on its way to the host. Ids of channel and question are the host's."""
-
-    id: int
-    orchestrator_id: str
+class _Page:
     reply_id: str
-    channel_id: str
-    reply_to_id: str | None
+    answer_id: str
+    part: int
     content: str
-    state: str
 
 
 KNOWN_CHANNELS = 10_000
@@ -215,65 +210,46 @@ class ExternalChat(BundledChat):
     def write_reply(self, tx: Connection, write: ReplyWrite) -> None:
         """As the bundled chat; an answer that is complete in a host's channel also goes into the outbox."""
         super().write_reply(tx, write)
-        if write.state not in ("final", "failed") or write.text is None:
-            return
-        if write.channel_id is not None and not self._external.is_external(tx, write.channel_id):
+        if write.state not in ("final", "failed") or not self._is_theirs(tx, write):
             return
         row = self._addressee.run(tx, b_reply=int(write.reply_id)).fetchone()
-        if row is None:
-            return
+        if row is not None and (content := self._said(tx, write)):
+            self._post(tx, row, _Page(write.reply_id, write.reply_id, 1, content), write)
+
+    def write_parts(self, tx: Connection, write: ReplyWrite, texts: Sequence[str]) -> Parts:
+        """As the bundled chat; each part is a letter of its own, behind the one before."""
+        parts = super().write_parts(tx, write, texts)
+        if parts.ids and write.state in ("final", "failed") and self._is_theirs(tx, write):
+            row = self._addressee.run(tx, b_reply=int(write.reply_id)).fetchone()
+            for place, (key, content) in enumerate(zip(parts.ids, texts, strict=True)) if row is not None else ():
+                self._post(tx, row, _Page(key, write.reply_id, place + 2, content), write)
+        return parts
+
+    def _is_theirs(self, tx: Connection, write: ReplyWrite) -> bool:
+        return write.channel_id is None or self._external.is_external(tx, write.channel_id)
+
+    def _said(self, tx: Connection, write: ReplyWrite) -> str | None:
+        """What the host is told: with a failure, what there is of the answer and what has happened."""
+        if write.state == "final" or write.notice is None or " " not in write.notice:
+            return write.text
+        text = write.text or tx.execute(select(self._m.c.content).where(self._m.c.id == int(write.reply_id))).scalar()
+        return f"{text}\n\n{write.notice}" if text else write.notice
+
+    def _post(self, tx: Connection, addressee: Any, page: _Page, write: ReplyWrite) -> None:
         out = self._out
-        letter = {
-            "orchestrator_id": row[0],
-            "reply_id": write.reply_id,
-            "channel_id": row[1],
-            "reply_to_id": row[2],
-            "content": write.text,
-            "state": str(write.state),
+        again = {"content": page.content, "state": str(write.state), "sent_at": None, "claimed_until": 0.0}
+        letter = again | {
+            "orchestrator_id": addressee[0],
+            "reply_id": page.reply_id,
+            "answer_id": page.answer_id,
+            "part": page.part,
+            "channel_id": addressee[1],
+            "reply_to_id": addressee[2],
             "created_at": write.at,
-            "claimed_until": 0.0,
         }
-        again = {"content": write.text, "state": str(write.state), "sent_at": None, "claimed_until": 0.0}
         # an answer that failed and was tried again is told again, under the same key
         insert = insert_into(out, self._database.dialect).values(letter)
         tx.execute(insert.on_conflict_do_update(index_elements=[out.c.reply_id], set_=again))
-
-
-class Outbox:
-    """Answers on their way to the host. Lifetime: app, in one process."""
-
-    def __init__(self, models: Models, database: Database) -> None:
-        self._database = database
-        self._out = models.table("Outbox")
-        self._untold = database.prepare(select(self._out.c.id).where(self._out.c.sent_at.is_(None)).limit(1))
-
-    def waiting(self) -> bool:
-        """Whether an answer waits to be told."""
-        with self._database.read() as tx:
-            return self._untold.run(tx).fetchone() is not None
-
-    def take(self, seconds: float = 30.0) -> list[Letter]:
-        """Answers to tell now; they come again after `seconds` unless `sent` is called."""
-        out, now = self._out, self._database.clock.wall()
-        mine = (out.c.sent_at.is_(None), out.c.claimed_until < now)
-        due = select(out.c.id).where(*mine).order_by(out.c.id).limit(100).with_for_update(skip_locked=True)
-        with self._database.write() as tx:
-            rows = tx.execute(
-                update(out).where(out.c.id.in_(due)).values(claimed_until=now + seconds).returning(out)
-            ).all()
-        letters = [
-            Letter(
-                row.id, str(row.orchestrator_id), row.reply_id, row.channel_id, row.reply_to_id, row.content, row.state
-            )
-            for row in rows
-        ]
-        return sorted(letters, key=lambda letter: letter.id)
-
-    def sent(self, letter: Letter, *, fine: bool) -> None:
-        """A listener took it, or failed to: then it comes again soon."""
-        values: dict[str, Any] = {"sent_at": self._database.clock.wall()} if fine else {"claimed_until": 0.0}
-        with self._database.write() as tx:
-            tx.execute(update(self._out).where(self._out.c.id == letter.id).values(**values))
 
 
 def _is_key(text: str) -> bool:

@@ -41,6 +41,7 @@ class Stored:
     state: str
     deleted: bool
     created_at: float
+    reply_to_id: str | None = None
     continuation_of: str | None = None
 
 
@@ -122,6 +123,10 @@ class Messages:
         )
         return [str(row[0]) for row in rows]
 
+    def parts(self, tx: Connection, message_id: str) -> list[str]:
+        """What the further messages of an answer say, in order."""
+        return self._volumes.texts(tx, message_id)
+
     def view(self, tx: Connection, message_id: str) -> dict[str, Any]:
         """A message that is known to exist, as the wire shows it."""
         return self._views.messages(tx, [message_id])[0]
@@ -185,5 +190,6 @@ def _stored(row: Row[Any]) -> Stored:
         state=row.state,
         deleted=row.deleted_at is not None,
         created_at=row.created_at,
+        reply_to_id=None if row.reply_to_id is None else str(row.reply_to_id),
         continuation_of=None if row.continuation_of is None else str(row.continuation_of),
     )

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, insert, or_, select, update
 
 from ..core.ports import ReplyWrite
-from ..core.types import DeliveryKind, DeliveryState, MessageState, Place, TurnState
+from ..core.types import DeliveryKind, MessageState, Place, TurnState
 from .database import Database
-from .inbox import Accepted, Arrival, Inbox
+from .inbox import Arrival
 from .models import Models
 from .volumes import BundledVolumes
 
@@ -83,32 +83,37 @@ class Regenerations:
         found = select(t.c.id).where(t.c.reply_id == reply_id, working).limit(1)
         return tx.execute(found).first() is not None
 
+    def answers(self, tx: Connection, question_id: str) -> list[str]:
+        """The answers to a message, by the ids of their rows, the oldest first."""
+        t, d = self._t, self._d
+        asked = select(d.c.turn_id).where(d.c.message_id == question_id, d.c.turn_id.is_not(None))
+        rows = tx.execute(select(t.c.reply_id).where(t.c.id.in_(asked), t.c.reply_id.is_not(None)).order_by(t.c.id))
+        return list(dict.fromkeys(row[0] for row in rows))
+
     def lock(self, tx: Connection, conversation_id: int) -> None:
         """Keep claims, finishes and other requests of the conversation out: all lock it first."""
         c = self._c
         tx.execute(select(c.c.id).where(c.c.id == conversation_id).with_for_update(key_share=True))
 
-    def open(self, tx: Connection, inbox: Inbox, now: Current, author_id: str) -> Accepted:
-        """Let a new version wait behind everything else of the conversation; the caller has looked that none does.
-
-        Its turn is there from the beginning, so that whoever claims it knows the answer's row and leaves it alone.
-        """
-        t, d = self._t, self._d
-        before = tx.execute(select(func.count()).where(t.c.regenerates == now.turn_id, t.c.reply_id == now.reply_id))
-        arrival = Arrival(
+    def arrival(self, tx: Connection, now: Current, author_id: str) -> Arrival:
+        """The piece of work that a new version is: behind everything else of the conversation."""
+        t = self._t
+        made = select(func.count()).where(t.c.regenerates == now.turn_id, t.c.reply_id == now.reply_id)
+        return Arrival(
             orchestrator_id=now.orchestrator_id,
             place=now.place,
-            dedupe_key=f"regen:{now.turn_id}:{before.scalar_one() + 1}",
+            dedupe_key=f"regen:{now.turn_id}:{tx.execute(made).scalar_one() + 1}",
             author_id=author_id,
             reason="regenerate",
             message_id=now.question_id,
             kind=DeliveryKind.REGENERATE,
         )
-        (accepted,) = inbox.accept_in(tx, [arrival])
-        if accepted.state is DeliveryState.WAITING and accepted.fresh:
-            turn = tx.execute(insert(t).values(self._turn(now, author_id)).returning(t.c.id)).scalar_one()
-            tx.execute(update(d).where(d.c.id == int(accepted.delivery_id)).values(turn_id=turn))
-        return accepted
+
+    def begin(self, tx: Connection, now: Current, author_id: str, delivery_id: str) -> None:
+        """Give the accepted delivery its turn, so that whoever claims it knows the answer's row and leaves it alone."""
+        t, d = self._t, self._d
+        turn = tx.execute(insert(t).values(self._turn(now, author_id)).returning(t.c.id)).scalar_one()
+        tx.execute(update(d).where(d.c.id == int(delivery_id)).values(turn_id=turn))
 
     def _turn(self, now: Current, author_id: str) -> Mapping[str, Any]:
         counts = ("charter_version", "calls", "input_tokens", "output_tokens", "cache_read_tokens")

@@ -15,7 +15,7 @@ from .daemons import Daemons
 from .database import Database
 from .escalations import Escalations
 from .exchanges import Exchanges
-from .external import External, ExternalChat, Outbox
+from .external import External, ExternalChat
 from .holds import Holds
 from .inbox import Inbox
 from .leases import Leases
@@ -23,6 +23,7 @@ from .ledger import Ledger
 from .logins import Logins
 from .models import Models
 from .nodes import Nodes
+from .outbox import Outbox
 from .parking import Parking
 from .people import People
 from .recover import Recovery

@@ -16,6 +16,8 @@ from .database import Database
 from .endings import Ended, ended_rows
 from .models import Models
 from .parking import Parking
+from .queue import Queue
+from .regeneration import Regenerations
 from .replies import KEPT, Replies
 
 
@@ -67,6 +69,8 @@ class Turns:
         self._parking = parking
         self._chat = chat
         self._replies = Replies(models, database, chat)
+        self.regenerations = Regenerations(models, database)
+        self.queue = Queue(models, database)
         self._t = models.table("Turn")
         self._d = models.table("Delivery")
         self._c = models.table("Conversation")

@@ -12,6 +12,7 @@ from werkzeug.routing import MapAdapter
 
 from ..runtime.state import State
 from . import (
+    api_answers,
     api_budget,
     api_channels,
     api_charters,
@@ -41,6 +42,7 @@ ROUTES: Final = (
     *api_messages.ROUTES,
     *api_sessions.ROUTES,
     *api_explain.ROUTES,
+    *api_answers.ROUTES,
     *api_deliveries.ROUTES,
     *api_turns.ROUTES,
     *api_keys.ROUTES,

@@ -65,6 +65,20 @@ class ApprovalView(Wire):
     tools: list[AskedView]
 
 
+class WorkView(Wire):
+    """What becomes of a message at one orchestrator. `position` counts what waits before it; null unless it waits.
+
+    `reason` of one that waits: offline, again, busy, queue, hours, budget, or null where it begins any moment.
+    """
+
+    delivery_id: str
+    message_id: str | None
+    orchestrator_id: str
+    state: str = Field(examples=["waiting"])
+    position: int | None
+    reason: str | None
+
+
 class MessageView(Wire):
     """A message. `html` is the sanitised Markdown of `content`; `epoch` and `seq` count what was streamed of it.
 
@@ -92,6 +106,7 @@ class MessageView(Wire):
     approval: ApprovalView | None = None
     reply_count: int | None = None
     last_reply: LastReplyView | None = None
+    work: list[WorkView] | None = Field(None, description="only where one message was posted or asked for")
 
 
 class StopView(Wire):
@@ -145,7 +160,7 @@ def post_message(call: Call) -> dict[str, Any]:
         client_id=body.client_id,
         reply_to_id=body.reply_to_id,
     )
-    return posted.message
+    return {**posted.message, "work": posted.work}
 
 
 def edit_message(call: Call) -> dict[str, Any]:
@@ -169,8 +184,13 @@ def unreact(call: Call) -> dict[str, Any]:
 
 
 def stop_message(call: Call) -> dict[str, Any]:
-    """Stop an answer, by its own id or its question's; only who asked may."""
+    """Stop an answer, by its own id or its question's: who asked may, and who manages the orchestrator."""
     return call.house.chat.stop(call.actor, own_id(call.path["id"]))
+
+
+def get_message(call: Call) -> dict[str, Any]:
+    """One message, with what becomes of it at those whom it woke."""
+    return call.house.chat.message(call.actor, own_id(call.path["id"]))
 
 
 def _changing(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
@@ -193,6 +213,7 @@ ROUTES: Final = (
         answer=Page[MessageView],
     ),
     _changing("POST", _MESSAGES, post_message, "Post a message", body=MessageBody, status=201),
+    Route("GET", "messages/{id}", get_message, "Read a message", TAG, "messages:read", answer=MessageView),
     _changing("PATCH", "messages/{id}", edit_message, "Edit a message", body=EditBody),
     _changing("DELETE", "messages/{id}", delete_message, "Delete a message"),
     _changing("PUT", _REACTION, react, "Add a reaction"),

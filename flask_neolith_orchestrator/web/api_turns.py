@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -53,6 +54,13 @@ class StepView(Wire):
     ended_at: str | None
 
 
+class TriedView(Wire):
+    """A model that did not answer, and the class of its error."""
+
+    model: str
+    error: str
+
+
 class TurnView(Wire):
     """One answer in the making, or made. `steps` are there where it used tools."""
 
@@ -69,6 +77,8 @@ class TurnView(Wire):
     error_kind: str | None
     error: str | None
     model: str | None
+    tried: list[TriedView] = Field(description="models that were asked before and did not answer")
+    regenerates: str | None = Field(description="the turn whose answer it writes anew")
     stop_reason: str | None
     usage: UsageView
     deliveries: list[DeliveryView]
@@ -126,6 +136,8 @@ def turn_view(row: Mapping[str, Any], steps: Sequence[Step], *, with_results: bo
         id=str(row["id"]),
         orchestrator_id=str(row["orchestrator_id"]),
         reply_id=None if row["reply_id"] is None else str(row["reply_id"]),
+        tried=[TriedView(**one) for one in json.loads(row["tried"] or "[]")],
+        regenerates=None if row["regenerates"] is None else str(row["regenerates"]),
         started_at=iso(row["started_at"]) or "",
         first_text_at=iso(row["first_text_at"]),
         ended_at=iso(row["ended_at"]),

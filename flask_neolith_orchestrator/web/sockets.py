@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from flask import current_app, request, session
 from flask_socketio import (
@@ -18,51 +18,19 @@ from flask_socketio import (
     join_room,
     leave_room,
 )
-from pydantic import Field
 
 from ..core.events import channel_room, login_room, organization_room, user_room
-from ..runtime.approvals import Decision
 from ..runtime.news import presence_payload
 from ..runtime.state import State
-from .api_messages import Content
-from .api_turns import DecisionBody
 from .auth import Identity, by_cookie, by_key, by_key_id, key_room, shown_key
 from .login import TOKEN
 from .problem import Problem, problem_of, unauthenticated
-from .shapes import Body, Line, OwnId, validated
+from .shapes import Body, validated
+from .socket_bodies import AnswerBody, ChannelBody, DecideBody, SendBody
 
 NAMESPACE: Final = "/neolith"
 
 _ENVIRON: Final = "neolith.socket"
-
-
-class ChannelBody(Body):
-    """Which channel."""
-
-    channel_id: OwnId
-
-
-class SendBody(Body):
-    """A message. The same `clientId` twice is the same message."""
-
-    channel_id: OwnId
-    content: Content
-    thread_id: OwnId | None = None
-    client_id: Annotated[Line, Field(min_length=1, max_length=100)] | None = None
-    reply_to_id: OwnId | None = None
-
-
-class StopBody(Body):
-    """An answer, or its question."""
-
-    message_id: OwnId
-
-
-class DecideBody(DecisionBody):
-    """A decision on calls of a turn that waits for approval."""
-
-    turn_id: OwnId
-    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +93,9 @@ class NeolithNamespace(Namespace):  # type: ignore[misc]  # flask_socketio has n
             ("channel:join", ChannelBody, "messages:read", _join),
             ("channel:leave", ChannelBody, "messages:read", _leave),
             ("message:send", SendBody, "messages:write", _send),
-            ("message:stop", StopBody, "messages:write", _stop),
+            ("message:stop", AnswerBody, "messages:write", _stop),
+            ("message:regenerate", AnswerBody, "messages:write", _regenerate),
+            ("message:retry", AnswerBody, "messages:write", _retry),
             ("approval:decide", DecideBody, "messages:write", _decide),
         )
         for event, model, scope, react in events:
@@ -277,11 +247,21 @@ def _send(state: State, identity: Identity, body: SendBody) -> dict[str, Any]:
         client_id=body.client_id,
         reply_to_id=body.reply_to_id,
     )
-    return {"message": posted.message, "fresh": posted.fresh}
+    return {"message": posted.message, "fresh": posted.fresh, "work": posted.work}
 
 
-def _stop(state: State, identity: Identity, body: StopBody) -> dict[str, Any]:
+def _stop(state: State, identity: Identity, body: AnswerBody) -> dict[str, Any]:
     return state.house.chat.stop(identity.user_id, body.message_id)
+
+
+def _regenerate(state: State, identity: Identity, body: AnswerBody) -> dict[str, Any]:
+    state.house.front.rates.post(identity.user_id)
+    return state.house.chat.regenerate(identity.user_id, body.message_id)
+
+
+def _retry(state: State, identity: Identity, body: AnswerBody) -> dict[str, Any]:
+    state.house.front.rates.post(identity.user_id)
+    return state.house.chat.retry(identity.user_id, body.message_id)
 
 
 def _decide(state: State, identity: Identity, body: DecideBody) -> dict[str, Any]:

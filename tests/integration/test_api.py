@@ -99,6 +99,14 @@ def prepare(site: Site) -> None:
         session.add(step)
         session.flush()
         delivery.turn_id = turn.id
+        make_message: Any = models.Message
+        values = {"author_id": int(site.ids["ada"]), "reply_to_id": int(posted.message["id"]), "created_at": 2.0}
+        answer = make_message(channel_id=int(site.ids["general"]), content="No.", state="failed", **values)
+        session.add(answer)
+        session.flush()
+        turn.reply_id = str(answer.id)
+        make_version: Any = models.MessageVersion
+        session.add(make_version(message_id=str(answer.id), n=1, content="Yes.", state="final", created_at=1.0))
         _, key = site.state.house.keys.create(
             session.connection(), site.ids["ann"], label="ann's", scopes=["messages:read"]
         )
@@ -123,7 +131,7 @@ def address(site: Site, route: Route) -> str:
     }
     path = route.path.replace("{id}", site.ids[things[noun]] if noun in things else "").replace("{emoji}", "👍")
     queries = {"remove_member": f"?userId={site.ids['bob']}", "diff_charter": "?from=0"}
-    return path.replace("{n}", "0") + queries.get(route.name, "")
+    return path.replace("{n}", "1" if noun == "messages" else "0") + queries.get(route.name, "")
 
 
 def call(site: Site, visitor: Visitor, route: Route) -> Any:
@@ -215,6 +223,9 @@ MANAGED = {
     "edit_message": 403,
     "delete_message": 403,
     "stop_message": 403,
+    "regenerate_message": 403,
+    "retry_message": 403,
+    "restore_version": 403,
     "revoke_key": 404,
 }
 """What a plain member of the organization may not do with what others own, and how that is said."""

@@ -681,7 +681,7 @@ def test_only_who_asked_stops_and_a_second_stop_is_harmless(site: Site) -> None:
     claim = site.claim()
     for target in (message, claim.reply_id):
         with pytest.raises(Forbidden):
-            site.chat.stop(ANN, target)
+            site.chat.stop(ZOE, target)
         stopped = site.chat.stop(BOB, target)
         assert (stopped["state"], stopped["message"]["id"]) == ("stopping", claim.reply_id)
         db.session.commit()

@@ -31,6 +31,17 @@ class ChatTools:
     chat: Chat
     scope: Callable[[], AbstractContextManager[Any]]
 
+    def is_bundled(self, channel_id: str) -> bool:
+        """Whether a channel is the bundled chat's own; asked once for each, as its finish does otherwise."""
+        external = self.stores.external
+        if external is None:
+            return False
+        known = external.known(channel_id)
+        if known is None:
+            with self.stores.database.read() as tx:
+                known = external.is_external(tx, channel_id)
+        return not known
+
 
 class TurnChat:
     """Implements `chat.tool_context.ChatAccess` for one call. Lifetime: that call, on its thread."""
@@ -43,6 +54,7 @@ class TurnChat:
         self._claim = claim
         self._orchestrator = orchestrator
         self._key = key
+        self._bundled = tools.is_bundled(claim.place.channel_id)
         self._viewer = Viewer(claim.requester_id, orchestrator.user.id, claim.place)
 
     def history(self, channel: str | None = None, limit: int = 50) -> Sequence[Line]:
@@ -94,16 +106,12 @@ class TurnChat:
         except RequestError as error:
             raise ToolError(str(error)) from error
 
-    def _is_bundled(self) -> bool:
-        external = self._stores.external
-        return external is not None and not external.known(self._claim.place.channel_id)
-
     def _require_bundled(self) -> None:
-        if not self._is_bundled():
+        if not self._bundled:
             raise ToolError(HOSTS_OWN)
 
     def _place(self, tx: Any, channel: str | None) -> Place:
-        if channel is None and not self._is_bundled():
+        if channel is None and not self._bundled:
             return self._claim.place  # the host has brought the requester here
         self._require_bundled()
         room = self._room(tx, channel)

@@ -56,8 +56,7 @@ class Toolboxes:
         if charter.limits.tool_rounds == 0:
             return NoTools()
         tools = {tool.name: tool for tool in self._all() if charter.safety.rule(tool.name) != "reject"}
-        external = self._chat.stores.external
-        if external is None or external.known(claim.place.channel_id):
+        if not self._chat.is_bundled(claim.place.channel_id):
             tools = {name: tool for name, tool in tools.items() if name not in BUNDLED_ONLY or self._is_own(tool)}
         return TurnTools(tools, _Turn(claim, orchestrator, charter), self._chat, self._runs, self._settings)
 

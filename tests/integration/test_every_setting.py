@@ -17,10 +17,10 @@ from flask import render_template_string
 from flask_neolith_orchestrator.backends.choice import ModelChoice
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, ModelNotServed, NeolithError
-from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest
+from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest, ToolCall
 from flask_neolith_orchestrator.runtime.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
-from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, silence, text
+from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, ScriptedModel, silence, text, use_model
 
 from .asking import Box, Caller, give
 from .conftest import MakeWorld
@@ -293,11 +293,16 @@ def reply_is_in_thread(see: Sight, config: Mapping[str, Any]) -> bool:
     return world.answers()[0]["parent_id"] is not None
 
 
-def answer(world: World, question: str = "@ada hello") -> Scene:
-    """What the model was asked."""
+def ask(world: World, question: str = "@ada hello") -> None:
+    """Ask, and wait for the answer."""
     world.start("ada")
     world.post("ann", question)
     world.rest()
+
+
+def answer(world: World, question: str = "@ada hello") -> Scene:
+    """What the model was asked."""
+    ask(world, question)
     return world.model.scenes[-1]
 
 
@@ -563,6 +568,38 @@ def posted_twice(see: Sight, config: Mapping[str, Any]) -> str:
     return outcome(lambda: rates.post("1"))
 
 
+def rounds(see: Sight, config: Mapping[str, Any]) -> int:
+    """How often a model that never has enough is asked."""
+    world = see.make(**config)
+    greedy = ScriptedModel(replies=lambda asked: ToolCall("t1", "current_time", {}) if asked.may_call else "Enough.")
+    with use_model(world.app, greedy):
+        ask(world)
+    return len(greedy.requests)
+
+
+def patience(see: Sight, config: Mapping[str, Any]) -> str:
+    """What the model hears of a tool that takes its time."""
+    world, door = see.make(**config), threading.Event()
+
+    @world.neolith.tool(scopes=["read"])
+    def slow() -> str:
+        """Takes its time."""
+        return "in time" if door.wait(0.3) else "late"
+
+    model = ScriptedModel(replies=[ToolCall("t1", "slow", {}), "Well."])
+    with use_model(world.app, model):
+        ask(world)
+    door.set()
+    return str(model.requests[1].messages[-1].content)
+
+
+def tools(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """What the model is told that it can use."""
+    world = see.make(**config)
+    answer(world)
+    return [tool.name for tool in world.model.scenes[0].request.tools]
+
+
 @dataclass(frozen=True)
 class Case:
     """A value, what it changes, and a value to compare with where the default will not do."""
@@ -620,6 +657,9 @@ TABLE: dict[str, Case] = {
     "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),
     "NEOLITH_CHECKPOINT_INTERVAL": Case(60_000, kept_early),
     "NEOLITH_MAX_ANSWER_LENGTH": Case(1_000, long_answer),
+    "NEOLITH_TOOL_ROUNDS": Case(1, rounds),
+    "NEOLITH_TOOL_TIMEOUT": Case(20, patience),
+    "NEOLITH_BUILTIN_TOOLS": Case("none", tools),
     "NEOLITH_APPROVAL_TIMEOUT": Case(1_000, undecided),
     "NEOLITH_MAX_MESSAGE_LENGTH": Case(5, long_message),
     "NEOLITH_RATE_ORCHESTRATOR": Case("1/minute", posts),

@@ -7,7 +7,7 @@ from flask_neolith_orchestrator import ToolContext
 from .models import Notice, db, neolith
 
 
-@neolith.tool(approval="ask", idempotent=True)  # type: ignore[untyped-decorator]  # it takes any function
+@neolith.tool(approval="ask", idempotent=True)
 def pin_notice(context: ToolContext, text: str) -> str:
     """Pin a notice to the noticeboard, which everybody sees at home, when the person who asked wants that.
 

@@ -13,6 +13,9 @@ from ..core.errors import ToolError
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
+Work = Callable[[Cancel], str]
+"""A call: it gets a stop flag and gives its result."""
+
 MOST_HANGING: Final = 20
 """Threads of a process that may be lost to tools which do not end; then no more are run."""
 
@@ -43,7 +46,7 @@ class ToolRuns:
             self._hanging = {thread for thread in self._hanging if thread.is_alive()}
             return len(self._hanging)
 
-    def run(self, work: Callable[[Cancel], str], cancel: Cancel, seconds: float, fields: Mapping[str, str]) -> str:
+    def run(self, work: Work, cancel: Cancel, seconds: float, fields: Mapping[str, str]) -> str:
         """What `work` gives; it gets a stop flag of its own, which is set with `cancel` and when its time is up.
 
         Raises Failed, or Cancelled as soon as `cancel` is set; the thread may then go on for a while.
@@ -75,7 +78,7 @@ class _Run:
 
     def __init__(
         self,
-        work: Callable[[Cancel], str],
+        work: Work,
         context: Callable[[], AbstractContextManager[Any]] | None,
         fields: Mapping[str, str],
     ) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -38,8 +39,10 @@ from flask_neolith_orchestrator.core.model import (
     ModelMessage,
     ModelRequest,
     ModelStop,
+    Opaque,
     TextDelta,
     ToolCall,
+    ToolSpec,
     UsageReport,
 )
 from flask_neolith_orchestrator.core.types import Usage
@@ -54,6 +57,7 @@ from flask_neolith_orchestrator.testing import (
     text,
     thinking,
     tool,
+    tools,
     truncate,
 )
 
@@ -161,6 +165,57 @@ def test_a_tool_call_comes_complete_and_after_the_text(api: FakeClaude, model: C
     assert isinstance(call, ToolCall)
     assert (call.name, call.arguments) == ("add", {"a": 1, "b": "é"})
     assert call.id
+
+
+def test_the_whole_answer_comes_in_blocks_with_its_stop(api: FakeClaude, model: ClaudeModel) -> None:
+    """Thinking, hidden thinking, text and calls, in their order: what goes back with the results."""
+    api.script(tools(("add", {"a": 1}), ("add", {"a": 2}), say="let me see", thought="hm"))
+    *_, one, two, _usage, stop = events(model)
+    assert isinstance(stop, ModelStop)
+    visible, hidden, words, *calls = stop.content
+    assert visible == Opaque("claude", {"type": "thinking", "thinking": "hm", "signature": "c2ln"})
+    assert hidden == Opaque("claude", {"type": "redacted_thinking", "data": "aGlkZGVu"})
+    assert (words, calls) == ("let me see", [one, two])
+
+
+def test_an_answer_without_calls_has_its_text_in_blocks(api: FakeClaude, model: ClaudeModel) -> None:
+    """A call that was cut off is no block of it."""
+    api.script(Step(blocks=({"type": "text", "text": "so"}, HALF_TOOL), stop_reason="max_tokens"))
+    stop = events(model)[-1]
+    assert isinstance(stop, ModelStop)
+    assert stop.content == ("so",)
+
+
+@pytest.mark.parametrize(
+    ("raw_input", "arguments"),
+    [
+        ('{"a": "x\\u0000y", "b": ["\\ud800"]}', {"a": "xy", "b": ["\ufffd"]}),
+        ('{"\\udfffkey": {"deep": "\\u0000"}}', {"\ufffdkey": {"deep": ""}}),
+        ('{"a": NaN}', None),
+        ("[" * 100_000, None),
+        ("[1]", None),
+    ],
+)
+def test_arguments_can_be_stored_and_sent_again(
+    api: FakeClaude, model: ClaudeModel, raw_input: str, arguments: Any
+) -> None:
+    """No null bytes and half characters; what is no JSON object, or not fit for one, is no call."""
+    api.script(Step(blocks=({**HALF_TOOL, "input": raw_input},), stop_reason="tool_use", piece=50_000))
+    if arguments is None:
+        with pytest.raises(ModelInterrupted, match="not complete"):
+            events(model)
+    else:
+        calls = [event for event in events(model) if isinstance(event, ToolCall)]
+        assert [call.arguments for call in calls] == [arguments]
+
+
+def test_who_may_not_call_is_told_so(api: FakeClaude, model: ClaudeModel) -> None:
+    """The tools stay in the request, as the messages may hold calls of them, and none may be chosen."""
+    request = replace(ask(), tools=(ToolSpec("add", "Adds.", {"type": "object"}),), may_call=False, effort="low")
+    events(model, request)
+    body = api.requests[-1].body
+    assert body["tool_choice"] == {"type": "none"}
+    assert (body["tools"][0]["name"], body["output_config"]) == ("add", {"effort": "low"})
 
 
 def test_no_arguments_are_an_empty_object(api: FakeClaude, model: ClaudeModel) -> None:

@@ -108,10 +108,10 @@ class Briefing:
         Raises Cancelled.
         """
         budget = self._settings.context_tokens
-        for _ in range(COUNTS):
+        for again in range(COUNTS):
             whole = replace(request, tools=tuple(tools))
             guess = estimate_input(whole)
-            counted = self._counted(whole) if guess > budget * NEAR else None
+            counted = self._counted(whole) if again or guess > budget * NEAR else None
             if counted is None or counted <= budget:
                 break
             extra = guess - estimate_input(request)

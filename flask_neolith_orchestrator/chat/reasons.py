@@ -67,6 +67,7 @@ SENTENCES: Final = {
     Reason.OTHERS_MEANT: "Somebody else is meant.",
     Reason.MENTION_ONLY: "It would have been called, but its charter wants a mention.",
     Reason.NOT_MENTIONED: "Nothing in the message calls it.",
+    Reason.LIMITED: "Its author has sent too many messages in a short time.",
     Reason.LOOP: "These two have answered each other too often in a short time.",
 }
 """What each reason means, for people."""

@@ -165,7 +165,7 @@ def addressed_by_edit(
     return [
         Wake(key, True, _ADDED[Reason(one.reason)])
         for key, one in new.items()
-        if one.wakes and one.reason in _ADDED and not old[key].wakes
+        if one.wakes and one.reason in _ADDED and old[key].reason not in _ADDED
     ]
 
 

@@ -49,6 +49,20 @@ def test_status_does_not_claim_what_nobody_runs(command: World) -> None:
     assert "stopped (no process runs)" in run(command, "status")
 
 
+def test_explain_says_why_and_what_became_of_it(command: World) -> None:
+    """For every orchestrator in the channel: the rule, and its delivery."""
+    for text in ("@ada hello", "hello"):
+        run(command, "send", command.general, text, "--as", command.ids["ann"])
+    called, chatter = (str(row["id"]) for row in command.rows("Message"))
+    said = run(command, "explain", called)
+    assert "@ada" in said
+    assert "wakes   mentioned: It is mentioned." in said
+    assert "waiting, woken by mentioned" in said
+    assert "not-mentioned" in run(command, "explain", chatter)
+    assert "no such message" in run(command, "explain", "999", fails=True)
+    assert "is a number" in run(command, "explain", "x", fails=True)
+
+
 @pytest.mark.parametrize("who", ["@ada", "ada", "ADA"])
 def test_a_start_is_a_wish(command: World, who: str) -> None:
     """It is written for whatever process runs, and says when it will be."""

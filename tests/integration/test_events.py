@@ -25,6 +25,7 @@ from flask_neolith_orchestrator.core.errors import ActionError, DaemonError
 from flask_neolith_orchestrator.core.events import DAEMON_EVENTS, MANAGER_EVENTS
 from flask_neolith_orchestrator.runtime import supervisor
 
+from . import charters
 from .asking import Box, Caller, give
 from .conftest import MakeWorld
 from .stage import Scene
@@ -132,6 +133,14 @@ def spend_everything(world: World, _: object) -> None:
     world.rest()
 
 
+def say_a_word(world: World, _: object) -> None:
+    """A question with a word that ada tells bob of."""
+    escalation = {"on": "keyword", "to": ["bob"], "keywords": ["fire"]}
+    charters.give(world, "ada", {"availability": {"escalation": [escalation]}})
+    world.post("ann", "@ada fire")
+    world.house.escalator.sweep()
+
+
 def act(world: World, _: object) -> None:
     """An action."""
     in_context(world, lambda: ada(world).execute_action(OrchestratorAction("update_status", {"status": "BUSY"})))
@@ -184,6 +193,7 @@ ON_THE_MANAGER: dict[str, tuple[Cause, set[str]]] = {
     "daemon:message-send": (answer, {"response"}),
     "daemon:action": (act, {"action"}),
     "daemon:heartbeat": (look, {"health"}),
+    "escalation": (say_a_word, {"cause", "detail", "message_id", "user_ids", "link"}),
     "delivery:ended": (answer, {"delivery_id", "state", "reason"}),
     "approval:requested": (decide, {"turn_id", "message_id", "requester_id", "tools"}),
     "approval:decided": (decide, {"turn_id", "message_id", "decided_by", "states"}),

@@ -22,6 +22,7 @@ from flask_neolith_orchestrator.runtime.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
 from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, ScriptedModel, silence, text, use_model
 
+from . import charters
 from .asking import Box, Caller, give
 from .conftest import MakeWorld
 from .stage import Door, Scene
@@ -189,6 +190,32 @@ def posts(see: Sight, config: Mapping[str, Any]) -> list[str]:
     for _ in range(2):
         world.post("ann", "@ada hello")
     return world.deliveries()
+
+
+def asked_by_another(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """What becomes of two questions of an orchestrator, a minute apart, to another one that may answer it."""
+    clock = ManualClock()
+    world = see.make(clock=clock, orchestrators=("ada", "max"), **config)
+    charters.give(world, "ada", {"behaviour": {"answers_bots": ["max"]}})
+    for _ in range(2):
+        world.post("max", "@ada hello")
+        clock.advance(60.0)
+    return world.deliveries()
+
+
+def asked_by_another_often(see: Sight, config: Mapping[str, Any]) -> list[str]:
+    """The same, where one exchange is enough."""
+    return asked_by_another(see, {"NEOLITH_LOOP_EXCHANGES": 1, **config})
+
+
+def told_where(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether people who are told of a message find it at a certain host."""
+    world = see.make(**config)
+    escalation = {"on": "keyword", "to": ["bob"], "keywords": ["fire"]}
+    charters.give(world, "ada", {"availability": {"escalation": [escalation]}})
+    world.post("ann", "@ada fire")
+    world.house.escalator.sweep()
+    return "https://acme.test/channels/" in world.answers()[-1]["content"]
 
 
 def undecided(see: Sight, config: Mapping[str, Any]) -> str:
@@ -629,6 +656,9 @@ TABLE: dict[str, Case] = {
     "DAEMON_MAX_AGE": Case(1_000, after_two_seconds),
     "DAEMON_MAX_ATTEMPTS": Case(1, crash),
     "DAEMON_DEBOUNCE": Case(60_000, debounced),
+    "NEOLITH_LOOP_EXCHANGES": Case(1, asked_by_another),
+    "NEOLITH_LOOP_WINDOW": Case(1_000, asked_by_another_often, 300_000),
+    "NEOLITH_PUBLIC_URL": Case("https://acme.test", told_where),
     "NEOLITH_KEEP_DELIVERIES": Case(1_000, kept_for_a_minute("refused")),
     "NEOLITH_KEEP_FAILED": Case(1_000, kept_for_a_minute("expired")),
     "NEOLITH_PRUNE_INTERVAL": Case(20, runs_soon("caretaker", "run")),

@@ -62,6 +62,35 @@ def test_accept_counts_only_what_waits(world: World) -> None:
     assert how(steps, "known").startswith("sqlite_autoindex_neolith_delivery_1")
 
 
+def test_who_listens_is_found_by_what_is_said(world: World) -> None:
+    """Neither many orchestrators, nor many that listen, nor a long thread is looked through for a message."""
+    triggers = world.stores.triggers
+    for bundled in (False, True):
+        for statement in (triggers._main[bundled], triggers._thread[bundled]):
+            steps = plan(world, statement)
+            assert "SEARCH neolith_trigger USING INDEX ix_neolith_trigger_value (kind=? AND value=?)" in steps
+            assert not any(step.startswith("SCAN neolith_") for step in steps), steps
+    steps = plan(world, triggers._thread[True])
+    assert how(steps, "neolith_conversation") == "ix_neolith_conversation_key (key=?)"
+    for state in ("answered", "running", "waiting"):
+        assert how(steps, state) == "ix_neolith_delivery_conversation (conversation_id=? AND state=?)"
+    assert not any(step.startswith("SCAN neolith_") for step in plan(world, triggers._there))
+
+
+def test_what_machines_ask_each_other_is_counted_by_an_index_of_its_own(world: World) -> None:
+    """And what is to be told is found where it waits."""
+    escalations = world.stores.escalations
+    assert how(plan(world, escalations._untold), "neolith_escalation").startswith("ix_neolith_escalation_untold")
+    assert "ix_neolith_delivery_ended" in how(plan(world, escalations._failed), "neolith_delivery")
+    table = world.neolith.models.table("Delivery")
+    with world.stores.database.read() as tx:
+        told = tx.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN SELECT outcome, count(*) FROM {table.name} WHERE by_machine = 1 "
+            "AND orchestrator_id = 1 AND author_id = '1' AND accepted_at > 1 GROUP BY outcome"
+        ).all()
+    assert "ix_neolith_delivery_machine" in told[0][3]
+
+
 def test_a_threads_history_is_not_looked_for_in_its_channel(world: World) -> None:
     """A thread's newest lines are found by its root, however long the channel is."""
     chat = world.stores.chat

@@ -137,6 +137,30 @@ def test_an_edit_that_adds_a_keyword_wakes_once(world: World) -> None:
     assert [row["reason"] for row in world.rows("Delivery")] == ["keyword-added"]
 
 
+def test_a_message_is_explained_to_whoever_may_read_it(world: World) -> None:
+    """With what was decided then beside what would be now; also of one that was deleted, or has left (D3)."""
+    message = world.post("ann", "@ada hello")
+    explaining = world.house.front.explaining
+
+    def now() -> dict[str, Any]:
+        with world.stores.database.read() as tx:
+            shown = world.stores.chat.view(tx, message["id"])
+            assert shown is not None
+            return {one.handle: one for one in explaining.of(tx, shown)}
+
+    assert (now()["ada"].wakes, now()["ada"].delivery["state"]) == (True, "waiting")
+    assert (now()["max"].wakes, now()["max"].delivery) == (False, None)
+    give(world, "ada", {"behaviour": {"auto_reply": False}})
+    assert (now()["ada"].reason, now()["ada"].delivery["reason"]) == ("auto-reply-off", "mentioned")
+    with world.context():
+        world.neolith.chat.remove_member(world.ids["ada"], world.general, world.ids["ada"])
+        world.db.session.commit()
+    assert (now()["ada"].reason, now()["ada"].sentence) == (None, "It is not in this channel any more.")
+    world.delete("ann", message["id"])
+    assert (now()["ada"].sentence, now()["ada"].delivery["state"]) == ("The message was deleted.", "cancelled")
+    assert "max" not in now()
+
+
 def test_a_rename_works_at_once(world: World) -> None:
     """The new handle calls, the old one does not (D6)."""
     with world.context():

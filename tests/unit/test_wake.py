@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_neolith_orchestrator.chat.ears import Ears
 from flask_neolith_orchestrator.chat.mentions import Directory, find_mentions
-from flask_neolith_orchestrator.chat.reasons import Reason
-from flask_neolith_orchestrator.chat.wake import Heard, addressed, addressed_by_edit, explain
+from flask_neolith_orchestrator.chat.reasons import SENTENCES, Reason
+from flask_neolith_orchestrator.chat.wake import Heard, addressed, addressed_by_edit, concerned, explain
 from flask_neolith_orchestrator.core.types import Member, Place, Wake
 
 BOB = Member("1", "Bob", "bob")
@@ -197,3 +198,117 @@ def test_reasons_are_plain_words(reason: Reason) -> None:
     """A reason is stored and shown as it is: lower case words with hyphens."""
     assert reason.value.replace("-", "").isalpha()
     assert reason.value == reason.value.lower()
+
+
+def listening(message: Heard, **ears: object) -> str:
+    """What becomes of ada who listens so, checked to agree on every way; max says nothing of it."""
+    mine = {"o3": Ears(**ears)}  # type: ignore[arg-type]  # ears are Ears' fields
+    (ada, _max) = explain(message, EVERYBODY, mine)
+    waking = [wake.orchestrator_id for wake in addressed(message, EVERYBODY, None, mine)]
+    assert ("o3" in waking) is ada.wakes
+    return ada.reason
+
+
+def test_a_keyword_wakes_whoever_else_is_meant() -> None:
+    """It is asked for by its charter; a mention of its own comes first."""
+    words: dict[str, object] = {"keywords": ("Deploy now",)}
+    assert listening(heard("please deploy NOW"), **words) == Reason.KEYWORD
+    assert listening(heard("@max deploy now"), **words) == Reason.KEYWORD
+    assert listening(heard("@ada deploy now"), **words) == Reason.MENTIONED
+    assert listening(heard("deploy later"), **words) == Reason.NOT_MENTIONED
+
+
+def test_a_watched_channel_is_known_by_id_and_name() -> None:
+    """Whatever is said there, unless somebody else is meant by name, known or not, or by reply."""
+    for watched in ("c1", "ops"):
+        here: dict[str, object] = {"watched": frozenset({watched})}
+        assert listening(heard("hello", channel_name="Ops"), **here) == Reason.WATCHED
+        assert listening(heard("hello @bob", channel_name="Ops"), **here) == Reason.WATCHED
+        assert listening(heard("hello", channel_name="ops", reply_to_author_id="1"), **here) == Reason.WATCHED
+        for other in ("@max hello", "@nobody hello", '@"Eve" hello', "<@2> hello"):
+            assert listening(heard(other, channel_name="ops"), **here) == Reason.OTHERS_MEANT, other
+        assert listening(heard("hello", channel_name="ops", reply_to_author_id="2"), **here) == Reason.OTHERS_MEANT
+    assert listening(heard("hello", place=Place("c2")), watched=frozenset({"c1", "ops"})) == Reason.NOT_MENTIONED
+
+
+def test_a_followed_thread_needs_both() -> None:
+    """A charter that follows, and a person whom it has answered there."""
+    talk = heard("and then?", following=frozenset({"o3"}), place=Place("c1", "t1"))
+    assert listening(talk, follows=True) == Reason.THREAD
+    assert listening(talk) == Reason.NOT_MENTIONED
+    assert listening(replace(talk, following=frozenset()), follows=True) == Reason.NOT_MENTIONED
+    assert listening(replace(talk, content="@eve and then?"), follows=True) == Reason.OTHERS_MEANT
+
+
+def test_a_role_calls_where_it_is_asked_for() -> None:
+    """As a word behind an @; what is somebody's handle or name is no role."""
+    roles: dict[str, object] = {"roles": frozenset({"ops", "max", "release manager", "release-manager"})}
+    assert listening(heard("@ops hello"), **roles) == Reason.ROLE
+    assert listening(heard('@"Release Manager" hello'), **roles) == Reason.ROLE
+    assert listening(heard("@release-manager hello"), **roles) == Reason.ROLE
+    assert listening(heard("ops hello"), **roles) == Reason.NOT_MENTIONED
+    assert listening(heard("@max hello"), **roles) == Reason.NOT_MENTIONED
+    assert listening(heard("<@ops> hello"), **roles) == Reason.NOT_MENTIONED
+    assert listening(heard("@ops hello")) == Reason.NOT_MENTIONED
+
+
+def test_mention_only_says_what_it_has_let_pass() -> None:
+    """A mention, a reply, a role and a DM still wake it."""
+    quiet: dict[str, object] = {"mention_only": True, "keywords": ("deploy",), "roles": frozenset({"ops"})}
+    assert listening(heard("deploy"), **quiet) == Reason.MENTION_ONLY
+    assert listening(heard("hello"), **quiet) == Reason.NOT_MENTIONED
+    assert listening(heard("@ada deploy"), **quiet) == Reason.MENTIONED
+    assert listening(heard("@ops deploy"), **quiet) == Reason.ROLE
+    assert listening(heard("deploy", reply_to_author_id="3"), **quiet) == Reason.REPLY
+    assert listening(heard("deploy", place=DM), **quiet) == Reason.DIRECT
+
+
+def test_who_answers_nobody_sleeps() -> None:
+    """Whatever else there is."""
+    for message in (heard("@ada"), heard("hi", place=DM), heard("x", to=frozenset({"o3"}))):
+        assert listening(message, answers=False) == Reason.SILENT
+
+
+def test_an_orchestrator_that_may_be_answered_has_to_call_by_name() -> None:
+    """Neither DM nor reply nor keyword nor channel: two would never stop."""
+    known: dict[str, object] = {"bots": frozenset({"max"}), "keywords": ("hi",), "watched": frozenset({"c1"})}
+    by_max = heard("hi", author_id="4", author_is_orchestrator=True, author_names=("Max", "M. Planck"))
+    assert listening(replace(by_max, content="@ada hi"), **known) == Reason.MENTIONED
+    assert listening(replace(by_max, to=frozenset({"o3"})), **known) == Reason.ADDRESSED
+    for message in (by_max, replace(by_max, place=DM), replace(by_max, reply_to_author_id="3")):
+        assert listening(message, **known) == Reason.ORCHESTRATOR
+    assert listening(replace(by_max, content="@ada hi", author_names=("lin",)), **known) == Reason.ORCHESTRATOR
+
+
+def test_a_bot_that_may_be_answered_is_like_a_person() -> None:
+    """A watched channel of alerts is what charters name them for."""
+    alert = heard("disk full", author_id="hook", author_is_bot=True, author_names=("Pager  Bot",))
+    known: dict[str, object] = {"bots": frozenset({"pager bot"}), "watched": frozenset({"c1"})}
+    assert listening(alert, **known) == Reason.WATCHED
+    assert listening(replace(alert, author_names=()), **known) == Reason.BOT
+    assert alert.by_machine
+    assert not heard("x").by_machine
+
+
+def test_an_edit_that_says_a_keyword_or_a_role_wakes() -> None:
+    """For the first time; and not by anything else that it brings."""
+    mine = {"o3": Ears(keywords=("deploy",), roles=frozenset({"ops"}), watched=frozenset({"c1"}))}
+    assert addressed_by_edit("ship it", heard("deploy it"), EVERYBODY, mine) == [Wake("o3", True, Reason.KEYWORD_ADDED)]
+    assert addressed_by_edit("hi", heard("@ops hi"), EVERYBODY, mine) == [Wake("o3", True, Reason.MENTION_ADDED)]
+    assert addressed_by_edit("deploy it", heard("deploy them"), EVERYBODY, mine) == []
+    assert addressed_by_edit("@max ship", heard("ship"), EVERYBODY, mine) == [], "the channel was watched before, too"
+
+
+def test_who_is_concerned_is_asked_for_its_charter() -> None:
+    """Those who are meant and those who listen; in a DM everybody."""
+    directory = Directory(EVERYBODY)
+    assert concerned(heard("@ada"), directory, find_mentions("@ada"), set()) == ["o3"]
+    assert concerned(heard("hi"), directory, find_mentions("hi"), {"o4"}) == ["o4"]
+    assert concerned(heard("hi", reply_to_author_id="3"), directory, find_mentions("hi"), {"o4"}) == ["o3", "o4"]
+    assert concerned(heard("hi", place=DM), directory, find_mentions("hi"), set()) == ["o3", "o4"]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_sentence(reason: Reason) -> None:
+    """For people who ask why."""
+    assert SENTENCES[reason].endswith(".")

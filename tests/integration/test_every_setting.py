@@ -466,6 +466,36 @@ def remembered(see: Sight, config: Mapping[str, Any]) -> int:
     return sum(len(message.content) for message in world.model.scenes[-1].request.messages)
 
 
+def sessions_of_an_hour(see: Sight, config: Mapping[str, Any]) -> int:
+    """How many sessions two questions of a conversation are in, an hour apart."""
+    clock = ManualClock()
+    world = see.make(clock=clock, **config)
+    thread = world.thread()
+    world.start("ada")
+    for _ in range(2):
+        world.post("ann", "@ada hello", thread=thread)
+        world.rest()
+        clock.advance(3_600)
+    return len(world.rows("Session"))
+
+
+def summed_up_by(see: Sight, config: Mapping[str, Any]) -> set[str]:
+    """Which models are asked in a long talk."""
+    world = see.make(**{"NEOLITH_SUMMARY_MODEL": None, "NEOLITH_SUMMARY_AFTER": 2, **config})
+    thread = world.thread()
+    for _ in range(6):
+        world.post("bob", "word", thread=thread)
+    world.start("ada")
+    world.post("ann", "@ada and now?", thread=thread)
+    world.rest()
+    return {scene.request.model for scene in world.model.scenes}
+
+
+def is_summed_up(see: Sight, config: Mapping[str, Any]) -> bool:
+    """Whether a talk of eight lines is summed up."""
+    return len(summed_up_by(see, {"NEOLITH_SUMMARY_MODEL": "mini", **config})) > 1
+
+
 REQUEST = ModelRequest(
     "claude-sonnet-5-5", "Be brief.", (ModelMessage("user", "one two three four five six seven eight"),)
 )
@@ -676,6 +706,9 @@ TABLE: dict[str, Case] = {
     "NEOLITH_MAX_TOKENS": Case(99, asked("max_tokens")),
     "NEOLITH_CONTEXT_TOKENS": Case(1_000, remembered),
     "NEOLITH_HISTORY_LIMIT": Case(2, remembered),
+    "NEOLITH_SESSION_IDLE": Case(60_000, sessions_of_an_hour),
+    "NEOLITH_SUMMARY_MODEL": Case("", summed_up_by),
+    "NEOLITH_SUMMARY_AFTER": Case(40, is_summed_up),
     "NEOLITH_CONNECT_TIMEOUT": Case(50, deaf_server),
     "NEOLITH_READ_TIMEOUT": Case(50, silent_server),
     "NEOLITH_SCRIPTED_DELAY": Case(0, slow_words),

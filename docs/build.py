@@ -17,6 +17,7 @@ from . import tables
 ROOT: Final = Path(__file__).parent.parent
 ENVIRONMENT: Final = ROOT / ".env.orchestrator.example"
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "charter": tables.charter,
     "commands": tables.commands,
     "errors": tables.errors,
     "modules": tables.modules,

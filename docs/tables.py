@@ -7,15 +7,19 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 import annotated_types
 import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from flask_neolith_orchestrator.chat.charter import CharterDocument
+from flask_neolith_orchestrator.chat.charter_reading import is_part
+from flask_neolith_orchestrator.chat.charter_words import Part
 from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors as tree
 from flask_neolith_orchestrator.core.setting_values import Keep, Milliseconds, Pause
@@ -205,6 +209,54 @@ def _usage(command: click.Command) -> Iterator[str]:
         elif isinstance(one, click.Option):
             shown = f"{one.opts[0]} {str(one.name).upper()}"
             yield shown if one.required else f"[{shown}]"
+
+
+def charter() -> str:
+    """Every field of a charter."""
+    return _table(["field", "value", "default", "what it says"], _charter_fields(CharterDocument))
+
+
+def _charter_fields(part: type[Part], at: str = "") -> Iterator[list[str]]:
+    for name, field in part.model_fields.items():
+        path = f"{at}{name}"
+        inner = next((one for one in (field.annotation, *get_args(field.annotation)) if is_part(one)), None)
+        if is_part(inner):
+            several = "" if inner is field.annotation else "[]"
+            yield from _charter_fields(inner, f"{path}{several}.")
+        else:
+            yield [f"`{path}`", _charter_value(field), _charter_default(field), field.description or ""]
+
+
+def _charter_value(field: FieldInfo) -> str:
+    found = list(_inside(field.annotation))
+    choices = dict.fromkeys(one for one in found if isinstance(one, str))
+    if Mapping in found:
+        return "spans of time by day" if choices else "text by name"
+    if tuple in found:
+        return "list of text"
+    if choices:
+        return " or ".join(f"`{one}`" for one in choices)
+    plain = next(said for kind, said in _CHARTER_KINDS.items() if kind in found)
+    return f"{plain}{_bounds(field)}" if plain == "number" else plain
+
+
+def _inside(kind: object) -> Iterator[object]:
+    """A type, what it is made of, and the words of a Literal."""
+    yield get_origin(kind) or kind
+    for one in get_args(kind):
+        yield from _inside(one)
+
+
+_CHARTER_KINDS: Final = {bool: "true or false", int: "number", float: "number", Decimal: "US dollars", str: "text"}
+
+
+def _charter_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    default = field.get_default(call_default_factory=True)
+    if default is None or default in ("", ()) or default == {}:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def modules() -> str:

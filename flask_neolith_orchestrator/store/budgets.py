@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
 
-from ..core.money import EXHAUSTED, Closed, Holdings, Purse, Scope, Want, mark, percent
+from ..core.money import EXHAUSTED, Closed, Holdings, Period, Purse, Scope, Want, mark, percent
 from .database import Database
 from .inbox import insert_into
 from .ledger import Entry, Ledger
@@ -200,10 +200,13 @@ class Budgets:
         return bool(news), self.told(tx, purse, EXHAUSTED, at)
 
     def reopen(self, tx: Connection, scope: Scope, scope_id: str) -> bool:
-        """A limit has changed: nothing is said to be paused until a call does not fit again. True if any was."""
+        """A limit has changed: nothing is said to be closed until a call does not fit again. True if anything was."""
         b = self._b
-        mine = (b.c.scope == str(scope), b.c.scope_id == scope_id, b.c.paused_until.is_not(None))
-        return bool(tx.execute(update(b).where(*mine).values(paused_until=None, paused_for=None)).rowcount)
+        shut = update(b).where(b.c.scope == str(scope), b.c.scope_id == scope_id, b.c.paused_until.is_not(None))
+        values = {"paused_until": None, "paused_for": None}
+        # one after the other, in the order in which calls take from them: or on Postgres the two could wait for ever
+        counts = [tx.execute(shut.where(b.c.period == str(one)).values(values)).rowcount for one in Period]
+        return any(counts)
 
     def closed(self, tx: Connection, now: float) -> Mapping[tuple[Scope, str], Closed]:
         """Who is paused now, with the pause that ends last."""

@@ -101,6 +101,8 @@ def _more(error: Exception) -> dict[str, Any] | None:
         return {"errors": [{"at": path, "problem": problem} for path, problem in error.problems]}
     if isinstance(error, errors.Unconfirmed):
         return {"weakenings": list(error.weakenings)}
+    if isinstance(error, errors.TooMany):
+        return {"retryAfter": math.ceil(error.retry_after)}  # in the body too: a socket's answer has no headers
     return None
 
 

@@ -312,6 +312,22 @@ def test_the_api_tells_the_sockets(scene: Scene) -> None:
     assert bob.next("message:deleted") == {"messageId": posted["id"], "channelId": general}
 
 
+def test_who_sends_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
+    """Posts on a socket and over HTTP count together; what is too much is not stored."""
+    site = make_site(tmp_path / "limited", NEOLITH_RATE_POSTS="2/minute")
+    with ExitStack() as stack:
+        stack.callback(site.close)
+        ann, general = Scene(site, stack).as_("ann"), site.ids["general"]
+        for text, fine in (("one", True), ("two", True), ("three", False)):
+            answer = ann.ask("message:send", {"channelId": general, "content": text})
+            assert answer["ok"] is fine
+        assert (answer["error"]["status"], answer["error"]["code"]) == (429, "too-many-requests")
+        assert 0 < answer["error"]["retryAfter"] <= 60
+        path = f"channels/{general}/messages"
+        assert site.as_("ann").call("POST", path, json={"content": "four"}).status_code == 429
+        assert [one["content"] for one in site.as_("ann").get(path)["items"]] == ["one", "two"]
+
+
 def test_a_person_who_logs_out_hears_and_says_no_more(scene: Scene) -> None:
     """A person's sockets are gone after the logout too, and the old cookie opens none; another browser's stay."""
     here, there = scene.cookie("bob"), scene.cookie("bob")

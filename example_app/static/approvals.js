@@ -2,6 +2,7 @@
 import { ask } from "./api.js";
 import { button, make } from "./dom.js";
 
+const isEscalated = (call) => call.asks === "managers";
 const named = (calls) => calls.map((one) => one.id).join();
 
 export class Approvals {
@@ -23,7 +24,7 @@ export class Approvals {
   calls({ id, approval }) {
     const waiting = approval.tools.filter((one) => one.state === "waiting");
     const key = named(waiting);
-    if (approval.requester.id !== this.me) return waiting;
+    if (approval.requester.id !== this.me && !waiting.some(isEscalated)) return waiting;
     if (!this.known.has(key)) this.#read(id, approval.turnId, key);
     return this.known.get(key) ?? waiting;
   }
@@ -35,8 +36,8 @@ export class Approvals {
       const waiting = steps.filter((one) => one.state === "waiting");
       this.known.set(named(waiting), waiting);
       this.changed(messageId);
-    } catch {
-      this.known.delete(key); // drawn again, it is read again
+    } catch (error) {
+      if (!error.status) this.known.delete(key); // drawn again, it is read again; a refusal stays one
     }
   }
 
@@ -49,12 +50,14 @@ export class Approvals {
 // actions: {me, decide(message, calls, decision)}
 export function askedFor(message, calls, actions) {
   const { requester } = message.approval;
-  if (requester.id !== actions.me) {
+  const known = calls.every((one) => one.arguments);
+  const isMine = message.approval.tools.some(isEscalated) ? known : requester.id === actions.me;
+  if (!isMine) {
     const names = calls.map((one) => one.name).join(", ");
-    return make("p", { className: "remark" }, `Waits for approval of ${requester.name}: ${names}`);
+    const whose = calls.some(isEscalated) ? "an owner or admin" : requester.name;
+    return make("p", { className: "remark" }, `Waits for approval of ${whose}: ${names}`);
   }
   const decide = (decision) => () => actions.decide(message, calls, decision);
-  const known = calls.every((one) => one.arguments);
   return make(
     "div",
     { className: "approval", role: "group", "aria-label": "Approval" },

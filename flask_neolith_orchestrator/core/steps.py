@@ -12,6 +12,9 @@ from typing import Literal
 
 from .model import Block, ToolCall
 
+Asks = Literal["requester", "managers"]
+"""Whose word a call waits for: of the person who asked, or of those who manage the orchestrator."""
+
 
 class StepState(StrEnum):
     """A call waits for somebody's word, may be run, is being run, or has ended in one of five ways."""
@@ -30,6 +33,7 @@ class StepState(StrEnum):
 class Planned:
     """What is to become of a call: approved, waiting (until `expires_at`, epoch seconds), or failed with a `result`.
 
+    `asks` says whose word a waiting one needs.
     A failed one is never run: nobody knows the tool, its arguments cannot be used, or it is refused.
     """
 
@@ -37,6 +41,7 @@ class Planned:
     state: StepState
     result: str | None = None
     expires_at: float | None = None
+    asks: Asks = "requester"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from ..core.errors import Forbidden, Invalid, NotFound
 from ..core.events import channel_room, user_room
 from ..core.handles import fold
 from ..core.ports import Channel
-from ..store.parking import Decided, Verdict, Waiting
+from ..store.parking import Asked, Decided, Verdict, Waiting
 from ..store.stores import Stores
 from ..store.views import iso
 from . import chat_input
@@ -68,7 +68,7 @@ class Approvals:
         log.info("Waits for approval", extra=_fields("approval-requested", turn))
         told = {**_place(turn), "requester": {"id": turn.requester_id, "name": name}, "expiresAt": iso(turn.expires_at)}
         waiting = [one for one in turn.calls if one.state == "waiting"]
-        plain = [{"id": one.id, "name": one.name, "state": one.state} for one in waiting]
+        plain = [_plain(one) for one in waiting]
         full = [{**shown, "arguments": one.arguments} for shown, one in zip(plain, waiting, strict=True)]
         self._channel.emit("approval:requested", {**told, "calls": plain}, channel_room(turn.channel_id))
         self._channel.emit("approval:requested", {**told, "calls": full}, user_room(turn.requester_id))
@@ -113,7 +113,11 @@ class Approvals:
 
 def calls_view(turn: Waiting) -> list[dict[str, str]]:
     """The calls that were asked about, as everybody in the channel may see them."""
-    return [{"id": one.id, "name": one.name, "state": one.state} for one in turn.calls]
+    return [_plain(one) for one in turn.calls]
+
+
+def _plain(call: Asked) -> dict[str, str]:
+    return {"id": call.id, "name": call.name, "state": call.state, "asks": call.asks}
 
 
 def _place(turn: Waiting) -> dict[str, str | None]:
@@ -138,7 +142,8 @@ class ChatApprovals(ChatDoor):
     ) -> dict[str, Any]:
         """Approve or deny what a turn waits for: the call `step_id`, or all: {turnId, state, resumed, calls}.
 
-        Only who asked may approve; those who manage the organization may deny as well. The first decision on a call
+        Who asked may approve, and deny all; those who manage the organization may deny, and approve only what the
+        charter wants to be escalated, which the requester may not (see `asks`). The first decision on a call
         stands: another one changes nothing, and tells what is. When the last call is decided, the turn goes on.
         `reason` is told to the model with a denial. Nothing is committed.
         """
@@ -147,10 +152,14 @@ class ChatApprovals(ChatDoor):
         found = self._parts.parking.look(tx, chat_input.row_id(turn_id, "turn"))
         if found is None:
             raise NotFound("There is no such turn, or nobody is asked about it.")
-        self._require_say(tx, actor, found, decision)
-        if step_id is not None and step_id not in {one.id for one in found.calls}:
+        roles = self._roles(tx, actor, found)
+        wanted = [one for one in found.calls if step_id in (None, one.id)]
+        if not wanted:
             raise NotFound("There is no such call in this turn.")
-        verdict = Verdict("approved" if decision == "approve" else "denied", actor, step_id, told)
+        mine = tuple(one.id for one in wanted if (roles if decision == "deny" else one.asks in roles))
+        if not mine:
+            raise Forbidden("This is not for you to decide.")
+        verdict = Verdict("approved" if decision == "approve" else "denied", actor, mine, told)
         done = self._parts.parking.decide(self._writing(), found.turn_id, verdict)
         if done is None:
             raise NotFound("There is no such turn.")
@@ -158,22 +167,21 @@ class ChatApprovals(ChatDoor):
         now = done.turn
         return {"turnId": now.turn_id, "state": now.state, "resumed": done.resumed, "calls": calls_view(now)}
 
-    def _require_say(self, tx: Any, actor: str, turn: Waiting, decision: Decision) -> None:
-        room = None
-        if turn.channel_id.isdecimal():
-            room = self._parts.rooms.any_room(tx, turn.channel_id)
+    def _roles(self, tx: Any, actor: str, turn: Waiting) -> set[str]:
+        """What somebody is to a turn: its requester, one of its managers, both or neither. Raises NotFound."""
+        room = self._parts.rooms.any_room(tx, turn.channel_id) if turn.channel_id.isdecimal() else None
         bundled = room is not None and room.kind != "external"
         inside = bundled and self._parts.rooms.room(tx, turn.channel_id, actor) is not None
-        if actor == turn.requester_id and (inside or not bundled):
-            return
         orchestrator = self._parts.people.snapshot(tx, turn.orchestrator_id)
         itself = orchestrator is not None and orchestrator.user.id == actor
-        manages = orchestrator is not None and not itself and self.can_manage(actor, orchestrator.organization_id)
-        if manages and decision == "deny":
-            return
-        if manages or inside or itself:
-            raise Forbidden("Only the person who asked may decide on this.")
-        raise NotFound("There is no such turn, or nobody is asked about it.")
+        roles = set()
+        if actor == turn.requester_id and (inside or not bundled):
+            roles.add("requester")
+        if orchestrator is not None and not itself and self.can_manage(actor, orchestrator.organization_id):
+            roles.add("managers")
+        if not (roles or inside or itself):
+            raise NotFound("There is no such turn, or nobody is asked about it.")
+        return roles
 
     def _decided_in_words(self, tx: Any, heard: Heard) -> bool:
         """Whether a message was a decision, `@handle approve` or `@handle deny why`, and has been carried out.

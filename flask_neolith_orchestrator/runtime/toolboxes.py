@@ -15,7 +15,7 @@ from ..chat.tools import Tool, Toolkit, bounded
 from ..core.cancel import Cancel
 from ..core.model import ToolCall, ToolSpec
 from ..core.ports import Clock
-from ..core.steps import Planned, Step, StepState
+from ..core.steps import Asks, Planned, Step, StepState
 from ..core.types import Claim, OrchestratorSnapshot
 from ..settings import Settings
 from ..store.reader import Reader
@@ -106,7 +106,8 @@ class TurnTools:
         if found.verdict is Verdict.REFUSED:
             return Planned(call, StepState.FAILED, found.reason)
         if found.verdict is Verdict.ASKS:
-            return Planned(call, StepState.WAITING, expires_at=self._clock.wall() + self._patience)
+            asks: Asks = "managers" if found.escalates else "requester"
+            return Planned(call, StepState.WAITING, expires_at=self._clock.wall() + self._patience, asks=asks)
         return Planned(call, StepState.APPROVED)
 
     def run(self, step: Step, cancel: Cancel, seconds: float) -> Done:

@@ -34,14 +34,14 @@ BATCH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of calls that wait: of the one with `step_id`, or of all. `by` is a user's id, None for the clock.
+    """What becomes of calls that wait: of those in `step_ids`, None: of all. `by` is a user's id, None for the clock.
 
     `told` is what the model hears of it, None for the usual words.
     """
 
     state: Literal["approved", "denied", "expired"]
     by: str | None = None
-    step_id: str | None = None
+    step_ids: tuple[str, ...] | None = None
     told: str | None = None
 
 
@@ -53,6 +53,7 @@ class Asked:
     name: str
     state: str
     arguments: dict[str, Any]
+    asks: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class Parking:
         s, now = self._s, self._database.clock.wall()
         which = [s.c.turn_id == turn, s.c.state == "waiting"]
         which += [s.c.expires_at <= now] if due else []
-        which += [] if verdict.step_id is None else [s.c.id == int(verdict.step_id)]
+        which += [] if verdict.step_ids is None else [s.c.id.in_([int(one) for one in verdict.step_ids])]
         values: dict[str, Any] = {"state": verdict.state, "decided_at": now, "decided_by": verdict.by}
         if verdict.state != "approved":
             values |= {"ended_at": now, "result": verdict.told}
@@ -256,5 +257,5 @@ def _waiting(row: Any, calls: Sequence[Any]) -> Waiting:
         thread_id=row.thread_id,
         state=row.state,
         expires_at=min(times, default=None),
-        calls=tuple(Asked(str(one.id), one.name, one.state, dict(one.arguments or {})) for one in calls),
+        calls=tuple(Asked(str(one.id), one.name, one.state, dict(one.arguments or {}), one.asks) for one in calls),
     )

@@ -145,6 +145,7 @@ def _call_row(turn: int, n: int, planned: Planned, now: float) -> dict[str, Any]
         "result": planned.result,
         "created_at": now,
         "expires_at": planned.expires_at,
+        "asks": planned.asks,
         "ended_at": None if planned.state in _OPEN else now,
     }
 

@@ -144,6 +144,7 @@ class StepColumns:
     state: Mapped[str] = mapped_column(String(10))
     result: Mapped[str | None] = mapped_column(Text, default=None)
     created_at: Mapped[float] = mapped_column(Instant)
+    asks: Mapped[str] = mapped_column(String(10), default="requester", server_default="requester")
     expires_at: Mapped[float | None] = mapped_column(Instant, default=None)
     decided_at: Mapped[float | None] = mapped_column(Instant, default=None)
     decided_by: Mapped[str | None] = mapped_column(String(255), default=None)

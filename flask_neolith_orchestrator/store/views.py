@@ -63,7 +63,7 @@ class Views:
         said = s.alias("said")
         last = select(func.max(said.c.n)).where(said.c.turn_id == t.c.id, said.c.kind == "model").scalar_subquery()
         return (
-            select(t.c.reply_id, t.c.id, t.c.requester_id, s.c.id, s.c.name, s.c.state, s.c.expires_at)
+            select(t.c.reply_id, t.c.id, t.c.requester_id, s.c.id, s.c.name, s.c.state, s.c.expires_at, s.c.asks)
             .join(s, s.c.turn_id == t.c.id)
             .where(t.c.reply_id.in_(keys), t.c.state == "parked")
             .where(s.c.kind == "tool", s.c.expires_at.is_not(None), s.c.n > last)
@@ -84,7 +84,7 @@ class Views:
                     "state": "waiting",
                     "requester": {"id": asked, "name": names.get(people[asked], "")},
                     "expiresAt": iso(min(row[6] for row in mine)),
-                    "tools": [{"id": str(row[3]), "name": row[4], "state": row[5]} for row in mine],
+                    "tools": [{"id": str(row[3]), "name": row[4], "state": row[5], "asks": row[7]} for row in mine],
                 }
 
     def messages(self, tx: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:

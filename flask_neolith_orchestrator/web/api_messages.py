@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from ..core.steps import Asks
 from .calls import Call, Route
 from .shapes import Body, Limit, Line, OwnId, Page, Query, Text, Wire, own_id
 
@@ -41,11 +42,15 @@ class ReactionView(Wire):
 
 
 class AskedView(Wire):
-    """A call that somebody is asked about, by the tool's name. Its arguments are not for everybody."""
+    """A call that somebody is asked about, by the tool's name. Its arguments are not for everybody.
+
+    `asks` says whose word it waits for: the requester's, or that of those who manage the orchestrator.
+    """
 
     id: str
     name: str
     state: str = Field(examples=["waiting"])
+    asks: Asks
 
 
 class PersonView(Wire):

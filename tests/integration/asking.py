@@ -16,7 +16,7 @@ from flask_neolith_orchestrator.core.model import (
     ToolSpec,
     UsageReport,
 )
-from flask_neolith_orchestrator.core.steps import Planned, Step, StepState
+from flask_neolith_orchestrator.core.steps import Asks, Planned, Step, StepState
 from flask_neolith_orchestrator.core.types import Usage
 from flask_neolith_orchestrator.runtime.toolbox import Done
 
@@ -62,10 +62,11 @@ class Box:
 
     def __init__(self) -> None:
         self.runs: list[Any] = []
+        self.asks: Asks = "requester"
 
     def plan(self, call: ToolCall) -> Planned:
         """It asks."""
-        return Planned(call, StepState.WAITING)
+        return Planned(call, StepState.WAITING, asks=self.asks)
 
     def run(self, step: Step, cancel: Cancel, seconds: float) -> Done:
         """It is done."""

@@ -133,6 +133,20 @@ def test_who_may_decide(scene: Scenery) -> None:
     assert scene.decide("ann", turn, "deny")["resumed"]
 
 
+def test_what_is_escalated_is_for_those_who_manage(scene: Scenery) -> None:
+    """The charter wants them to be asked: the requester may deny it, and cannot approve it."""
+    scene.box.asks = "managers"
+    turn = scene.ask("bob")
+    assert scene.view()["approval"]["tools"][0]["asks"] == "managers"
+    with pytest.raises(Forbidden):
+        scene.decide("bob", turn)
+    assert scene.decide("ann", turn)["resumed"]
+    scene.wait()
+    assert len(scene.box.runs) == 1
+    scene.world.post("bob", "@ada once more")
+    assert scene.decide("bob", scene.parked(), "deny")["resumed"]
+
+
 def test_who_is_no_longer_there_cannot_approve(scene: Scenery) -> None:
     """Somebody who was taken out of the channel decides on nothing in it."""
     turn = scene.ask("bob")
@@ -155,7 +169,7 @@ def test_arguments_are_for_the_requester_alone(scene: Scenery, caplog: pytest.Lo
     (theirs,) = scene.heard("approval:requested", channel_room(scene.world.general))
     assert mine["calls"][0]["arguments"] == {"text": SECRET}
     assert {**mine, "calls": theirs["calls"]} == theirs
-    assert set(theirs["calls"][0]) == {"id", "name", "state"}
+    assert set(theirs["calls"][0]) == {"id", "name", "state", "asks"}
     assert theirs["requester"] == {"id": ids["bob"], "name": "bob"}
     scene.decide("bob", turn, "deny", reason="Not now.")
     scene.wait()

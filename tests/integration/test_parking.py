@@ -60,10 +60,10 @@ def park(desk: Desk, *, calls: int = 1, thread: str | None = None) -> Claim:
     return claim
 
 
-def decide(desk: Desk, claim: Claim, state: Any = "approved", **more: Any) -> Decided:
+def decide(desk: Desk, claim: Claim, state: Any = "approved", *step_ids: str, **more: Any) -> Decided:
     """Somebody decides."""
     with desk.database.write() as tx:
-        found = desk.stores.parking.decide(tx, claim.turn_id, Verdict(state, by="1", **more))
+        found = desk.stores.parking.decide(tx, claim.turn_id, Verdict(state, by="1", step_ids=step_ids or None, **more))
     assert found is not None
     return found
 
@@ -134,9 +134,9 @@ def test_each_call_is_decided(desk: Desk) -> None:
     """The turn goes on with the last decision; a call that is decided stays so, and saying so again is harmless."""
     claim = park(desk, calls=2)
     first, second = [str(row["id"]) for row in desk.world.rows("Step", kind="tool")]
-    found = decide(desk, claim, "denied", step_id=first)
+    found = decide(desk, claim, "denied", first)
     assert (found.changed, found.resumed, turn(desk, claim)) == ((first,), False, "parked")
-    assert (decide(desk, claim, "approved", step_id=first).changed, states(desk, claim)[0]) == ((), "denied")
+    assert (decide(desk, claim, "approved", first).changed, states(desk, claim)[0]) == ((), "denied")
     found = decide(desk, claim, "approved")
     assert (found.changed, found.resumed) == ((second,), True)
     found = decide(desk, claim, "approved")

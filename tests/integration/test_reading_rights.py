@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +11,14 @@ import pytest
 from flask_neolith_orchestrator.chat.context import THREAD, WINDOW
 from flask_neolith_orchestrator.core.cancel import Cancel
 from flask_neolith_orchestrator.core.errors import ModelUnavailable
-from flask_neolith_orchestrator.core.model import ModelRequest
+from flask_neolith_orchestrator.core.model import ModelRequest, ToolCall
 from flask_neolith_orchestrator.core.types import IncomingMessage
-from flask_neolith_orchestrator.testing import FakeClaude
+from flask_neolith_orchestrator.testing import FakeClaude, ScriptedModel, use_model
 
 from .charters import give
 from .conftest import MakeWorld
 from .stage import Scene, Stage
-from .world import World
+from .world import World, build, settle_down
 
 PEOPLE = ("ann", "bob", "cleo")
 
@@ -213,3 +214,47 @@ def test_the_real_provider_counts(make_world: MakeWorld) -> None:
         paths = [request.path for request in api.requests]
     assert paths[0].endswith("/count_tokens")
     assert paths[-1].endswith("/messages")
+
+
+def test_what_is_deleted_while_a_tool_runs_is_not_told_again(make_world: MakeWorld) -> None:
+    """The later rounds of a turn read the conversation anew; a question that is gone ends the turn."""
+    world = make_world(NEOLITH_BUILTIN_TOOLS="none")
+    thread = world.thread()
+    secret = world.post("bob", "The code is 4711.", thread=thread)
+    model = ScriptedModel(
+        replies=lambda asked: ToolCall("t1", "forget", {}) if len(asked.messages) == 1 else "Forgotten."
+    )
+
+    @world.neolith.tool(scopes=["read"])
+    def forget() -> str:
+        """Makes bob delete it."""
+        world.delete("bob", secret["id"])
+        return "done"
+
+    world.start()
+    with use_model(world.app, model):
+        world.post("ann", "@ada forget it", thread=thread)
+        world.rest()
+        first, second = [" ".join(message.text for message in one.messages) for one in model.requests]
+        assert "4711" in first
+        assert "4711" not in second
+        assert "@ada forget it" in second
+        world.close()
+
+
+def test_it_works_in_memory_too(tmp_path: Path) -> None:
+    """Where there is one thread, run_until_idle writes the summaries itself, in the caller's transaction."""
+    world = build("sqlite://", tmp_path, NEOLITH_SUMMARY_MODEL="mini", NEOLITH_SUMMARY_AFTER=2)
+    world.model.script = lambda scene: ["Sum." if scene.request.model == "mini" else "Noted."]
+    with world.app.app_context():
+        settle_down(world, ("ann", "bob"), ("ada",))
+        chat = world.neolith.chat
+        thread = chat.post(world.ids["ann"], world.general, "Let us talk here.")
+        for text in ("one", "two", "three", "@ada four?"):
+            chat.post(world.ids["ann"], world.general, text, thread_id=thread.message["id"])
+        world.neolith.run_until_idle()
+        (session,) = chat.sessions(world.ids["ann"])[0]
+        assert session["summary"]["text"] == "Sum."
+        world.db.session.rollback()
+        world.neolith.shutdown(world.app)
+        world.db.engine.dispose()

@@ -108,3 +108,16 @@ def test_budgets_are_found_by_their_key(world: World) -> None:
     orphans = plan(world, Prepared(stores.ledger.find_orphans(0.0)))
     assert how(orphans, "neolith_ledger") == "ix_neolith_ledger_reserved"
     assert how(orphans, "neolith_turn").startswith("INTEGER PRIMARY KEY (rowid=?)")
+
+
+def test_a_turns_session_is_looked_up(world: World) -> None:
+    """The newest session of a conversation is found by its index, and so are those of a place and a line's reactions."""
+    steps = plan(world, world.stores.sessions._latest)
+    assert how(steps, "neolith_session").startswith("ix_neolith_session_conversation (conversation_id=?")
+    assert not any("TEMP B-TREE" in step for step in steps)
+    with world.stores.database.read() as tx:
+        look = "EXPLAIN QUERY PLAN UPDATE neolith_session SET revision = 1 WHERE channel_id = '1' AND thread_id = '2'"
+        assert "ix_neolith_session_place" in str(tx.exec_driver_sql(look).all())
+    chat = world.stores.chat
+    assert isinstance(chat, BundledChat)
+    assert not any(step.startswith("SCAN neolith_reaction") for step in plan(world, chat._main_line))

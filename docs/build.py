@@ -21,6 +21,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "commands": tables.commands,
     "errors": tables.errors,
     "modules": tables.modules,
+    "reasons": tables.reasons,
     "routes": tables.routes,
     "scopes": tables.scopes,
     "settings": tables.settings,

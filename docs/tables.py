@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from flask_neolith_orchestrator.chat.charter import CharterDocument
 from flask_neolith_orchestrator.chat.charter_reading import is_part
 from flask_neolith_orchestrator.chat.charter_words import Part
+from flask_neolith_orchestrator.chat.reasons import SENTENCES, WAKING, Reason
 from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors as tree
 from flask_neolith_orchestrator.core.setting_values import Keep, Milliseconds, Pause
@@ -126,6 +127,12 @@ def environment() -> str:
             f"# {field.alias}={default}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def reasons() -> str:
+    """Why somebody wakes or sleeps."""
+    rows = [[f"`{one}`", "wakes" if one in WAKING else "sleeps", SENTENCES[one]] for one in Reason]
+    return _table(("reason", "it", "because"), rows)
 
 
 def routes() -> str:

@@ -27,7 +27,7 @@ const approvals = new Approvals({ me, changed: (messageId) => store.get(messageI
 const sender = new Sender({ channelId, store, author, changed: drawUnsent });
 const actions = {
   me,
-  canStop: (message) => store.asker(message) === me && (message.state === "streaming" || Boolean(message.notice)),
+  canStop: (message) => store.asker(message) === me && (message.state === "streaming" || (message.state === "interrupted" && Boolean(message.notice))),
   stop: (message) => attempt(async () => store.put((await ask("POST", `messages/${message.id}/stop`)).message ?? message)),
   react: (message, emoji, add) =>
     attempt(async () => {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import build
+from docs import build, transcript
 from docs.tables import shown_default
 from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors, events
@@ -220,3 +220,8 @@ def test_one_line_of_the_readme_runs_the_tests() -> None:
     assert lines == [
         "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/python -m pytest -n auto"
     ]
+
+
+def test_the_transcript_is_what_happens() -> None:
+    """Played again, the conversation of the transcript and all that is sent for it are the same."""
+    assert transcript.PAGE.read_text(encoding="utf-8") == transcript.written()

@@ -121,3 +121,13 @@ def test_a_turns_session_is_looked_up(world: World) -> None:
     chat = world.stores.chat
     assert isinstance(chat, BundledChat)
     assert not any(step.startswith("SCAN neolith_reaction") for step in plan(world, chat._main_line))
+
+
+def test_what_waits_for_approval_is_found_by_indexes(world: World) -> None:
+    """Neither the sweep nor a page of messages nor a claim looks through turns and calls that have ended."""
+    due = plan(world, world.stores.parking._due)
+    assert how(due, "neolith_step") == "ix_neolith_step_waiting (state=? AND expires_at<?)"
+    assert not any(step.startswith("SCAN neolith_") for step in due), due
+    shown = plan(world, world.stores.views._asked)
+    assert not any(step.startswith("SCAN ") for step in shown), shown
+    assert "(turn_id=?)" in how(plan(world, world.stores.claims._lying), "neolith_delivery")

@@ -131,3 +131,13 @@ def test_what_waits_for_approval_is_found_by_indexes(world: World) -> None:
     shown = plan(world, world.stores.views._asked)
     assert not any(step.startswith("SCAN ") for step in shown), shown
     assert "(turn_id=?)" in how(plan(world, world.stores.claims._lying), "neolith_delivery")
+
+
+def test_the_charters_in_force_are_found_however_many_versions_there_are(world: World) -> None:
+    """A turn learns the versions with its orchestrator's row; their history is not looked through."""
+    steps = plan(world, world.house.people._shown_one)
+    by = [step.partition(" USING INDEX ")[2] for step in steps if "charter" in step]
+    own, parent = "uq_neolith_charter_version_active", "uq_neolith_organization_charter_active"
+    assert by == [f"{own} (orchestrator_id=?)", *[f"{parent} (organization_id=?)"] * 2]
+    active = plan(world, world.house.charters.own.versions._active)
+    assert how(active, "neolith_charter_version") == f"{own} (orchestrator_id=?)"

@@ -18,7 +18,13 @@ from flask_neolith_orchestrator.chat.charter import (
     Personality,
     Safety,
 )
-from flask_neolith_orchestrator.chat.charter_reading import MAX_CHARTER, UnusableCharter, load_charter, read_document
+from flask_neolith_orchestrator.chat.charter_reading import (
+    MAX_CHARTER,
+    UnusableCharter,
+    load_charter,
+    paths,
+    read_document,
+)
 from flask_neolith_orchestrator.chat.charter_text import render
 from flask_neolith_orchestrator.chat.charter_words import spans
 from flask_neolith_orchestrator.core.errors import StartFailed
@@ -317,7 +323,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-NAMED = st.dictionaries(st.sampled_from(["system_prompt", "personality", "model", "max_tokens", "maxTokens"]), JSON)
+PARTS = ["personality", "communication", "safety", "limits", "model", "behaviour", "availability"]
+INNER = sorted({path.rpartition(".")[2] for path in paths(CharterDocument)} | {"on", "to", "keywords", "mon"})
+PART = st.dictionaries(st.sampled_from(INNER), JSON | st.dictionaries(st.sampled_from(INNER), JSON, max_size=2))
+NAMED = st.dictionaries(
+    st.sampled_from(["system_prompt", "max_tokens", "maxTokens", "tier", "expertise", *PARTS]), JSON | PART, max_size=3
+)
 
 
 @given(st.fixed_dictionaries({}, optional={"charter": NAMED | JSON, "personality": JSON}) | JSON)

@@ -14,6 +14,7 @@ from ..settings import Settings
 from ..store import host
 from ..store.database import Database
 from ..store.endings import Ended
+from ..store.external import External
 from ..store.messages import Messages, Stored
 from ..store.parking import Decided, Parking
 from ..store.people import People
@@ -61,6 +62,7 @@ class ChatParts:
     ended: Callable[[Sequence[Ended]], None]
     on_membership: Callable[[str, str, bool], None] | None = None
     can_manage: Callable[[str, str], bool] | None = None
+    external: External | None = None
 
 
 class ChatDoor:

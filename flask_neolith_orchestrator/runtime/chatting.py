@@ -131,6 +131,34 @@ class Chat(ChatTurns, ChatApprovals, ChatSessions):
             self._tell_root(tx, shown)
         return shown
 
+    def host_edited(self, channel_id: str, message_id: str, content: str) -> bool:
+        """A message of the host's own chat has another text: from now on that is what is read. It wakes nobody.
+
+        For the host's own code, not for requests; ids are the host's. False if nothing is known of it here.
+        """
+        found = self._copy(channel_id, message_id)
+        text = chat_input.content(content, self._parts.settings.max_message_length)
+        return found is not None and self._parts.messages.edit(self._writing(), found.id, text, self._now())
+
+    def host_deleted(self, channel_id: str, message_id: str) -> bool:
+        """A message of the host's own chat is gone: so is its copy, and what waits for an answer to it is cancelled.
+
+        For the host's own code, not for requests; ids are the host's. False if nothing is known of it here.
+        """
+        found = self._copy(channel_id, message_id)
+        if found is None:
+            return False
+        tx = self._writing()
+        gone = self._parts.messages.delete(tx, found.id, self._now())
+        if gone:
+            self._cancel_work(tx, found)
+        return bool(gone)
+
+    def _copy(self, channel_id: str, message_id: str) -> Stored | None:
+        tx, external = self._reading(), self._parts.external
+        ours = None if external is None else external.find(tx, channel_id, message_id)
+        return None if ours is None else self._parts.messages.get(tx, ours)
+
     def react(self, actor: str, message_id: str, emoji: str) -> dict[str, Any]:
         """Put an emoji on a message; harmless twice."""
         emoji = chat_input.emoji(emoji)

@@ -177,6 +177,7 @@ class House:
             ended=lambda deliveries: self.manager.ended(deliveries),
             on_membership=on_membership,
             can_manage=self.wiring.can_manage,
+            external=self.stores.external,
         )
         self.chat = Chat(parts)
         self.escalator = Escalator(parts, self.stores, self.charters, self.manager.emit)

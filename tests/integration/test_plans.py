@@ -111,7 +111,7 @@ def test_budgets_are_found_by_their_key(world: World) -> None:
 
 
 def test_a_turns_session_is_looked_up(world: World) -> None:
-    """The newest session of a conversation is found by its index, and so are those of a place and a line's reactions."""
+    """A conversation's newest session is found by its index, and so are a place's sessions and a line's reactions."""
     steps = plan(world, world.stores.sessions._latest)
     assert how(steps, "neolith_session").startswith("ix_neolith_session_conversation (conversation_id=?")
     assert not any("TEMP B-TREE" in step for step in steps)

@@ -258,3 +258,30 @@ def test_it_works_in_memory_too(tmp_path: Path) -> None:
         world.db.session.rollback()
         world.neolith.shutdown(world.app)
         world.db.engine.dispose()
+
+
+def test_a_host_tells_of_edits_and_deletions(world: World) -> None:
+    """Of messages that are mirrored here: from its commit on the copy says what the host's message says, or nothing."""
+
+    def say(key: str, text: str, *, to: list[str]) -> None:
+        with world.context():
+            message = IncomingMessage(key, text, "c1", world.ids["ann"], 1.0, thread_id=None if key == "m1" else "m1")
+            world.neolith.accept(message, to=to)
+            world.db.session.commit()
+
+    say("m1", "The code is 4711.", to=[])
+    say("m2", "It is in room 12.", to=[])
+    with world.context():
+        chat = world.neolith.chat
+        assert chat.host_edited("c1", "m1", "Never mind.")
+        assert chat.host_deleted("c1", "m2")
+        assert not chat.host_deleted("c1", "m2")
+        assert not chat.host_edited("c1", "m9", "x")
+        assert not chat.host_deleted("c9", "m1")
+        world.db.session.commit()
+    say("m3", "well?", to=[world.ada])
+    world.rest()
+    told = whole(world.model.scenes[-1])
+    assert "Never mind." in told
+    assert "4711" not in told
+    assert "room 12" not in told

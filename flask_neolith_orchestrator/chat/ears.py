@@ -23,6 +23,7 @@ LONGEST: Final = 200
 class Kind(StrEnum):
     """By what a message finds an orchestrator."""
 
+    HOURS = "hours"  # no value: it has working hours
     KEYWORD = "keyword"  # value: the first word of a phrase
     CHANNEL = "channel"  # value: a watched channel's id or name
     ROLE = "role"  # value: a role or discipline, as it is written behind an @
@@ -94,6 +95,8 @@ def cues_of(charter: Charter) -> list[Cue]:
     }
     if ears.follows:
         found.add(Cue(Kind.FOLLOW))
+    if charter.availability.hours is not None:
+        found.add(Cue(Kind.HOURS))
     if ears.mention_only:  # roles are mentions, too
         found = {cue for cue in found if cue.kind not in (Kind.KEYWORD, Kind.CHANNEL, Kind.FOLLOW)}
     return sorted(found)

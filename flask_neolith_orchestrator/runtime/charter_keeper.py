@@ -64,6 +64,7 @@ class CharterKeeper:
     def __init__(self, book: CharterBook, stores: Stores) -> None:
         self._book = book
         self._people = stores.people
+        self._escalations = stores.escalations
         self._roster = Roster(stores.models)
 
     def examine(self, tx: Any, one: OrchestratorSnapshot, charter: object) -> Report:
@@ -75,10 +76,16 @@ class CharterKeeper:
         except UnusableCharter as error:
             return Report(problems=error.problems)
         return Report(
-            warnings=tuple(warnings(document, parent)),
+            warnings=(*warnings(document, parent), *self._strangers(tx, one, document)),
             weakenings=tuple(_weaker(present, document)),
             prompt=render(in_force(document, one, parent=parent)),
         )
+
+    def _strangers(self, tx: Any, one: OrchestratorSnapshot, document: CharterDocument) -> list[str]:
+        """Those whom it would tell of something, and who are not there to be told."""
+        names = [name for rule in document.availability.escalation for name in rule.to]
+        _found, unknown = self._escalations.recipients(tx, one.organization_id, names) if names else ([], [])
+        return [f"availability.escalation: nobody in the organization is called {name!r}" for name in unknown]
 
     def save(self, tx: Any, one: OrchestratorSnapshot, charter: object, by: Author) -> CharterVersion:
         """Write a new version of an orchestrator's charter and make it the active one.

@@ -13,7 +13,9 @@ from .explaining import Explaining
 from .hearing import Hearing
 from .listening import Listening
 from .manners import Manners
+from .news import News
 from .notices import Notices
+from .openings import Openings
 from .overhearing import Overhearing
 from .pauses import Pauses
 from .rates import Rates
@@ -33,6 +35,7 @@ class Front:
         ring: Ring,
         ended: Callable[[Sequence[Ended]], None],
     ) -> None:
+        self._stores = stores
         self.notices = Notices(stores.database, stores.chat, stores.people)
         self.rates = Rates(settings, stores.database.clock)
         self.manners = Manners(settings, stores, charters, self.notices, self.rates)
@@ -51,3 +54,7 @@ class Front:
             ended=ended,
         )
         self.overhearing = Overhearing(stores, self.reception)
+
+    def openings(self, news: News) -> Openings:
+        """Who tells when working hours begin and end."""
+        return Openings(self._stores, self.manners, news)

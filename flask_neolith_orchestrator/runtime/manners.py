@@ -170,10 +170,16 @@ class Manners:
             key = f"{arrival.place.channel_id}/{arrival.place.thread_id or ''}:{arrival.until:.0f}"
             note(tx, arrival.orchestrator_id, "hours", key, message_id=heard.message_id)
 
+    def with_hours(self, tx: Any) -> list[str]:
+        """Those that have working hours at all."""
+        triggers = self._stores.triggers
+        return triggers.having(tx, HOURS) if HOURS in triggers.kinds(tx) else []
+
     def pauses(self, tx: Any, orchestrator_ids: Sequence[str]) -> Mapping[str, Pause]:
         """Those that are outside of their working hours, and until when."""
+        some = set(orchestrator_ids).intersection(self.with_hours(tx))
         found = {}
-        for key, charter in self._charters.behaviours(tx, orchestrator_ids).items():
+        for key, charter in self._charters.behaviours(tx, sorted(some)).items() if some else ():
             until = self._opens_at(charter)
             if until is not None:
                 found[key] = Pause(HOURS, until)

@@ -13,6 +13,7 @@ from ..core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
 from ..store.endings import Outcome
 from ..store.stores import Stores
 from ..store.views import iso
+from .pauses import Pause
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -116,9 +117,12 @@ class News:
         self._channel.emit(event, {"orchestratorId": snapshot.id, **payload}, room)
 
 
-def presence_payload(snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: float) -> dict[str, Any]:
-    """One orchestrator's presence as the wire shows it."""
-    return _payload(snapshot, status, iso(at))
+def presence_payload(
+    snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: float, pause: Pause | None = None
+) -> dict[str, Any]:
+    """One orchestrator's presence as the wire shows it; `paused` is there for one that does not answer now."""
+    shown = _payload(snapshot, status, iso(at))
+    return shown if pause is None else {**shown, "paused": pause.shown()}
 
 
 def _payload(snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: str | None) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Sweeper:
         self._ring = ring
         self._money = money
         self.escalate: Callable[[], None] = lambda: None
+        self.openings: Callable[[], None] = lambda: None
         self._clock = stores.database.clock
         self._expired_at = float("-inf")
         self._recovered_at: float | None = None
@@ -73,6 +74,7 @@ class Sweeper:
             self.free_busy,
             self.count_money,
             self.tell_people,
+            self.tell_openings,
         )
         for part in parts:
             try:
@@ -215,3 +217,7 @@ class Sweeper:
     def tell_people(self) -> None:
         """What somebody is to be told of is looked for, and told."""
         self.escalate()
+
+    def tell_openings(self) -> None:
+        """Whose working hours have begun or ended."""
+        self.openings()

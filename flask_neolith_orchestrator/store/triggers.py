@@ -43,7 +43,7 @@ written the first such row. Where somebody does, every message asks."""
 HOPE: Final = 5.0
 """Seconds for which this process believes in what it has itself written: its transaction may not be committed yet."""
 
-KINDS: Final = ("bot", "channel", "escalate", "follow", "keyword", "role")
+KINDS: Final = ("bot", "channel", "escalate", "follow", "hours", "keyword", "role")
 """What is listened for."""
 
 _HEARD: Final = ("channel", "keyword", "role")
@@ -88,6 +88,7 @@ class Triggers:
             cued = self._cued(bundled=bundled)
             self._main[bundled] = database.prepare(cued)
             self._thread[bundled] = database.prepare(union_all(cued, self._followed(bundled=bundled)))
+        self._having = database.prepare(select(t.c.orchestrator_id).where(t.c.kind == bindparam("b_kind")).distinct())
         self._of = database.prepare(select(t.c.kind, t.c.value).where(t.c.orchestrator_id == bindparam("b_id")))
 
     def write(self, tx: Connection, orchestrator_id: str, cues: Collection[tuple[str, str]]) -> bool:
@@ -107,6 +108,11 @@ class Triggers:
     def of(self, tx: Connection, orchestrator_id: str) -> list[tuple[str, str]]:
         """What an orchestrator listens for, as it was last written."""
         return [(row[0], row[1]) for row in self._of.run(tx, b_id=int(orchestrator_id))]
+
+    def having(self, tx: Connection, kind: str) -> list[str]:
+        """Orchestrators that listen for, or have, something of a kind."""
+        rows = self._having.run(tx, b_kind=kind)
+        return [str(row[0]) for row in rows]
 
     def kinds(self, tx: Connection) -> frozenset[str]:
         """What is listened for by anybody in the app. Mostly known without a look."""

@@ -155,11 +155,13 @@ def _enter(state: State, auth: object) -> None:
         now = house.clock.wall()
         tx = house.session().connection()
         there = [one for one in house.people.snapshots(tx) if one.organization_id in organizations]
+        paused = house.front.pauses.of(tx, [one.id for one in there])
     except Exception:
         state.hooks.socket_disconnected(_sid())
         raise
     _roll_back(state)
-    emit("presence:snapshot", [presence_payload(one, one.status, now) for one in there], ignore_queue=True)
+    shown = [presence_payload(one, one.status, now, paused.get(one.id)) for one in there]
+    emit("presence:snapshot", shown, ignore_queue=True)
 
 
 def _who(state: State, auth: object) -> Identity:

@@ -116,6 +116,26 @@ def test_status_says_until_when_it_is_away(world: World, clock: ManualClock) -> 
         assert world.house.front.pauses.of(tx, [world.ada]) == {}
 
 
+def test_browsers_hear_when_hours_begin_and_end(world: World, clock: ManualClock) -> None:
+    """Each once in this process; what holds at its start is in the snapshot that a socket gets."""
+
+    def heard() -> list[Any]:
+        told = [one.payload for one in world.channel.emitted if one.event == "daemon:status"]
+        return [one["paused"] for one in told if one.get("reason") == "hours"]
+
+    look = world.house.sweeper.tell_openings
+    look()
+    look()
+    assert heard() == []
+    clock.advance(MONDAY - SUNDAY)
+    look()
+    look()
+    assert heard() == [None]
+    clock.advance(8 * 3600.0)
+    look()
+    assert heard() == [None, {"reason": "hours", "until": "2026-03-09T09:00:00.000Z"}]
+
+
 def test_each_has_its_own_pace_and_place(make_world: MakeWorld, clock: ManualClock) -> None:
     """debounce, reply_delay and reply_in of the charter count before the app's."""
     world = make_world(clock=clock, orchestrators=("ada", "max"), DAEMON_DEBOUNCE=7_000)
@@ -202,6 +222,17 @@ def fail(world: World) -> None:
             tx.execute(update(table).where(table.c.state == "waiting").values(ready_at=SUNDAY))
         world.house.sweeper.ring_ready()
         world.rest()
+
+
+def test_a_charter_that_tells_nobody_is_warned_of(careful: World) -> None:
+    """Before it is saved."""
+    with careful.stores.database.write() as tx:
+        snapshot = careful.house.people.snapshot(tx, careful.ada)
+        assert snapshot is not None
+        report = careful.house.keeper.examine(tx, snapshot, {"availability": {"escalation": ESCALATION}})
+    assert [one for one in report.warnings if "escalation" in one] == [
+        "availability.escalation: nobody in the organization is called 'nobody'"
+    ]
 
 
 def test_a_failure_is_told_once(careful: World, clock: ManualClock) -> None:

@@ -36,13 +36,19 @@ def test_everything_is_written_down_once_and_folded() -> None:
         "answers_bots": ["Pager Bot"],
     }
     rules = [{"on": "failure", "to": ["ann"]}, {"on": "failure", "to": ["bob"]}]
-    found = charter(role="Release Manager", discipline=" ", behaviour=behaviour, availability={"escalation": rules})
+    found = charter(
+        role="Release Manager",
+        discipline=" ",
+        behaviour=behaviour,
+        availability={"escalation": rules, "hours": {"mon": "09:00-17:00"}},
+    )
     assert cues_of(found) == [
         Cue(Kind.BOT, "pager bot"),
         Cue(Kind.CHANNEL, "17"),
         Cue(Kind.CHANNEL, "general"),
         Cue(Kind.ESCALATE, "failure"),
         Cue(Kind.FOLLOW),
+        Cue(Kind.HOURS),
         Cue(Kind.KEYWORD, "production"),
         Cue(Kind.ROLE, "release manager"),
         Cue(Kind.ROLE, "release-manager"),

@@ -269,7 +269,7 @@ def test_it_fits_a_phone_in_the_dark(office: Office) -> None:
     assert maya.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert maya.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 26, 33)"
     maya.goto(f"{office.server.url}/daemons")
-    expect(maya.locator("#daemons li")).to_have_count(2)
+    expect(maya.locator("#daemons li")).to_have_count(4)
     assert maya.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -105,6 +105,10 @@ class Toolkit:
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
 
+    def __len__(self) -> int:
+        """How many there are; none is ever taken away."""
+        return len(self._tools)
+
     def __iter__(self) -> Iterator[Tool]:
         return iter(tuple(self._tools.values()))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from ..chat.approval import Verdict, decide
-from ..chat.charter import Charter
+from ..chat.charter import Charter, Safety
 from ..chat.tool_context import ToolContext
 from ..chat.tools import Tool, Toolkit, bounded
 from ..core.cancel import Cancel
@@ -33,6 +33,9 @@ log = logging.getLogger("flask_neolith_orchestrator")
 BUNDLED_ONLY: Final = frozenset({"search_messages", "react", "post_message"})
 """Built-in tools that need the bundled chat."""
 
+MOST_OFFERS: Final = 1_000
+"""Kinds of charters, by what they say of tools, for which a process remembers the tools."""
+
 
 def make_toolboxes(wiring: Wiring, stores: Stores, chat: Chat, scope: Scope) -> Toolboxes:
     """Wire the tools of an app in one process."""
@@ -41,31 +44,46 @@ def make_toolboxes(wiring: Wiring, stores: Stores, chat: Chat, scope: Scope) -> 
     return Toolboxes(wiring.toolkit, access, runs, wiring.settings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The tools of one kind of turn, and what the model is told of them, in the order of their names."""
+
+    tools: Mapping[str, Tool]
+    specs: tuple[ToolSpec, ...]
+
+
 class Toolboxes:
     """Makes the toolbox of each attempt. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, toolkit: Iterable[Tool], chat: ChatTools, runs: ToolRuns, settings: Settings) -> None:
+    def __init__(self, toolkit: Toolkit, chat: ChatTools, runs: ToolRuns, settings: Settings) -> None:
         self._chat = chat
         self._runs = runs
         self._settings = settings
-        self._registered = toolkit
+        self._toolkit = toolkit
         self._builtin = builtin_tools(settings)
+        self._offers: dict[tuple[Safety, bool, int], _Offer] = {}
 
     def of(self, claim: Claim, orchestrator: OrchestratorSnapshot, charter: Charter) -> Toolbox:
         """The tools of one attempt."""
         if charter.limits.tool_rounds == 0:
             return NoTools()
-        tools = {tool.name: tool for tool in self._all() if charter.safety.rule(tool.name) != "reject"}
-        if not self._chat.is_bundled(claim.place.channel_id):
-            tools = {name: tool for name, tool in tools.items() if name not in BUNDLED_ONLY or self._is_own(tool)}
-        return TurnTools(tools, _Turn(claim, orchestrator, charter), self._chat, self._runs, self._settings)
+        offer = self._offer(charter.safety, self._chat.is_bundled(claim.place.channel_id))
+        return TurnTools(offer, _Turn(claim, orchestrator, charter), self._chat, self._runs, self._settings)
 
-    def _all(self) -> Iterable[Tool]:
-        own = {tool.name: tool for tool in self._registered}
-        return ({**self._builtin, **own}).values()
-
-    def _is_own(self, tool: Tool) -> bool:
-        return self._builtin.get(tool.name) is not tool
+    def _offer(self, safety: Safety, bundled: bool) -> _Offer:
+        """Made once for each kind of charter: to choose among the tools costs more than all else here."""
+        key = (safety, bundled, len(self._toolkit))
+        found = self._offers.get(key)
+        if found is None:
+            builtin = {name: tool for name, tool in self._builtin.items() if bundled or name not in BUNDLED_ONLY}
+            everything = {**builtin, **{tool.name: tool for tool in self._toolkit}}
+            names = sorted(name for name in everything if safety.rule(name) != "reject")
+            tools = {name: everything[name] for name in names}
+            found = _Offer(tools, tuple(tool.spec for tool in tools.values()))
+            if len(self._offers) >= MOST_OFFERS:
+                self._offers.clear()
+            self._offers[key] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +96,15 @@ class _Turn:
 class TurnTools:
     """Implements `toolbox.Toolbox`. Lifetime: the attempt, on its thread."""
 
-    def __init__(
-        self, tools: dict[str, Tool], turn: _Turn, chat: ChatTools, runs: ToolRuns, settings: Settings
-    ) -> None:
-        self._tools = tools
+    def __init__(self, offer: _Offer, turn: _Turn, chat: ChatTools, runs: ToolRuns, settings: Settings) -> None:
+        self.specs = offer.specs
+        self._tools = offer.tools
         self._turn = turn
         self._chat = chat
         self._runs = runs
         self._seconds = settings.tool_timeout / 1000
         self._patience = settings.approval_timeout / 1000
         self._clock: Clock = chat.stores.database.clock
-
-    @cached_property
-    def specs(self) -> tuple[ToolSpec, ...]:
-        """What the model is told of, in the order of the names."""
-        return tuple(self._tools[name].spec for name in sorted(self._tools))
 
     def plan(self, call: ToolCall) -> Planned:
         """What is to become of a call."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_neolith_orchestrator.chat.rounds import DENIED, EXPIRED
-from flask_neolith_orchestrator.core.errors import Forbidden, Invalid, NotFound
+from flask_neolith_orchestrator.core.errors import Conflict, Forbidden, Invalid, NotFound
 from flask_neolith_orchestrator.core.events import channel_room, user_room
 from flask_neolith_orchestrator.runtime.sweeper import EXPIRY_INTERVAL
 from flask_neolith_orchestrator.testing import ManualClock
@@ -266,3 +266,56 @@ def test_others_are_answered_meanwhile(scene: Scenery) -> None:
     scene.model.calls = 0
     scene.world.post("cleo", "@ada and now?", thread=thread)
     until(lambda: len(scene.world.answers()) == 2, "another answer")
+
+
+def again(scene: Scenery) -> None:
+    """Ask for the last answer anew."""
+    with scene.world.context():
+        answer = str(scene.world.answers()[-1]["id"])
+        scene.world.neolith.chat.regenerate(scene.world.ids["bob"], answer)
+        scene.world.db.session.commit()
+
+
+def test_an_answer_that_is_written_anew_asks_again(scene: Scenery) -> None:
+    """A new version is parked and taken up as any answer; a stop while it waits gives the old one back."""
+    scene.decide("bob", scene.ask())
+    scene.wait()
+    old = scene.view()
+    again(scene)
+    turn = scene.parked()
+    shown = scene.view()
+    assert (shown["id"], shown["approval"]["turnId"]) == (old["id"], turn)
+    assert (shown["state"], shown["content"]) == ("final", old["content"])
+    with pytest.raises(Conflict):
+        again(scene)
+    scene.decide("bob", turn)
+    scene.wait()
+    new = scene.view()
+    assert (new["id"], new["state"], new["approval"], len(scene.box.runs)) == (old["id"], "final", None, 2)
+    again(scene)
+    waiting = scene.parked()
+    scene.decide("bob", waiting, "deny")
+    scene.wait()
+    again(scene)
+    scene.parked()
+    before = scene.view()["content"]
+    scene.world.stop("bob", old["id"])
+    scene.wait()
+    kept = scene.view()
+    assert (kept["state"], kept["content"], kept["approval"]) == ("final", before, None)
+    assert len(scene.box.runs) == 2
+
+
+def test_a_new_version_that_is_decided_leaves_the_old_one_as_it_is(scene: Scenery) -> None:
+    """Until it is complete, and also where it is stopped before anybody takes it up."""
+    scene.decide("bob", scene.ask())
+    scene.wait()
+    old = scene.view()
+    again(scene)
+    turn = scene.parked()
+    with scene.world.context():
+        scene.world.neolith.manager.stop_daemon(scene.world.ada)
+    scene.decide("bob", turn)
+    assert (scene.view()["state"], scene.view()["content"]) == ("final", old["content"])
+    scene.world.stop("bob", old["id"])
+    assert (scene.view()["state"], scene.view()["content"]) == ("final", old["content"])

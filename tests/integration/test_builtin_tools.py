@@ -90,7 +90,7 @@ def test_a_direct_message_of_others_never_appears(colleagues: Colleagues) -> Non
 @pytest.mark.parametrize(
     ("who", "where", "found"),
     [
-        ("ann", "ann-ada", {"board", "team", "general", "dm"}),  # alone with ada: all that ann may read
+        ("ann", "ann-ada", {"board", "team", "general", "dm", "us"}),  # alone with ada: all that ann may read
         ("bob", "bob-ada", {"team", "general", "dm"}),  # bob is not in #board
         ("ann", "general", {"team", "general"}),  # where others listen: channels that ada is in too
         ("ann", "team", {"team", "general"}),
@@ -103,7 +103,8 @@ def test_a_search_finds_what_its_requester_may_read_there(
     colleagues: Colleagues, who: str, where: str, found: set[str]
 ) -> None:
     """The requester's rights, and in company only what ada is in as well; the count tells nothing of the rest."""
-    for place, name in (("board", "board"), ("team", "team"), ("general", "general"), ("ann-bob", "dm")):
+    places = {"board": "board", "team": "team", "general": "general", "ann-bob": "dm", "ann-ada": "us"}
+    for place, name in places.items():
         colleagues.say("ann", place, f"the plan of {name}")
     told = colleagues.use(who, where, "search_messages", words="plan").result
     assert {line.rpartition(" ")[2] for line in told.splitlines()} == found

@@ -73,6 +73,7 @@ WIRE_EVENTS: Final = (
     "budget:threshold",
     "approval:requested",
     "approval:decided",
+    "delivery:waiting",
 )
 """What the server says on the Socket.IO namespace `/neolith`."""
 

@@ -128,6 +128,13 @@ class Duty:
             else:
                 self.slots_changed(orchestrator_id, OrchestratorStatus.ONLINE)
 
+    def fill_busy(self, orchestrator_ids: Sequence[str]) -> None:
+        """All slots of one that works here may be taken, though no claim of this process took the last."""
+        for orchestrator_id, taken in self._stores.leases.slots_taken(orchestrator_ids).items():
+            daemon = self.manager.get_daemon(orchestrator_id)
+            if daemon is not None and taken >= daemon.limit:
+                self.slots_changed(orchestrator_id, OrchestratorStatus.BUSY)
+
     def post_letters(self) -> None:
         """Tell listeners of `message:send` of answers in the host's own chat; one that fails gets it again."""
         if self._stores.external is None or not self._stores.outbox.waiting():

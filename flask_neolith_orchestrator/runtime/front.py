@@ -20,6 +20,7 @@ from .overhearing import Overhearing
 from .pauses import Pauses
 from .rates import Rates
 from .reception import Reception, Ring
+from .waiting import Waiting
 
 
 class Front:
@@ -42,6 +43,7 @@ class Front:
         self.hearing = Hearing(settings, stores, stores.chat, charters)
         self.listening = Listening(stores, self.manners)
         self.explaining = Explaining(stores, self.hearing)
+        self.waiting = Waiting(stores, channel)
         self.pauses = Pauses()
         self.pauses.add(self.manners.pauses)
         self.reception = Reception(
@@ -53,6 +55,7 @@ class Front:
             ring=ring,
             ended=ended,
         )
+        self.reception.noted = self.waiting.note
         self.overhearing = Overhearing(stores, self.reception)
 
     def openings(self, news: News) -> Openings:

@@ -153,6 +153,7 @@ class House:
         self.reception.listen(wiring.scoped_session)
         self.duty.overheard = self.front.overhearing
         self.sweeper.openings = self.front.openings(self.news).sweep
+        self.sweeper.waiting = self.front.waiting.look
         self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
         manager.intake, manager.readiness = self.intake, self.readiness
         manager.ring, manager.cancel_turn = self.dispatcher.ring, self.worker.cancel

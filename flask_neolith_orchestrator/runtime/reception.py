@@ -41,6 +41,7 @@ class Reception:
         self._ring = ring
         self._ended = ended
         self._heard_session: Any = None
+        self.noted: Callable[[Sequence[Accepted]], None] = lambda _accepted: None
         self.longest = longest
         """Characters of one message at the most."""
 
@@ -65,6 +66,7 @@ class Reception:
         (accepted,) = self._inbox.accept(session, [arrival])
         if accepted.state is DeliveryState.WAITING:
             self.after_commit(session, lambda: self._ring(arrival.orchestrator_id, 0.0))
+            self.after_commit(session, lambda: self.noted([accepted]))
         return accepted
 
     def ring_later(self, session: Any, orchestrator_ids: Iterable[str]) -> None:
@@ -105,6 +107,7 @@ class Reception:
         delays: Mapping[str, float] = {one.orchestrator_id: one.delay for one in plan.arrivals if one.until is None}
         for message in notices:
             self._channel.emit("message", {"message": message}, channel_room(str(message["channelId"])))
+        self.noted(accepted)
         for one in accepted:
             if one.state is DeliveryState.WAITING and one.orchestrator_id in delays:
                 self._ring(one.orchestrator_id, delays[one.orchestrator_id])

@@ -60,6 +60,7 @@ class Sweeper:
         self._looked_at = self._swept_at = float("-inf")
         self._unsettled: set[str] = set()
         self.taken_over = 0
+        self.waiting: Callable[[], None] = lambda: None
         self.late: Callable[[str], None] = lambda _turn_id: None  # a turn on which nobody has decided in time
 
     def sweep(self) -> None:
@@ -75,6 +76,7 @@ class Sweeper:
             self.count_money,
             self.tell_people,
             self.tell_openings,
+            self.tell_waiting,
         )
         for part in parts:
             try:
@@ -207,8 +209,15 @@ class Sweeper:
         self._duty.post_letters()
 
     def free_busy(self) -> None:
-        """A slot may have been freed by another process."""
+        """A slot may have been freed by another process, or the last free one taken."""
         self._duty.free_busy()
+        at_work = {one.claim.orchestrator_id for one in self._worker.running()}
+        if at_work:
+            self._duty.fill_busy(sorted(at_work))
+
+    def tell_waiting(self) -> None:
+        """Those whose question has not begun within a second hear so."""
+        self.waiting()
 
     def count_money(self) -> None:
         """What dead processes had reserved is counted, and who waited for a budget that was raised waits no more."""

@@ -34,6 +34,10 @@ const actions = {
       const path = `messages/${message.id}/reactions/${encodeURIComponent(emoji)}`;
       store.put(await ask(add ? "PUT" : "DELETE", path));
     }),
+  canRegenerate: (message) => isMine(message) && ["final", "interrupted"].includes(message.state) && !actions.canStop(message),
+  canTryAgain: (message) => isMine(message) && message.state === "failed",
+  steer: (message, what) => attempt(() => ask("POST", `messages/${message.id}/${what}`)),
+  waiting: (message) => store.waiting(message.id),
   calls: (message) => approvals.calls(message),
   decide: (message, calls, decision) => attempt(() => approvals.decide(message, calls, decision)),
   retry: (message) => sender.post(message),
@@ -43,6 +47,10 @@ const actions = {
 };
 const line = new LineView(lineSection, store, actions);
 const thread = new LineView(threadSection, store, actions);
+
+function isMine(answer) {
+  return answer.author.isOrchestrator && !answer.deleted && !answer.approval && store.asker(answer) === me;
+}
 
 function changed(message) {
   line.update(message);
@@ -153,6 +161,7 @@ for (const event of ["message", "message:done", "message:updated"]) {
 for (const event of ["message", "message:done"]) socket.on(event, ({ message }) => announce(message));
 socket.on("message:delta", (delta) => store.delta(delta));
 socket.on("message:reset", (reset) => store.reset(reset));
+socket.on("delivery:waiting", (work) => store.wait(work));
 socket.on("approval:requested", (request) => approvals.hear(request));
 socket.on("message:deleted", ({ messageId }) => store.remove(messageId));
 socket.on("reaction", ({ messageId, reactions }) => store.react(messageId, reactions));

@@ -6,7 +6,8 @@ const STATES = { interrupted: "Interrupted", failed: "Failed" };
 
 export class MessageView {
   // actions: {me, canStop(message), stop(message), react(message, emoji), retry(message), discard(message),
-  //           calls(message), decide(message, calls, decision)}
+  //           calls(message), decide(message, calls, decision), canRegenerate(message), canTryAgain(message),
+  //           steer(message, what), waiting(message)}
   constructor(actions, tag = "div") {
     this.actions = actions;
     this.element = make(tag, { className: "message" });
@@ -18,7 +19,9 @@ export class MessageView {
     const canStop = this.actions.canStop(message);
     const grows = message.state === "streaming";
     const calls = message.approval && this.actions.calls(message);
-    const shape = JSON.stringify([canStop, calls, grows ? { ...message, content: "", html: "", seq: 0 } : message]);
+    const may = [canStop, this.actions.canRegenerate(message), this.actions.canTryAgain(message)];
+    const waits = this.actions.waiting(message);
+    const shape = JSON.stringify([may, waits, calls, grows ? { ...message, content: "", html: "", seq: 0 } : message]);
     if (shape === this.drawn) {
       if (grows) this.text.textContent = message.content; // everything else, and the focus, stays
       return;
@@ -27,16 +30,18 @@ export class MessageView {
     const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
     Object.assign(this.element.dataset, { id: message.id, state: message.state, author: message.author.handle ?? "" });
     this.text = body(message);
-    const below = make("div", { className: "actions" }, ...this.#reactions(message), ...this.#buttons(message, canStop));
-    const said = calls ? [askedFor(message, calls, this.actions)] : remarks(message);
+    const below = make("div", { className: "actions" }, ...this.#reactions(message), ...this.#buttons(message, may));
+    const said = calls ? [askedFor(message, calls, this.actions)] : [...remarks(message), ...waits.map(queued)];
     this.element.replaceChildren(head(message), this.text, ...said, ...(below.childElementCount ? [below] : []));
     if (focused) this.element.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
   }
 
-  #buttons(message, canStop) {
+  #buttons(message, [canStop, canRegenerate, canTryAgain]) {
     const { actions } = this;
     const found = [];
     if (canStop) found.push(button("stop", "Stop", () => actions.stop(message)));
+    if (canRegenerate) found.push(button("regenerate", "Regenerate", () => actions.steer(message, "regenerate")));
+    if (canTryAgain) found.push(button("again", "Try again", () => actions.steer(message, "retry")));
     if (message.trouble) {
       found.push(button("retry", "Send again", () => actions.retry(message)));
       found.push(button("discard", "Discard", () => actions.discard(message)));
@@ -72,6 +77,13 @@ function body(message) {
   }
   // the server has sanitised this: only its own Markdown becomes elements
   return make("div", { className: "text", innerHTML: message.html });
+}
+
+const REASONS = { offline: "nobody is there yet", again: "it is tried again", hours: "out of hours", budget: "the budget is spent" };
+
+function queued({ position, reason }) {
+  const before = position ? `${position} before you` : "your question is next";
+  return make("p", { className: "remark waits" }, REASONS[reason] ? `${before}: ${REASONS[reason]}` : before);
 }
 
 function remarks(message) {

@@ -16,6 +16,7 @@ export class Store {
     this.missing = missing;
     this.messages = new Map();
     this.unsent = new Map(); // clientId -> message of mine that the server has not confirmed
+    this.works = new Map(); // message id -> work by delivery id
     this.early = new Map(); // message id -> {epoch, texts by seq}
   }
 
@@ -45,6 +46,20 @@ export class Store {
     this.messages.set(message.id, message);
     this.#catchUp(message);
     this.changed(message);
+  }
+
+  // what is known of one delivery: it waits, has begun or has ended
+  wait(work) {
+    const works = this.works.get(work.messageId) ?? new Map();
+    this.works.set(work.messageId, works);
+    if (work.state === "waiting") works.set(work.deliveryId, work);
+    else works.delete(work.deliveryId);
+    const message = this.messages.get(work.messageId);
+    if (message) this.changed(message);
+  }
+
+  waiting(id) {
+    return [...(this.works.get(id)?.values() ?? [])];
   }
 
   // a page of the newest messages: what lies before it was missed, unless it touches what is known

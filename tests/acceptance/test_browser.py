@@ -167,6 +167,29 @@ def test_who_asked_stops_the_answer(office: Office) -> None:
     ada.get_by_role("button", name="Log out").click()
 
 
+def test_who_waits_sees_it_and_may_have_it_written_anew(office: Office) -> None:
+    """Maya sees why nothing comes; then Regenerate, which only she has, and its Stop, which leaves the old answer."""
+    maya, sam = office.open("maya"), office.open("sam")
+    line, watched = office.enter(maya), office.enter(sam)
+    say(line, f"@ada say it again {LONG}")
+    expect(message(line, "say it again").locator(".waits")).to_have_text("your question is next: nobody is there yet")
+    expect(watched.locator(".waits")).to_have_count(0)
+    ada = office.open("ada")
+    answer = message(line, "say it again").locator(".newest")
+    expect(answer).to_have_attribute("data-state", "final", timeout=20_000)
+    expect(line.locator(".waits")).to_have_count(0)
+    expect(watched.get_by_role("button", name="Regenerate")).to_have_count(0)
+    answer.get_by_role("button", name="Regenerate").click()
+    expect(answer).to_have_attribute("data-state", "streaming")
+    answer.get_by_role("button", name="Stop").click()
+    for section in (line, watched):
+        shown = message(section, "say it again").locator(".newest")
+        expect(shown).to_have_attribute("data-state", "final")
+        expect(shown.locator(".text")).to_contain_text("to talk to Claude")
+        expect(shown.locator(".remark")).to_contain_text("The new version was stopped")
+    ada.get_by_role("button", name="Log out").click()
+
+
 def test_who_comes_late_reads_along(office: Office) -> None:
     """Sam opens the channel in the middle of an answer: he sees it from its beginning and grow, no letter twice."""
     ada, maya = office.open("ada"), office.open("maya")

@@ -149,10 +149,9 @@ class House:
             self.settings, stores, self.study.charters, wiring.channel, ring=self._ring, ended=manager.ended
         )
         self.front.pauses.add(self.treasury.pauses)
-        self.reception = self.front.reception
+        self.reception, self.duty.overheard = self.front.reception, self.front.overhearing
         self.reception.listen(wiring.scoped_session)
-        self.duty.overheard, self.sweeper.waiting = self.front.overhearing, self.front.waiting.look
-        self.sweeper.openings = self.front.openings(self.news).sweep
+        self.sweeper.openings, self.sweeper.waiting = self.front.openings(self.news).sweep, self.front.waiting.look
         self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
         manager.intake, manager.readiness = self.intake, self.readiness
         manager.ring, manager.cancel_turn = self.dispatcher.ring, self.worker.cancel

@@ -116,9 +116,8 @@ class House:
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
-        lives = Lives(
-            stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=self.dispatcher.ring
-        )
+        ring = self.dispatcher.ring
+        lives = Lives(stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=ring)
         statuses = Statuses(stores, wiring.check_schema)
         self.manager = OrchestratorDaemonManager(
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
@@ -132,7 +131,6 @@ class House:
         self.node = NodeLife(stores, self.manager, self.news)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
-        ring = self.dispatcher.ring
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
         )

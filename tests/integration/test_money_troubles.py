@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_neolith_orchestrator.chat.metering import Spent
+from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import ModelUnavailable
 from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest
 from flask_neolith_orchestrator.core.types import Claim, Place, Usage
@@ -71,7 +72,9 @@ def test_a_call_of_a_turn_that_was_taken_away_is_written_down(make_world: MakeWo
     world.start()
     world.post("ann", "@ada hello")
     world.model.wait_for(1)
-    world.house.manager.lives.crew.hand_back(str(world.rows("Turn")[0]["id"]))
+    (attempt,) = world.house.worker.running(world.ada)
+    world.house.manager.lives.crew.hand_back(attempt.claim.turn_id)
+    attempt.cancel.set(StopReason.REVOKED)  # as the next renewal does
     until(lambda: world.deliveries() == ["answered"], "the second attempt")
     rows = until(lambda: found if len(found := world.rows("Ledger")) == 2 else None, "both calls")
     assert sorted(str(row["error"]) for row in rows) == ["Cancelled", "None"]

@@ -289,7 +289,7 @@ def test_the_decorator_keeps_the_function() -> None:
     kit = Toolkit()
     assert kit.tool(weather) is weather
     assert kit.tool(name="forecast")(weather) is weather
-    assert [one.name for one in kit] == ["weather", "forecast"]
+    assert (len(kit), [one.name for one in kit]) == (2, ["weather", "forecast"])
     found = kit.get("forecast")
     assert found is not None
     assert found.function is weather

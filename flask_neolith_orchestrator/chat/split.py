@@ -16,9 +16,10 @@ from typing import Final
 SHORTEST: Final = 200
 """The smallest limit: below it, fences would leave no room for what is in them."""
 
-_FENCE: Final = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
+_FENCE: Final = re.compile(r"((?:[ \t]|(?:[-*+]|\d{1,9}[.)])[ \t])*)(`{3,}|~{3,})([^\n]*)")
 _BEGINNING: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)]|#{1,6})[ \t]")
 _BLANK: Final = re.compile(r"\s")
+_NO_BLANK: Final = re.compile(r"[^ \t]")
 _LINE_OF: Final = re.compile(r"[^\n]*\n|[^\n]+")
 
 # what a line's end is worth as the end of a part
@@ -113,12 +114,12 @@ def _after(line: str, fence: Fence | None, limit: int) -> Fence | None:
         return fence
     run, info = found[2], found[3].rstrip()
     if fence is not None:
-        closes = run.startswith(fence.run) and not info
+        closes = run.startswith(fence.run) and not info and not found[1].strip()
         return None if closes else fence
     if (run[0] == "`" and "`" in info) or max(len(found[1]), len(run)) > limit // 8:
         return None
     fits = len(run) + len(info) <= limit // 4
-    return Fence(found[1], run, info if fits else "")
+    return Fence(_NO_BLANK.sub(" ", found[1]), run, info if fits else "")  # an item may begin with a block
 
 
 def _worth(line: str, following: str, before: Fence | None, fence: Fence | None) -> int:

@@ -111,6 +111,22 @@ def test_code_in_a_list_stays_code() -> None:
     assert parts[-1].endswith("```\n\n    and more\n")
 
 
+@pytest.mark.parametrize("item", ["- ", "1. ", "  * 1) "])
+def test_an_item_may_begin_with_code(item: str) -> None:
+    indent = " " * len(item)
+    short = f"{item}```py\n{indent}x = 1\n{indent}```\n" + "plain words here.\n\n" * 60
+    assert "".join(map(code_of, split(short, 300))) == "x = 1\n"
+    code = [f"line_{n}()" for n in range(40)]
+    long = (
+        f"{item}```py\n"
+        + "".join(f"{indent}{line}\n" for line in [*code, f"- {'`' * 3}"])
+        + f"{indent}```\nplain words"
+    )
+    parts = split(long, 300)
+    assert "".join(map(code_of, parts)).split() == [*code, "-", "```"]
+    assert all(is_open(part) is False for part in parts)
+
+
 def test_an_open_block_stays_open_at_the_end() -> None:
     """What the answer itself did not close is not closed for it in the last part."""
     parts = split("    ```\n" + "    x = 1\n" * 60, 300)

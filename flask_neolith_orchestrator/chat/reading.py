@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..core.errors import EmptyAnswer
+from ..core.handles import is_invisible
 from ..core.model import Block, ModelStop, ToolCall
 from ..core.types import Usage
 from .text import clean
@@ -78,7 +79,7 @@ class Reading:
         text = clean(text)
         if self.first_text_at is None:
             text = self._blank + text
-            if not text.strip():
+            if all(char.isspace() or is_invisible(char) for char in text):
                 self._blank = text
                 return
             blank = text[: len(text) - len(text.lstrip())]

@@ -232,7 +232,13 @@ def test_a_rejection_is_final() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [say(), say("", " \n", "\t"), [ModelStop("max_tokens", "m")], [ToolCall("t", "n", {}), ModelStop("end_turn", "m")]],
+    [
+        say(),
+        say("", " \n", "\t"),
+        say("\u200b", " \ufeff"),
+        [ModelStop("max_tokens", "m")],
+        [ToolCall("t", "n", {}), ModelStop("end_turn", "m")],
+    ],
 )
 def test_an_empty_answer_is_a_failure(script: list[Step]) -> None:
     """An answer in which nobody sees anything is none, and it is not asked for again at once (E1)."""

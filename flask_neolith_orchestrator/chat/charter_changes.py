@@ -63,6 +63,15 @@ def weakenings(before: CharterDocument, after: CharterDocument) -> list[Weakenin
     return [*_weaker_tools(before, after), *_weaker_limits(before, after)]
 
 
+def loosenings(before: CharterDocument, after: CharterDocument) -> list[Weakening]:
+    """The same for an organization's charter, under which what it does not approve is approved by nobody."""
+    found, bounds = weakenings(before, after), before.safety.auto_approve
+    if bounds and not after.safety.auto_approve:
+        text = f"auto_approve: {', '.join(bounds)} alone now, and whatever an orchestrator approves then"
+        found.append(Weakening("safety.auto_approve", list(bounds), None, text))
+    return found
+
+
 def _normal(charter: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         return read_document(charter).model_dump(mode="json", exclude_unset=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..chat.charter import CharterDocument
 from ..chat.charter_advice import warnings
-from ..chat.charter_changes import Weakening, weakenings
+from ..chat.charter_changes import Weakening, loosenings, weakenings
 from ..chat.charter_reading import (
     EMPTY,
     MAX_CHARTER,
@@ -128,7 +128,7 @@ class CharterKeeper:
             _fit(document, ones)
         except UnusableCharter as error:
             raise bad(error.problems) from None
-        _confirmed(_weaker(present, document), by)
+        _confirmed(loosenings(_lenient(present), document) if present.version else [], by)
         written = self._book.parents.activate(
             tx, organization_id, _given(charter), author_id=by.id, reason=by.reason, expected=present.version
         )

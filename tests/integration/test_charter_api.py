@@ -129,7 +129,9 @@ def test_an_organizations_charter_is_the_parent_of_all(ann: Visitor, path: str, 
     assert put(ann, parent, {}, 0).status_code == 409
     assert put(ann, parent, {}, 1).json["code"] == "unconfirmed"
     assert put(ann, parent, {"tier": 2}, 1).json["errors"][0]["at"] == "tier"
-    assert put(ann, parent, {}, 1, confirm=True).json["version"] == 2
+    assert put(ann, parent, {"safety": {"auto_approve": ["x"]}}, 1, confirm=True).json["version"] == 2
+    freed = put(ann, parent, {}, 2).json  # what others approve would run by itself from now on
+    assert [one["path"] for one in freed["weakenings"]] == ["safety.auto_approve"]
 
 
 def test_a_charter_that_the_host_broke_can_be_seen_and_mended(ann: Visitor, path: str, site: Site) -> None:

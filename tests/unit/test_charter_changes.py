@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_neolith_orchestrator.chat.charter_advice import warnings
-from flask_neolith_orchestrator.chat.charter_changes import Change, as_text, changes, weakenings
+from flask_neolith_orchestrator.chat.charter_changes import Change, as_text, changes, loosenings, weakenings
 from flask_neolith_orchestrator.chat.charter_reading import EMPTY, read_document, read_parent
 
 
@@ -83,6 +83,14 @@ def test_a_weakening_is_a_sentence() -> None:
     tool, limit = weakenings(before, EMPTY)
     assert tool.text == "Any other tool: never runs now, and is as the tool itself says then"
     assert (limit.text, limit.before, limit.after) == ("limits.cost_per_day: 2.50 now, and no limit then", "2.50", None)
+
+
+def test_an_organization_that_approves_no_tools_any_more_bounds_nobody() -> None:
+    """What it approved was all that any of its orchestrators might: without it their own approvals hold."""
+    before = read_document({"safety": {"auto_approve": ["x"]}})
+    (found,) = loosenings(before, EMPTY)
+    assert (found.path, found.before, found.after) == ("safety.auto_approve", ["x"], None)
+    assert loosenings(EMPTY, EMPTY) == loosenings(before, before) == []
 
 
 ADVICE: list[tuple[dict[str, Any], str]] = [

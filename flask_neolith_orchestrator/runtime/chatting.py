@@ -121,7 +121,6 @@ class Chat(ChatTurns, ChatApprovals, ChatSessions):
         if not managed:
             raise Forbidden("Only its author, or an owner or admin of the organization, may delete a message.")
         tx = self._writing()
-        self._parts.turns.hold_answer(tx, found.id)  # its finish locks the conversation before this row, too
         gone = self._parts.messages.delete(tx, found.id, self._now())
         shown = self._parts.messages.view(tx, found.id)
         if gone:

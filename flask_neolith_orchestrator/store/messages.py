@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, String, and_, cast, delete, func, or_, select, update
 
+from ..core.types import Place
 from .database import Database
-from .inbox import insert_into
+from .inbox import conversation_key, insert_into
 from .models import Models
 from .sessions import source_changed
 from .views import Views
@@ -55,7 +56,7 @@ class Messages:
         self._volumes = BundledVolumes(models)
         self._m = models.table("Message")
         self._r = models.table("Reaction")
-        self._d = models.table("Delivery")
+        self._c, self._d = models.table("Conversation"), models.table("Delivery")
 
     def add(self, tx: Connection, draft: Draft) -> tuple[str, bool]:
         """Store a message; (id, True), or (id, False) if its author has sent this `client_id` here before."""
@@ -86,6 +87,7 @@ class Messages:
     def edit(self, tx: Connection, message_id: str, content: str, at: float) -> bool:
         """Change the text; False if the message is deleted, or still being written."""
         m = self._m
+        self._hold_place(tx, message_id)
         changed = tx.execute(
             update(m)
             .where(m.c.id == int(message_id), m.c.deleted_at.is_(None), m.c.state != "streaming")
@@ -101,6 +103,7 @@ class Messages:
         With an answer go its further messages, whose ids follow its own, and its versions.
         """
         m, r = self._m, self._r
+        self._hold_place(tx, message_id)
         changed = tx.execute(
             update(m)
             .where(m.c.id == int(message_id), m.c.deleted_at.is_(None))
@@ -111,6 +114,20 @@ class Messages:
         source_changed(tx, self._models, int(message_id))
         tx.execute(delete(r).where(r.c.message_id == int(message_id)))
         return [message_id, *self._volumes.forget(tx, message_id, at)]
+
+    def _hold_place(self, tx: Connection, message_id: str) -> None:
+        """Keep claims and finishes out of every conversation that a message is a line of, before it is changed.
+
+        All lock conversations first, and in this order; answers and sessions, which they change too, come after.
+        """
+        m, c = self._m, self._c
+        row = tx.execute(select(m.c.channel_id, m.c.parent_id).where(m.c.id == int(message_id))).first()
+        if row is None:
+            return
+        # of the thread that it began it is a line, too
+        places = [None, message_id] if row.parent_id is None else [str(row.parent_id)]
+        keys = [conversation_key(Place(str(row.channel_id), thread)) for thread in places]
+        tx.execute(select(c.c.id).where(c.c.key.in_(keys)).order_by(c.c.id).with_for_update(key_share=True))
 
     def open_questions(self, tx: Connection, root_id: str) -> list[str]:
         """The messages of a thread, its root left out, that somebody still has to answer."""

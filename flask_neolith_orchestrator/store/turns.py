@@ -167,12 +167,6 @@ class Turns:
         theirs = select(d.c.conversation_id).where(which)
         tx.execute(select(c.c.id).where(c.c.id.in_(theirs)).order_by(c.c.id).with_for_update(key_share=True))
 
-    def hold_answer(self, tx: Connection, reply_id: str) -> None:
-        """Keep claims and finishes of an answer out, before its row is changed: all lock the conversation first."""
-        c, t = self._c, self._t
-        theirs = select(t.c.conversation_id).where(t.c.reply_id == reply_id)
-        tx.execute(select(c.c.id).where(c.c.id.in_(theirs)).with_for_update(key_share=True))
-
     def _close(self, tx: Connection, turn: Any) -> None:
         """A turn that waited for its next attempt ends here."""
         now = self._database.clock.wall()

@@ -112,10 +112,10 @@ def watch(answer: Locator) -> list[str]:
 
 
 def offline_answer(heard: str) -> str:
-    """What the offline model writes, before it is shown as Markdown."""
+    """How what the offline model writes begins, before it is shown as Markdown; at its end it names its tools."""
     return (
         "I am the **offline model**: no key for Claude is set, so nobody has thought about this answer.\n\n"
-        f"You said:\n\n> {heard}\n\nSet `ANTHROPIC_API_KEY` to talk to Claude."
+        f"You said:\n\n> {heard}\n\nSet `ANTHROPIC_API_KEY` to talk to Claude"
     )
 
 
@@ -200,7 +200,8 @@ def test_who_comes_late_reads_along(office: Office) -> None:
     answer = message(office.enter(office.open("sam")), "late").locator(".newest")
     seen = watch(answer)
     assert len(seen) > 2, seen
-    assert all(offline_answer(f"@ada late {LONG.strip()}").startswith(one) for one in seen), seen
+    assert all(seen[-1].startswith(one) for one in seen), seen
+    assert seen[-1].startswith(offline_answer(f"@ada late {LONG.strip()}"))
     expect(answer).to_have_attribute("data-state", "final")
     ada.get_by_role("button", name="Log out").click()
 

@@ -84,7 +84,7 @@ class ChatTurns(ChatRooms):
             raise Forbidden("Only the person who asked, or who manages the orchestrator, may try it again.")
         tx = self._writing()
         keys = dict.fromkeys(str(key) for one in mine for key in one.deliveries)
-        again = [key for key in keys if self._parts.turns.retry(tx, key)]
+        again = [] if found.deleted else [key for key in keys if self._parts.turns.retry(tx, key)]
         if not again:
             raise Conflict("Only an answer that failed can be tried again.")
         work = self._parts.turns.queue.of(tx, again)

@@ -276,6 +276,16 @@ def test_a_failed_answer_is_tried_again_by_who_asked(carl: World) -> None:
         act(carl, "retry", "bob", answer)
 
 
+def test_what_is_deleted_is_not_tried_again(carl: World) -> None:
+    """Nobody answers a deleted question (D6): it is said at once, and no second answer is begun."""
+    asked, _ = answered(carl, ModelRejected("no"))
+    act(carl, "delete", "bob", asked)
+    with pytest.raises(Conflict):
+        act(carl, "retry", "bob", asked)
+    carl.rest()
+    assert len(carl.rows("Turn")) == 1
+
+
 def test_partial_text_stays_with_a_sentence(make_world: MakeWorld, databases: Databases) -> None:
     """A turn that fails for good keeps what it had said; what happened stands beside it (E1)."""
     world = make_world(on=databases, DAEMON_MAX_ATTEMPTS=1)

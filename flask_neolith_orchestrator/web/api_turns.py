@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from ..core.errors import NotFound
+from ..core.errors import NotFound, RequestError
 from ..core.steps import Step
 from ..runtime.approvals import MOST_REASON, Decision
 from ..store.views import iso
@@ -36,8 +36,8 @@ class UsageView(Wire):
 class StepView(Wire):
     """What the model said once (kind model), or one of its calls (kind tool).
 
-    `result` is what was said, or what came of the call: that is for the requester only. `decidedBy` is a user's id,
-    null where the charter or the clock decided.
+    `result` is what was said, which only those see who may read the answer, or what came of the call: that is for the
+    requester only. `decidedBy` is a user's id, null where the charter or the clock decided.
     """
 
     id: str
@@ -109,7 +109,16 @@ def get_turn(call: Call) -> TurnView:
     if row["requester_id"] != call.actor:
         require_managed(call, str(row["orchestrator_id"]))
     steps = call.house.stores.steps.of(call.reading, str(row["id"]))
-    return turn_view(row, steps, with_results=row["requester_id"] == call.actor)
+    mine = row["requester_id"] == call.actor
+    return turn_view(row, steps, with_results=mine, with_words=mine or _reads(call, row["reply_id"]))
+
+
+def _reads(call: Call, message_id: str | None) -> bool:
+    """Whether the asker may read a message; in a host's own chat nobody but its host knows."""
+    try:
+        return message_id is not None and not call.house.chat.message(call.actor, message_id)["deleted"]
+    except RequestError:
+        return False
 
 
 def approve_turn(call: Call) -> dict[str, Any]:
@@ -129,7 +138,7 @@ def _decide(call: Call, decision: Decision) -> dict[str, Any]:
     )
 
 
-def turn_view(row: Mapping[str, Any], steps: Sequence[Step], *, with_results: bool) -> TurnView:
+def turn_view(row: Mapping[str, Any], steps: Sequence[Step], *, with_results: bool, with_words: bool) -> TurnView:
     """A turn's row, with its deliveries and steps, as the wire shows it."""
     plain = ("requester_id", "state", "attempt", "charter_version", "error_kind", "error", "model", "stop_reason")
     return TurnView(
@@ -143,13 +152,13 @@ def turn_view(row: Mapping[str, Any], steps: Sequence[Step], *, with_results: bo
         ended_at=iso(row["ended_at"]),
         usage=UsageView(**{name: row[name] for name in UsageView.model_fields}),
         deliveries=[delivery_view(one) for one in row["deliveries"]],
-        steps=[step_view(one, with_result=with_results or one.kind == "model") for one in steps],
+        steps=[step_view(one, with_result=with_words if one.kind == "model" else with_results) for one in steps],
         **{name: row[name] for name in plain},
     )
 
 
 def step_view(step: Step, *, with_result: bool) -> StepView:
-    """A step as the wire shows it to the requester, or without its result to those who manage."""
+    """A step as the wire shows it, with or without its result."""
     return StepView(
         id=step.id,
         n=step.n,

@@ -81,6 +81,20 @@ def test_arguments_go_to_the_requester_only(scene: Scene) -> None:
     assert visitor(scene, "mallory").call("GET", f"turns/{asked['turnId']}").status_code == 404
 
 
+def test_words_of_a_direct_message_stay_there(scene: Scene) -> None:
+    """Who manages the orchestrator sees of a turn elsewhere which calls it made, and not what was said."""
+    ids = scene.site.ids
+    ear, bob, ann = scene.as_("bob"), visitor(scene, "bob"), visitor(scene, "ann")
+    turn = ask(scene, ear)["turnId"]
+    assert ann.get(f"turns/{turn}")["steps"][0]["result"] is not None
+    direct = bob.call("POST", "channels", json={"userIds": [ids["ada"]]}).json["id"]
+    bob.call("POST", f"channels/{direct}/messages", json={"content": "use pin between us"})
+    while (asked := ear.next("approval:requested"))["turnId"] == turn:
+        pass
+    assert bob.get(f"turns/{asked['turnId']}")["steps"][0]["result"] is not None
+    assert ann.get(f"turns/{asked['turnId']}")["steps"][0]["result"] is None
+
+
 def test_a_socket_decides(scene: Scene) -> None:
     """Acknowledged with what is now; the channel hears it, and then the answer; twice is harmless."""
     bob = scene.as_("bob")

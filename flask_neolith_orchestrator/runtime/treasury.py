@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..chat import budgeting
 from ..chat.charter import Charter
 from ..chat.charter_reading import read_parent
-from ..core.money import Ceiling, Holdings, Period, Prices, Purse, Scope
+from ..core.money import Ceiling, Closed, Holdings, Period, Prices, Purse, Scope
 from ..core.types import OrchestratorSnapshot, Usage
 from ..settings import Settings
 from ..store.ledger import Entry, Reserved
@@ -161,6 +161,7 @@ class Treasury:
             closed = self._stores.budgets.closed(tx, self._clock.wall())
         for orphan in orphans:
             self._give_up(orphan)
+        self._open_unlimited(closed, now=self._clock.wall())
         waiting = dict.fromkeys([*held, *(key for scope, key in closed if scope is Scope.ORCHESTRATOR)])
         if any(scope is Scope.ORGANIZATION for scope, _ in closed):
             with self._lock:
@@ -184,6 +185,25 @@ class Treasury:
             "Nobody saw the end of a model call: it counts as it was reserved",
             extra={"action": "call-given-up", "orchestrator": payer.orchestrator_id, "turn": payer.turn_id},
         )
+
+    def _open_unlimited(self, closed: Mapping[tuple[Scope, str], Closed], now: float) -> None:
+        """No pause outlives its limit, also where that went while no process ran that had refused a call."""
+        for (scope, key), shut in closed.items():
+            with self._stores.database.read() as tx:
+                limits = self._limits(tx, scope, key)
+            if scope is Scope.PERSON or any(shut.until == one.period.ends(now) for one in limits):
+                continue
+            with self._stores.database.write() as tx:
+                opened = self._stores.budgets.reopen(tx, scope, key)
+            if opened and scope is Scope.ORCHESTRATOR:
+                self._teller.paused(key, None)
+
+    def _limits(self, tx: Any, scope: Scope, key: str) -> Sequence[Purse]:
+        if scope is not Scope.ORCHESTRATOR:
+            return self.of_organization(tx, key) if scope is Scope.ORGANIZATION else ()
+        one = self._stores.people.snapshot(tx, key)
+        found = () if one is None else self.purses(tx, one, self._charters.of(tx, one), None)
+        return [purse for purse in found if purse.scope is scope]
 
     def _release(self, orchestrator_id: str) -> bool:
         """Ready again, where the limits are others than those it was held by, as far as this process knows."""

@@ -155,6 +155,8 @@ class Budgets:
 
     def look(self, tx: Connection, purse: Purse, at: float) -> tuple[Holdings, Closed | None]:
         """What is gone of a purse in the period of `at`, and whether calls are refused; also without any limit."""
+        if not purse.ceiling:  # there may be a row, of a limit that was taken away: nobody counts on in it
+            return self._ledger.holdings(tx, purse.scope, purse.scope_id, purse.period, at), None
         b = self._b
         where = [b.c[name] == value for name, value in _columns(purse, at).items()]
         row = tx.execute(select(b).where(*where)).mappings().first()

@@ -153,6 +153,37 @@ def test_a_raised_budget_lets_those_go_who_waited(world: World, clock: ManualClo
     assert world.rows("Budget")[0]["paused_until"] is None
 
 
+def test_no_pause_outlives_its_limit(make_world: MakeWorld, world: World, clock: ManualClock) -> None:
+    """A limit that went while nobody ran: a new process says so, and does not wait for the month to end."""
+    limit(world, tokens_per_month=10)
+    ask(world)
+    ada = world.orchestrators["ada"]
+    with world.stores.database.read() as tx:
+        assert list(world.house.treasury.pauses(tx, [ada])) == [ada]
+    again = make_world(like=world, clock=clock, NEOLITH_PRICES=PRICES)
+    world.close()
+    limit(again)
+    clock.advance(3.0)
+    again.house.sweeper.sweep()
+    with again.stores.database.read() as tx:
+        assert again.house.treasury.pauses(tx, [ada]) == {}
+
+
+def test_what_is_spent_is_shown_where_a_limit_was_taken_away(world: World) -> None:
+    """Of the call that was made since, and of the whole period."""
+    limit(world, tokens_per_hour=10_000)
+    ask(world)
+    limit(world)
+    ask(world, "@ada and now?")
+    (found,) = world.rows("Budget")
+    purse = Purse(Scope.ORCHESTRATOR, world.orchestrators["ada"], Period.HOUR, Ceiling())
+    with world.stores.database.read() as tx:
+        gone, _ = world.stores.budgets.look(tx, purse, world.house.clock.wall())
+    calls = world.rows("Ledger")
+    assert len(calls) == 2
+    assert gone.tokens == sum(one["input_tokens"] + one["output_tokens"] for one in calls) > found["tokens"]
+
+
 def test_who_would_wait_too_long_is_refused_and_told_once(make_world: MakeWorld, databases: Databases) -> None:
     """Where the period ends behind the age limit: one sentence in each conversation, then silence with a reason."""
     world = make_world(on=databases, clock=ManualClock(), NEOLITH_PRICES=PRICES, DAEMON_MAX_AGE=60_000)

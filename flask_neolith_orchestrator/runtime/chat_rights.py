@@ -22,6 +22,7 @@ from ..store.rooms import Room, Rooms
 from ..store.session_views import SessionViews
 from ..store.turns import Turns
 from . import chat_input
+from .rates import Rates
 from .reception import Reception
 
 MANAGING_ROLES = ("owner", "admin")
@@ -63,6 +64,7 @@ class ChatParts:
     on_membership: Callable[[str, str, bool], None] | None = None
     can_manage: Callable[[str, str], bool] | None = None
     external: External | None = None
+    rates: Rates | None = None
 
 
 class ChatDoor:

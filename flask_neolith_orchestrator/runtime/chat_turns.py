@@ -7,7 +7,7 @@ from typing import Any
 
 from ..chat.markdown import to_html
 from ..core.cancel import StopReason
-from ..core.errors import Conflict, Forbidden, NotFound
+from ..core.errors import Conflict, Forbidden, NotFound, TooMany
 from ..core.types import DeliveryState
 from ..store.endings import Ended
 from ..store.messages import Stored
@@ -53,7 +53,8 @@ class ChatTurns(ChatRooms):
         """Have an answer written anew, by its own id or, where only one answered, its question's: {work, message}.
 
         It waits behind everything else of the conversation; the answer stays what it is until the new version is
-        complete, and is kept as a version then. Raises Conflict while a version is being written or waits for it.
+        complete, and is kept as a version then. Raises Conflict while a version is being written or waits for it, and
+        TooMany where as a message it would be one too many.
         """
         tx = self._reading()
         found, _ = self._answer(tx, actor, message_id)
@@ -63,6 +64,10 @@ class ChatTurns(ChatRooms):
         regenerations = self._parts.turns.regenerations
         regenerations.lock(tx, now.conversation_id)
         self._require_quiet(tx, now)
+        rates = self._parts.rates
+        wait = None if rates is None else rates.wait(actor, now.orchestrator_id)
+        if wait is not None:
+            raise TooMany(retry_after=wait)
         arrival = regenerations.arrival(tx, now, actor)
         accepted = self._parts.reception.enqueue(self._parts.session(), arrival)
         if accepted.state is not DeliveryState.WAITING or not accepted.fresh:

@@ -176,6 +176,7 @@ class House:
             on_membership=on_membership,
             can_manage=self.wiring.can_manage,
             external=self.stores.external,
+            rates=self.front.rates,
         )
         self.chat = Chat(parts)
         self.escalator = Escalator(parts, self.stores, self.charters, self.manager.emit)

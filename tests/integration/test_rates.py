@@ -61,6 +61,20 @@ def test_one_person_too_often_for_one_orchestrator(
     assert world.rows("Delivery")[-1]["state"] == "answered"
 
 
+def test_an_answer_that_is_written_anew_counts_as_a_message(make_world: MakeWorld) -> None:
+    """Nobody gets round the limit by asking for the same answer again and again."""
+    world = make_world(NEOLITH_RATE_ORCHESTRATOR="2/minute")
+    world.start()
+    asked = world.post("bob", "@ada hello")["id"]
+    world.rest()
+    with world.context():
+        world.neolith.chat.regenerate(world.ids["bob"], str(asked))
+        world.db.session.commit()
+    world.rest()
+    with world.context(), pytest.raises(TooMany):
+        world.neolith.chat.regenerate(world.ids["bob"], str(asked))
+
+
 def test_one_person_too_often_for_all_of_them(clock: ManualClock) -> None:
     """What one orchestrator took counts for the person; what was refused counts for nobody."""
     found = rates(clock, NEOLITH_RATE_PERSON="3/minute", NEOLITH_RATE_ORCHESTRATOR="2/minute")

@@ -128,7 +128,13 @@ class Escalations:
         """What has gone wrong since an instant, of orchestrators that tell somebody: not noted yet."""
         now = self._database.clock.wall()
         found = [
-            Cause(str(row[0]), "refusal" if row[4] else "failure", f"turn:{row[3] or row[1]}", row[1], row[2] or "")
+            Cause(
+                str(row[0]),
+                "refusal" if row[4] else "failure",
+                f"turn:{row[3] or row[1]}",
+                row[1],
+                ("" if row[4] else row[2]) or "",
+            )
             for row in self._failed.run(tx, b_since=since)
         ]
         found += [Cause(str(row[0]), "budget", f"{row[2]:.0f}", row[1], "") for row in self._broke.run(tx)]

@@ -247,6 +247,20 @@ def test_a_failure_is_told_once(careful: World, clock: ManualClock) -> None:
     assert "could not answer" in text
 
 
+def test_a_refusal_is_told_as_one(careful: World) -> None:
+    """The model would not answer: somebody is told that, without a word of how the delivery ended."""
+    give(careful, "ada", {"availability": {"escalation": [{"on": "refusal", "to": ["bob"]}]}})
+    careful.start()
+    careful.post("ann", "@ada hello")
+    careful.rest()
+    with careful.stores.database.write() as tx:
+        tx.execute(update(careful.neolith.models.table("Turn")).values(stop_reason="refusal"))
+    for _ in range(2):
+        careful.house.escalator.sweep()
+    (text,) = told(careful, "bob")
+    assert text.startswith("I am to tell you: the model refused to answer somebody.")
+
+
 def test_messages_out_of_hours_are_told_once_for_each_conversation(careful: World) -> None:
     """Not for each line of it."""
     give(careful, "ada", {"availability": {**OFFICE, "escalation": ESCALATION}})

@@ -59,7 +59,7 @@ class Personality(Part):
         if not isinstance(given, Mapping):
             return given
         known = cls.spellings()
-        free = {key: value for key, value in given.items() if not get_close_matches(str(key), known, 1, 0.8)}
+        free = {key: value for key, value in given.items() if not get_close_matches(str(key), known, 1, 0.7)}
         if not free:
             return given
         named = {key: value for key, value in given.items() if key not in free}
@@ -170,8 +170,8 @@ class Behaviour(Part):
     debounce: Seconds | None = Field(
         default=None, description="Seconds of quiet that it waits for; none: `DAEMON_DEBOUNCE`."
     )
-    replies_per_hour: Annotated[StrictInt, Field(ge=0)] | None = Field(default=None, description="Answers of an hour.")
-    replies_per_day: Annotated[StrictInt, Field(ge=0)] | None = Field(default=None, description="Answers of a day.")
+    replies_per_hour: Annotated[StrictInt, Field(ge=1)] | None = Field(default=None, description="Answers of an hour.")
+    replies_per_day: Annotated[StrictInt, Field(ge=1)] | None = Field(default=None, description="Answers of a day.")
     answers_bots: Names = Field(default=(), description="Orchestrators (handles) and bots (names) that it may answer.")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..chat.charter import CharterDocument
 from ..chat.charter_advice import warnings
 from ..chat.charter_changes import Weakening, loosenings, weakenings
+from ..chat.charter_parent import under
 from ..chat.charter_reading import (
     EMPTY,
     MAX_CHARTER,
@@ -77,7 +78,7 @@ class CharterKeeper:
             return Report(problems=error.problems)
         return Report(
             warnings=(*warnings(document, parent), *self._strangers(tx, one, document)),
-            weakenings=tuple(_weaker(present, document)),
+            weakenings=tuple(_weaker(present, document, parent)),
             prompt=render(in_force(document, one, parent=parent)),
         )
 
@@ -95,11 +96,12 @@ class CharterKeeper:
         """
         present = self._book.current(tx, one.id)
         expect(present, by.expected)
+        parent = self._parent(tx, one)
         try:
-            document = self._checked(one, charter, present, self._parent(tx, one))
+            document = self._checked(one, charter, present, parent)
         except UnusableCharter as error:
             raise bad(error.problems) from None
-        _confirmed(_weaker(present, document), by)
+        _confirmed(_weaker(present, document, parent), by)
         written = self._book.own.activate(
             tx, one.id, _with_tier(charter, document), author_id=by.id, reason=by.reason, expected=present.version
         )
@@ -202,9 +204,18 @@ def _lenient(version: CharterVersion) -> CharterDocument:
         return EMPTY
 
 
-def _weaker(present: CharterVersion, document: CharterDocument) -> list[Weakening]:
-    """A first charter weakens nothing: nothing had been said."""
-    return weakenings(_lenient(present), document) if present.version else []
+def _weaker(present: CharterVersion, document: CharterDocument, parent: CharterDocument) -> list[Weakening]:
+    """What is less safe as it is written, or as it then holds: what is left out may come from the organization.
+
+    A first charter weakens nothing: nothing had been said.
+    """
+    if not present.version:
+        return []
+    before = _lenient(present)
+    found = weakenings(before, document)
+    named = {one.path for one in found}
+    inherited = weakenings(under(parent, before), under(parent, document))
+    return [*found, *(one for one in inherited if one.path not in named)]
 
 
 def _confirmed(found: Iterable[Weakening], by: Author) -> None:

@@ -142,9 +142,11 @@ class Budgets:
         tx.execute(insert_into(b, self._dialect).values(values).on_conflict_do_nothing())
         mine = [b.c[name] == value for name, value in _columns(purse, at).items()]
         # whoever settles a call changes this row in the same transaction: what is not in the ledger yet comes after us
-        tx.execute(select(b.c.told).where(*mine).with_for_update()).one()
+        told = tx.execute(select(b.c.told).where(*mine).with_for_update()).scalar_one()
         found = self._ledger.holdings(tx, purse.scope, purse.scope_id, purse.period, at)
-        tx.execute(update(b).where(*mine).values({name: getattr(found, name) for name in _COUNTS}))
+        counts = {name: getattr(found, name) for name in _COUNTS}
+        # of a limit that was raised people are told anew, from the share on that is gone of it
+        tx.execute(update(b).where(*mine).values({**counts, "told": min(told, mark(percent(purse.ceiling, found)))}))
 
     def remember(self, purses: Sequence[Purse], at: float) -> None:
         """After the commit of a reservation: the rows of these are up to date from now on."""

@@ -248,6 +248,24 @@ def test_shares_are_told_once(make_world: MakeWorld, databases: Databases) -> No
     assert status[-1]["paused"] == {"reason": "replies", "until": "2023-11-15T00:00:00.000Z"}
 
 
+def test_of_a_raised_limit_people_are_told_anew(make_world: MakeWorld, databases: Databases) -> None:
+    """The shares of the higher limit that are not gone yet are told when they are."""
+    world = make_world(on=databases, clock=ManualClock(), NEOLITH_PRICES=PRICES)
+    heard: list[int] = []
+    with world.context():
+        world.neolith.manager.on("budget:threshold", lambda percent, **_: heard.append(percent))
+    world.start()
+    limit(world, behaviour={"replies_per_day": 2})
+    for _ in range(3):
+        ask(world)
+    until(lambda: heard == [50, 90, 100] or len(heard) > 2, "the first limit is used up")
+    before = len(heard)
+    limit(world, behaviour={"replies_per_day": 4})
+    ask(world)
+    until(lambda: len(heard) > before, "it is told anew")
+    assert heard[before] == 75
+
+
 def test_nobody_pays_more_than_may_be(world: World) -> None:
     """Answers of a period are a budget, too: the next one waits, although tokens are left."""
     limit(world, behaviour={"replies_per_hour": 2})

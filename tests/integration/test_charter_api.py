@@ -134,6 +134,16 @@ def test_an_organizations_charter_is_the_parent_of_all(ann: Visitor, path: str, 
     assert [one["path"] for one in freed["weakenings"]] == ["safety.auto_approve"]
 
 
+def test_what_the_organization_then_approves_has_to_be_confirmed(ann: Visitor, path: str, site: Site) -> None:
+    """A charter that approves nothing, and then says nothing of it, has the organization's approvals."""
+    parent = f"organizations/{site.ids['acme']}/charter"
+    assert put(ann, parent, {"safety": {"auto_approve": ["x"]}}, 0).status_code == 200
+    assert put(ann, path, {"safety": {"auto_approve": []}}, 0).status_code == 200
+    freed = put(ann, path, {"mission": "Count."}, 1).json
+    assert [one["path"] for one in freed["weakenings"]] == ["safety.auto_approve"]
+    assert put(ann, path, {"mission": "Count."}, 1, confirm=True).json["version"] == 2
+
+
 def test_a_charter_that_the_host_broke_can_be_seen_and_mended(ann: Visitor, path: str, site: Site) -> None:
     """What is in force is null then, and the next charter is saved as ever."""
     with site.app.app_context():

@@ -282,6 +282,9 @@ def test_a_free_quality_is_text() -> None:
     given = {"personality": {"humour": ["dry", 3], "qualities": {"shoe size": 38}}}
     assert read_document(given).personality.qualities == {"shoe size": "38", "humour": "dry, 3"}
     assert Personality.model_validate(Personality(tone="x")).tone == "x"
+    for slip in ("tnoe", "trait", "background_"):
+        with pytest.raises(UnusableCharter, match=rf"personality\.{slip}"):
+            read_document({"personality": {slip: "x"}})
 
 
 def test_an_identity_is_the_charters_or_the_rows() -> None:

@@ -51,7 +51,7 @@ DOCUMENTS = st.fixed_dictionaries(
     optional={
         "safety": safeties(),
         "limits": LIMITS,
-        "behaviour": st.fixed_dictionaries({}, optional={"replies_per_hour": st.integers(0, 9)}),
+        "behaviour": st.fixed_dictionaries({}, optional={"replies_per_hour": st.integers(1, 9)}),
     },
 )
 

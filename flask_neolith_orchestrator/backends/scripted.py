@@ -21,6 +21,7 @@ CHARACTERS_PER_TOKEN = 4  # a rule of thumb; nothing is billed here
 
 _WORD = re.compile(r"\S+\s*|\s+")
 _MARK = re.compile(r"^\[[^\[\]\n]{1,300}\]: ", re.MULTILINE)
+_FENCE = re.compile(r"</?tool-result>")
 _CALL = re.compile(r"@\S+")
 _ASKED = re.compile(r"\w")
 _USE = re.compile(r"(?:@\S+\s+)*(?:please\s+)?use\s+`?([a-z][a-z0-9_]*)`?[:,]?(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
@@ -115,7 +116,8 @@ def offline_answer(request: ModelRequest) -> Reply:
     last = request.messages[-1].content if request.messages else ""
     results = [block.content for block in last if isinstance(block, ToolResult)] if isinstance(last, tuple) else []
     if results:
-        return "What came of it:\n\n" + "\n".join(f"> {line}" for one in results for line in one.split("\n"))
+        told = [_FENCE.sub("", one).strip() for one in results]
+        return "What came of it:\n\n" + "\n".join(f"> {line}" for one in told for line in one.split("\n"))
     heard = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
     words = _clean(_MARK.split(heard)[-1])  # the last message only, without the mark of who wrote it
     call = _wished(request, words)

@@ -263,7 +263,7 @@ def test_it_calls_nothing_else() -> None:
 def test_it_tells_what_came_of_a_call() -> None:
     """The results of the last round are all that it speaks of."""
     call = ToolCall("c", "pin", {"text": "x"})
-    result = ModelMessage("user", (ToolResult("c", "It is there.\nTwice."),))
+    result = ModelMessage("user", (ToolResult("c", "<tool-result>\nIt is there.\nTwice.\n</tool-result>"),))
     request = replace(ask("use pin x"), tools=(ToolSpec("pin", "Pins.", {}),))
     request = replace(request, messages=(*request.messages, ModelMessage("assistant", (call,)), result))
     assert answer(ScriptedModel(), request) == "What came of it:\n\n> It is there.\n> Twice."

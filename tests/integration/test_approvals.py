@@ -226,6 +226,34 @@ def test_it_survives_a_restart(scene: Scenery) -> None:
     assert scene.box.runs == [{"text": SECRET}]
 
 
+def test_arguments_that_fit_no_more_are_not_run(make_world: MakeWorld) -> None:
+    """A call that has waited is held against the tool as it is by then; the model is told what is wrong."""
+    model, ran = Caller(), list[object]()
+
+    def told(text: str) -> None:
+        """Tell everybody."""
+        ran.append(text)
+
+    def counted(count: int) -> None:
+        """Tell everybody so many times."""
+        ran.append(count)
+
+    first = make_world(model=model, people=("ann", "bob"))
+    first.neolith.tool(name="announce")(told)
+    first.post("bob", "@ada tell everybody")
+    first.start("ada")
+    turn = until(lambda: [row["id"] for row in first.rows("Turn", state="parked")], "parked")[0]
+    later = make_world(model=model, like=first)
+    later.neolith.tool(name="announce")(counted)
+    first.neolith.shutdown(first.app, 2.0)
+    with later.context():
+        later.neolith.chat.decide(later.ids["bob"], str(turn), "approve")
+        later.db.session.commit()
+    until(lambda: later.rows("Turn")[0]["state"] == "done", "answered")
+    assert ran == []
+    assert "Nothing was run" in model.told[0][0].content
+
+
 def test_what_nobody_decides_expires(make_world: MakeWorld) -> None:
     """After NEOLITH_APPROVAL_TIMEOUT the sweep takes the turn up, and the model is told."""
     clock = ManualClock()

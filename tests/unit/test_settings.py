@@ -70,6 +70,7 @@ def test_every_bad_key_is_named_in_one_error() -> None:
         "DAEMON_HEALTH_CHECK_INTERVAL": "",
         "DAEMON_STOP_ON": "sometimes",
         "NEOLITH_URL_PREFIX": "neolith/",
+        "NEOLITH_PUBLIC_URL": "chat.example.org",
         "NEOLITH_ENGINE": "kafka",
     }
     with pytest.raises(ConfigurationError) as caught:

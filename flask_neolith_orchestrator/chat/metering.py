@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..core.model import Block, ModelRequest, ToolCall, ToolResult
@@ -59,7 +59,8 @@ class Unmetered:
 
 def estimate_input(request: ModelRequest) -> int:
     """About how many tokens the input of a call has, rather too many than too few."""
-    texts = [request.system, *(json.dumps(asdict(tool), default=str) for tool in request.tools)]
+    # at each turn, beside everybody who waits to write: JSON would cost ten times this, and be as long
+    texts = [request.system, *(f"{tool.name} {tool.description} {tool.parameters}" for tool in request.tools)]
     for message in request.messages:
         blocks = (message.content,) if isinstance(message.content, str) else message.content
         texts += [_text(block) for block in blocks]

@@ -25,8 +25,9 @@ from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors as tree
 from flask_neolith_orchestrator.core.setting_values import Keep, Milliseconds, Pause
 from flask_neolith_orchestrator.settings import Settings
-from flask_neolith_orchestrator.web import api_keys, problem
-from flask_neolith_orchestrator.web.api import API, ROUTES
+from flask_neolith_orchestrator.web import problem
+from flask_neolith_orchestrator.web.api import keys as api_keys
+from flask_neolith_orchestrator.web.blueprint import API, ROUTES
 from flask_neolith_orchestrator.web.calls import Route
 
 PACKAGE: Final = Path(inspect.getfile(tree)).parent.parent

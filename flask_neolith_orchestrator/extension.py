@@ -114,9 +114,9 @@ class NeolithOrchestrator:
         app.extensions["neolith"] = state
         login.register(app, state)
         if register_blueprint:
-            from .web import api  # here, as most of what importing us would cost is in it
+            from .web import blueprint  # here, as most of what importing us would cost is in it
 
-            api.register(app, state)
+            blueprint.register(app, state)
         if socketio is not None:
             from .web import sockets  # here for the same reason
 

@@ -17,7 +17,7 @@ from docs.tables import shown_default
 from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors, events
 from flask_neolith_orchestrator.settings import KEYS, Settings, load_settings
-from flask_neolith_orchestrator.web.api import API, ROUTES
+from flask_neolith_orchestrator.web.blueprint import API, ROUTES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

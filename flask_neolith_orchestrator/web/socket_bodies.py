@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ..runtime.approvals import Decision
-from .api_messages import Content
-from .api_turns import DecisionBody
+from .api.messages import Content
+from .api.turns import DecisionBody
 from .shapes import Body, Line, OwnId
 
 

@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS31Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from flask_neolith_orchestrator.web.api import ROUTES
+from flask_neolith_orchestrator.web.blueprint import ROUTES
 from flask_neolith_orchestrator.web.calls import Route
 from tests.integration.web_site import SAME_ORIGIN, Site, Visitor, make_site
 

@@ -14,7 +14,7 @@ from flask_neolith_orchestrator.backends import embedded
 from flask_neolith_orchestrator.core.types import HealthStatus
 from flask_neolith_orchestrator.runtime import clockwork, health, listeners, state, supervisor
 from flask_neolith_orchestrator.testing import ManualClock
-from flask_neolith_orchestrator.web import api_health
+from flask_neolith_orchestrator.web.api import health as api_health
 
 from .conftest import MakeWorld
 from .stage import Door, Scene, echo

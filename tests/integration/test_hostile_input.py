@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flask_neolith_orchestrator.web.api import ROUTES
+from flask_neolith_orchestrator.web.blueprint import ROUTES
 from tests.integration.web_site import Site, make_site
 
 

@@ -12,7 +12,7 @@ from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from flask_neolith_orchestrator.store.keys import SCOPES
-from flask_neolith_orchestrator.web.api import API, ROUTES, register
+from flask_neolith_orchestrator.web.blueprint import API, ROUTES, register
 
 PREFIX = "/chat"
 

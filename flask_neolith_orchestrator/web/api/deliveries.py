@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
-from ..core.cancel import StopReason
-from ..core.errors import Conflict, NotFound
-from ..core.types import DeliveryState
-from ..store.turns import Stopped, StopResult, Target
-from ..store.views import iso
-from .calls import Call, Route
-from .shapes import Limit, OwnId, Page, Query, Wire, own_id
+from ...core.cancel import StopReason
+from ...core.errors import Conflict, NotFound
+from ...core.types import DeliveryState
+from ...store.turns import Stopped, StopResult, Target
+from ...store.views import iso
+from ..calls import Call, Route
+from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
 
 TAG: Final = "deliveries"
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from ..core.steps import Asks
-from .calls import Call, Route
-from .shapes import Body, Limit, Line, OwnId, Page, Query, Text, Wire, own_id
+from ...core.steps import Asks
+from ..calls import Call, Route
+from ..shapes import Body, Limit, Line, OwnId, Page, Query, Text, Wire, own_id
 
 TAG: Final = "messages"
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
 
-from .calls import Call, Route
-from .shapes import Body, Line, OwnId, Page, Query, UserId, Wire, own_id
+from ..calls import Call, Route
+from ..shapes import Body, Line, OwnId, Page, Query, UserId, Wire, own_id
 
 TAG: Final = "channels"
 

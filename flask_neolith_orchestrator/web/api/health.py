@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from flask import Response, json
 
-from ..store.roster import Roster
-from . import metrics
-from .auth import identify
-from .calls import Call, Route
-from .problem import Problem
-from .rights import Rights
-from .shapes import Wire
+from ...store.roster import Roster
+from .. import metrics
+from ..auth import identify
+from ..calls import Call, Route
+from ..problem import Problem
+from ..rights import Rights
+from ..shapes import Wire
 
 log = logging.getLogger("flask_neolith_orchestrator")
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from ..chat.charter_changes import Change
-from ..runtime.charter_keeper import Report
-from ..store.charter_versions import CharterVersion
-from ..store.views import iso
-from .shapes import Body, Limit, Line, Query, Wire, printable
+from ...chat.charter_changes import Change
+from ...runtime.charter_keeper import Report
+from ...store.charter_versions import CharterVersion
+from ...store.views import iso
+from ..shapes import Body, Limit, Line, Query, Wire, printable
 
 MAX_DEPTH: Final = 8
 """How deep a charter may be nested."""

@@ -11,22 +11,20 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from ..runtime.state import State
-from . import (
-    api_answers,
-    api_budget,
-    api_channels,
-    api_charters,
-    api_deliveries,
-    api_explain,
-    api_health,
-    api_keys,
-    api_messages,
-    api_orchestrators,
-    api_sessions,
-    api_turns,
-    csrf,
-    dashboard,
-    openapi,
+from . import csrf, dashboard, openapi
+from .api import (
+    answers,
+    budget,
+    channels,
+    charters,
+    deliveries,
+    explain,
+    health,
+    keys,
+    messages,
+    orchestrators,
+    sessions,
+    turns,
 )
 from .calls import Call, Route, view_of
 from .problem import Problem
@@ -36,18 +34,18 @@ API: Final = "/api/v1"
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 ROUTES: Final = (
-    *api_orchestrators.ROUTES,
-    *api_charters.ROUTES,
-    *api_channels.ROUTES,
-    *api_messages.ROUTES,
-    *api_sessions.ROUTES,
-    *api_explain.ROUTES,
-    *api_answers.ROUTES,
-    *api_deliveries.ROUTES,
-    *api_turns.ROUTES,
-    *api_keys.ROUTES,
-    *api_budget.ROUTES,
-    *api_health.ROUTES,
+    *orchestrators.ROUTES,
+    *charters.ROUTES,
+    *channels.ROUTES,
+    *messages.ROUTES,
+    *sessions.ROUTES,
+    *explain.ROUTES,
+    *answers.ROUTES,
+    *deliveries.ROUTES,
+    *turns.ROUTES,
+    *keys.ROUTES,
+    *budget.ROUTES,
+    *health.ROUTES,
 )
 """All routes but the one that describes them."""
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from ..chat.budgeting import shown_cost
-from ..core.errors import Forbidden, NotFound
-from ..core.money import Ceiling, Holdings, Period, Purse, Scope, percent
-from ..runtime.pauses import Pause
-from ..store.views import iso
-from .api_orchestrators import PauseView, pause_view
-from .calls import Call, Route
-from .shapes import Limit, OwnId, Page, Query, Wire, own_id
+from ...chat.budgeting import shown_cost
+from ...core.errors import Forbidden, NotFound
+from ...core.money import Ceiling, Holdings, Period, Purse, Scope, percent
+from ...runtime.pauses import Pause
+from ...store.views import iso
+from ..calls import Call, Route
+from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
+from .orchestrators import PauseView, pause_view
 
 TAG: Final = "budgets"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from .calls import Call, Route
-from .shapes import Limit, OwnId, Page, Query, Wire, own_id
+from ..calls import Call, Route
+from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
 
 TAG: Final = "sessions"
 

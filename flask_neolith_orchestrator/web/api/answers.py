@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..core.errors import NotFound
-from .api_messages import TAG, MessageView, WorkView
-from .calls import Call, Route
-from .shapes import Page, Wire, own_id
+from ...core.errors import NotFound
+from ..calls import Call, Route
+from ..shapes import Page, Wire, own_id
+from .messages import TAG, MessageView, WorkView
 
 
 class RegenerateView(Wire):

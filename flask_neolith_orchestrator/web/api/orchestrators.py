@@ -6,13 +6,13 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from ..core.errors import Invalid, NotFound
-from ..core.types import OrchestratorSnapshot
-from ..runtime.pauses import Pause
-from ..store.roster import Roster
-from ..store.views import iso
-from .calls import Call, Route
-from .shapes import Body, Limit, Line, OwnId, Page, Query, Wire
+from ...core.errors import Invalid, NotFound
+from ...core.types import OrchestratorSnapshot
+from ...runtime.pauses import Pause
+from ...store.roster import Roster
+from ...store.views import iso
+from ..calls import Call, Route
+from ..shapes import Body, Limit, Line, OwnId, Page, Query, Wire
 
 TAG: Final = "orchestrators"
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from ..core.errors import NotFound, RequestError
-from ..core.steps import Step
-from ..runtime.approvals import MOST_REASON, Decision
-from ..store.views import iso
-from .api_deliveries import DeliveryView, delivery_view, require_managed
-from .api_messages import AskedView
-from .calls import Call, Route
-from .shapes import Body, OwnId, Text, Wire, own_id
+from ...core.errors import NotFound, RequestError
+from ...core.steps import Step
+from ...runtime.approvals import MOST_REASON, Decision
+from ...store.views import iso
+from ..calls import Call, Route
+from ..shapes import Body, OwnId, Text, Wire, own_id
+from .deliveries import DeliveryView, delivery_view, require_managed
+from .messages import AskedView
 
 TAG: Final = "turns"
 

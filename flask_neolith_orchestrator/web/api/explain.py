@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from .calls import Call, Route
-from .shapes import Wire, own_id
+from ..calls import Call, Route
+from ..shapes import Wire, own_id
 
 
 class DecisionView(Wire):

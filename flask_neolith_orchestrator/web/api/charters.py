@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..chat.charter_changes import as_text, changes
-from ..core.errors import Forbidden, NotFound, StartFailed
-from ..core.types import OrchestratorSnapshot
-from ..runtime.charter_keeper import Author
-from ..store.charter_versions import CharterVersion
-from .calls import Call, Route
+from ...chat.charter_changes import as_text, changes
+from ...core.errors import Forbidden, NotFound, StartFailed
+from ...core.types import OrchestratorSnapshot
+from ...runtime.charter_keeper import Author
+from ...store.charter_versions import CharterVersion
+from ..calls import Call, Route
+from ..shapes import Page, own_id
 from .charter_shapes import (
     ActivateBody,
     CharterBody,
@@ -25,7 +26,6 @@ from .charter_shapes import (
     check_view,
     version_fields,
 )
-from .shapes import Page, own_id
 
 TAG: Final = "orchestrators"
 SCOPE: Final = "orchestrators:manage"

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from .core.errors import ConfigurationError
 from .core.money_input import read_limits, read_prices
-from .core.setting_values import Blank, Count, Keep, Milliseconds, Number, Pause, Prefix, Rate, WebAddress
+from .core.setting_values import Blank, Count, Keep, Link, Milliseconds, Number, Pause, Prefix, Rate, WebAddress
 from .core.tool_names import chosen_tools
 
 
@@ -158,6 +158,14 @@ class Settings(BaseModel):
         64, alias="NEOLITH_MAX_THREADS", description="Threads for turns in one process."
     )
     url_prefix: Prefix = Field("/neolith", alias="NEOLITH_URL_PREFIX", description="Where the blueprint is mounted.")
+    dashboard_name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        "Orchestrators",
+        alias="NEOLITH_DASHBOARD_NAME",
+        description="What the dashboard calls itself, on every page.",
+    )
+    dashboard_link: Link = Field(
+        "/", alias="NEOLITH_DASHBOARD_LINK", description="Where the dashboard's link back to the app leads."
+    )
     state_dir: Annotated[str | None, Blank] = Field(
         None, alias="NEOLITH_STATE_DIR", description="Folder of lock files; unset: neolith/ in the instance folder."
     )

@@ -1,6 +1,6 @@
 // What an answer asks leave for: its calls with their arguments for whoever asked, and the two buttons.
-import { ask } from "./api.js";
-import { button, make } from "./dom.js";
+import { ask } from "/neolith/static/client/api.js";
+import { button, make } from "/neolith/static/client/dom.js";
 
 const isEscalated = (call) => call.asks === "managers";
 const named = (calls) => calls.map((one) => one.id).join();

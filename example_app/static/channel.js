@@ -1,14 +1,14 @@
 // The page of a channel: its main line, one thread beside it, and everything that happens while one looks.
-import { ask } from "./api.js";
+import { ask } from "/neolith/static/client/api.js";
 import { Approvals } from "./approvals.js";
 import { Composer } from "./composer.js";
-import { showTrouble } from "./dom.js";
+import { showTrouble } from "/neolith/static/client/dom.js";
 import { LineView } from "./line.js";
-import { connect } from "./live.js";
-import { showPresence } from "./presence.js";
+import { connect } from "/neolith/static/client/live.js";
+import { showPresence } from "/neolith/static/client/presence.js";
 import { Reader } from "./reader.js";
 import { Sender } from "./sender.js";
-import { Store } from "./store.js";
+import { Store } from "/neolith/static/client/store.js";
 
 const AGAIN = 2000; // milliseconds
 const SPOKEN = 300; // characters

@@ -1,6 +1,6 @@
 // The form that messages are written in: Enter sends, Shift+Enter makes a new line, @ suggests whom to mention.
-import { make } from "./dom.js";
-import { dot } from "./presence.js";
+import { make } from "/neolith/static/client/dom.js";
+import { dot } from "/neolith/static/client/presence.js";
 
 const BEGUN = /(^|[\s(])@([\p{L}\p{N}._-]*)$/u;
 

@@ -1,8 +1,9 @@
 // The page of daemons: read from the API, and again whenever something is told about one of them.
-import { ask } from "./api.js";
-import { clockTime, make, showTrouble } from "./dom.js";
-import { connect } from "./live.js";
-import { dot, showPresence } from "./presence.js";
+import { ask } from "/neolith/static/client/api.js";
+import { make, showTrouble } from "/neolith/static/client/dom.js";
+import { clockTime } from "/neolith/static/client/time.js";
+import { connect } from "/neolith/static/client/live.js";
+import { dot, showPresence } from "/neolith/static/client/presence.js";
 
 const EVERY = 10000; // milliseconds
 const list = document.getElementById("daemons");

@@ -1,4 +1,4 @@
-import { connect } from "./live.js";
-import { showPresence } from "./presence.js";
+import { connect } from "/neolith/static/client/live.js";
+import { showPresence } from "/neolith/static/client/presence.js";
 
 showPresence(connect());

@@ -1,7 +1,7 @@
 // A list of messages on the screen: a channel's main line, or one thread. Follows its end while the reader is there.
-import { button, make } from "./dom.js";
+import { button, make } from "/neolith/static/client/dom.js";
 import { MessageView } from "./message.js";
-import { byAge } from "./store.js";
+import { byAge } from "/neolith/static/client/store.js";
 
 const NEAR = 80; // pixels from the end that count as being there
 

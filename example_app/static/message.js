@@ -1,6 +1,7 @@
 // One message on the screen.
 import { askedFor } from "./approvals.js";
-import { button, clockTime, make } from "./dom.js";
+import { button, make } from "/neolith/static/client/dom.js";
+import { clockTime } from "/neolith/static/client/time.js";
 
 const STATES = { interrupted: "Interrupted", failed: "Failed" };
 

@@ -1,5 +1,5 @@
 // Reading messages over the API into the store: pages, threads, and what events have left a gap in.
-import { readMessages } from "./api.js";
+import { readMessages } from "/neolith/static/client/api.js";
 
 const GAP = 500; // milliseconds until the server has surely stored more of an answer that is being written
 const REPLIES = 10; // of a thread nobody has opened

@@ -1,5 +1,5 @@
 // Sending: a message is on the screen at once, and may be sent again without becoming two (its clientId stays).
-import { Refused, ask } from "./api.js";
+import { Refused, ask } from "/neolith/static/client/api.js";
 
 export class Sender {
   constructor({ channelId, store, author, changed }) {

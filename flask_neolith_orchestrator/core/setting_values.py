@@ -25,6 +25,13 @@ def _web_address(value: str | None) -> str | None:
     return None if value is None else value.rstrip("/")
 
 
+def _link(value: str) -> str:
+    is_path = value.startswith("/") and not value.startswith("//")
+    if not is_path and not value.startswith(("https://", "http://")):
+        raise ValueError("a path such as /chat, or an address such as https://chat.example.org, is expected")
+    return value
+
+
 def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -38,5 +45,6 @@ Keep = Annotated[int, Number, Field(ge=0, le=10**12)]
 Count = Annotated[int, Number, Field(ge=1, le=10**9)]
 Prefix = Annotated[str, AfterValidator(_absolute_path)]
 WebAddress = Annotated[str | None, Blank, AfterValidator(_web_address)]
+Link = Annotated[str, AfterValidator(_link)]
 Rate = Annotated[Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(\d{1,5} )?(second|minute|hour|day)s?$")] | None, Blank]
 """As the package `limits` writes it; blank: no limit."""

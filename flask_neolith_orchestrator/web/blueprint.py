@@ -82,7 +82,7 @@ def make_blueprint(state: State) -> Blueprint:
     for route in routes:
         blueprint.add_url_rule(f"{API}/{route.rule}", route.name, view_of(route), methods=[route.method])
     blueprint.add_url_rule(f"{API}/<path:_rest>", "unknown", unknown, methods=METHODS)
-    blueprint.add_url_rule("/", "dashboard", dashboard.show, methods=["GET"])
+    dashboard.add_pages(blueprint)
     return blueprint
 
 

@@ -59,6 +59,12 @@ class Rights:
             raise Forbidden
         return found
 
+    def manages_anything(self) -> bool:
+        """Whether there is anything at all that the asker manages: an organization of its own, or itself."""
+        if any(self.manages_organization(one) for one in self.roles):
+            return True
+        return self._state.house.people.orchestrator_id(self._tx, self._identity.user_id) is not None
+
     def managed_ids(self) -> list[str]:
         """All orchestrators that the asker manages in its own organizations, and itself."""
         people = self._state.house.people

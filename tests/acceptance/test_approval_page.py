@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .test_browser import Office, office, say, server
+from .office import Office, office, say, server
 
 __all__ = ["office", "server"]
 

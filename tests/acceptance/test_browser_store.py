@@ -1,4 +1,4 @@
-"""The rules by which a browser puts events and reads together, on the module itself (example_app/static/store.js)."""
+"""The rules by which a browser puts events and reads together, on the module itself (web/static/client/store.js)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.acceptance.example_server import ROOT
 
 pytestmark = pytest.mark.browser
 
-STATIC = ROOT / "example_app" / "static"
+STATIC = ROOT / "flask_neolith_orchestrator/web/static/client"
 PRELUDE = """
 const { Store } = await import("/store.js");
 const missing = [], changed = [];

@@ -27,6 +27,7 @@ from .asking import Box, Caller, give
 from .conftest import MakeWorld
 from .stage import Door, Scene
 from .test_life import ada, in_context
+from .web_site import make_site
 from .world import World, until
 
 SOON = 0.6
@@ -577,6 +578,16 @@ def mounted(see: Sight, config: Mapping[str, Any]) -> int:
     return see.make(**config).app.test_client().get("/ai/api/v1/health/live").status_code
 
 
+def frame(see: Sight, config: Mapping[str, Any]) -> tuple[bool, bool]:
+    """What the dashboard calls itself, and where its link back leads."""
+    site = make_site(see.folder / "site", **config)
+    try:
+        page = site.as_("ann").client.get("/neolith/").text
+        return "Our agents" in page, 'href="/elsewhere"' in page
+    finally:
+        site.close()
+
+
 def lock_file(see: Sight, config: Mapping[str, Any]) -> bool:
     """Where the lock file of the process is."""
     folders: dict[str, Any] = {key: str(see.folder / value) for key, value in config.items()}
@@ -715,6 +726,8 @@ TABLE: dict[str, Case] = {
     "NEOLITH_ENGINE": Case("celery", engine),
     "NEOLITH_MAX_THREADS": Case(1, at_once),
     "NEOLITH_URL_PREFIX": Case("/ai", mounted),
+    "NEOLITH_DASHBOARD_NAME": Case("Our agents", frame),
+    "NEOLITH_DASHBOARD_LINK": Case("/elsewhere", frame),
     "NEOLITH_STATE_DIR": Case("elsewhere", lock_file),
     "NEOLITH_SQLITE_PRAGMAS": Case(False, synchronous),
     "NEOLITH_DELTA_INTERVAL": Case(60_000, deltas),

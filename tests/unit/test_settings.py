@@ -71,6 +71,7 @@ def test_every_bad_key_is_named_in_one_error() -> None:
         "DAEMON_STOP_ON": "sometimes",
         "NEOLITH_URL_PREFIX": "neolith/",
         "NEOLITH_PUBLIC_URL": "chat.example.org",
+        "NEOLITH_DASHBOARD_LINK": "javascript:alert(1)",
         "NEOLITH_ENGINE": "kafka",
     }
     with pytest.raises(ConfigurationError) as caught:

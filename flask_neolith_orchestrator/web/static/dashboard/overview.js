@@ -1,55 +1,13 @@
-// The dashboard: rows come from the API; Socket.IO says when to look again, else a timer does.
-const api = document.body.dataset.api;
+// The overview: rows come from the API; Socket.IO says when to look again, else a timer does.
+import { all, ask } from "../client/api.js";
+import { atMostEvery, make as create, showTrouble } from "../client/dom.js";
+import { connect, keepLooking } from "../client/live.js";
+import { clockTime, duration } from "../client/time.js";
+
 const rows = document.getElementById("daemons");
 const notice = document.getElementById("notice");
-const connection = document.getElementById("connection");
 const known = new Map(); // orchestrator id -> {row, uptimeAt}
-let connected = false;
-let waiting = null;
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text; // never HTML: names are anybody's text
-  return element;
-}
-
-function duration(milliseconds) {
-  if (milliseconds === null) return "–";
-  const seconds = Math.floor(milliseconds / 1000);
-  const parts = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
-  const shown = [];
-  let rest = seconds;
-  for (const [size, unit] of parts) {
-    if (rest >= size || (unit === "s" && !shown.length)) shown.push(`${Math.floor(rest / size)}${unit}`);
-    rest %= size;
-  }
-  return shown.slice(0, 2).join(" ");
-}
-
-function clockTime(iso) {
-  if (!iso) return make("span", "", "–");
-  const time = make("time", "", new Date(iso).toLocaleTimeString());
-  time.dateTime = iso;
-  return time;
-}
-
-function complain(message) {
-  notice.textContent = message;
-  notice.hidden = !message;
-}
-
-async function ask(method, path) {
-  const options = { method, headers: { Accept: "application/json" }, credentials: "same-origin" };
-  if (method !== "GET") {
-    options.headers["Content-Type"] = "application/json";
-    options.body = "{}";
-  }
-  const response = await fetch(`${api}/${path}`, options);
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail || answer.title);
-  return answer;
-}
+const make = (tag, className = "", text = "") => create(tag, className ? { className } : {}, text);
 
 function newRow(id) {
   const row = make("tr");
@@ -117,9 +75,15 @@ function showHealth(entry, health) {
   cells.beat.replaceChildren(clockTime(health.lastHeartbeat));
   showErrors(cells.errors, health);
   const running = health.status === "running" || health.status === "initializing";
+  const had = Object.values(buttons).find((one) => one === document.activeElement);
   buttons.start.disabled = entry.busy || running;
   buttons.stop.disabled = entry.busy || !running;
   buttons.restart.disabled = entry.busy || !running;
+  if (had?.disabled) Object.values(buttons).find((one) => !one.disabled)?.focus(); // it stays in the row
+}
+
+function complain(message) {
+  showTrouble(notice, message);
 }
 
 async function command(id, action, button) {
@@ -141,13 +105,7 @@ async function command(id, action, button) {
 
 async function look() {
   try {
-    const items = [];
-    let cursor = "";
-    do {
-      const page = await ask("GET", `orchestrators?health=true&limit=100${cursor}`);
-      items.push(...page.items);
-      cursor = page.next ? `&cursor=${page.next}` : null;
-    } while (cursor);
+    const items = await all("orchestrators", { health: true });
     const ids = new Set(items.map((one) => one.id));
     for (const [id, entry] of known) {
       if (!ids.has(id)) {
@@ -160,30 +118,9 @@ async function look() {
       if (!row.isConnected) rows.append(row);
     }
     document.getElementById("empty").hidden = items.length > 0;
-    connection.textContent = connected ? "live" : "updated every 10 s";
   } catch (error) {
-    connection.textContent = `no answer: ${error.message}`;
+    complain(error.message);
   }
-}
-
-function lookSoon() {
-  waiting ??= setTimeout(() => {
-    waiting = null;
-    look();
-  }, 150);
-}
-
-function listen() {
-  if (document.body.dataset.live !== "yes" || !window.io) return;
-  const socket = window.io("/neolith");
-  socket.on("connect", () => { connected = true; lookSoon(); });
-  socket.on("disconnect", () => { connected = false; lookSoon(); });
-  socket.on("presence", (news) => {
-    const entry = known.get(news.orchestratorId);
-    if (entry) showState(entry.cells.presence, news.status);
-    lookSoon();
-  });
-  for (const event of ["presence:snapshot", "daemon:status", "daemon:health"]) socket.on(event, lookSoon);
 }
 
 setInterval(() => {
@@ -191,7 +128,4 @@ setInterval(() => {
     if (entry.uptime !== null) entry.cells.uptime.textContent = duration(entry.uptime + performance.now() - entry.uptimeAt);
   }
 }, 1000);
-setInterval(() => { if (!document.hidden) look(); }, 10000);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) lookSoon(); });
-await look();
-listen();
+keepLooking(connect(), ["presence", "presence:snapshot", "daemon:status", "daemon:health"], atMostEvery(150, look));

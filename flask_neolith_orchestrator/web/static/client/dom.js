@@ -11,14 +11,6 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-export function clockTime(iso) {
-  if (!iso) return make("span", {}, "–");
-  const at = new Date(iso);
-  const today = at.toDateString() === new Date().toDateString();
-  const shown = at.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "short", timeStyle: "short" });
-  return make("time", { dateTime: iso, title: at.toLocaleString() }, shown);
-}
-
 export function showTrouble(element, text) {
   element.textContent = text ?? "";
   element.hidden = !text;
@@ -26,4 +18,15 @@ export function showTrouble(element, text) {
 
 export function button(action, text, onclick) {
   return make("button", { type: "button", data: { action }, onclick }, text);
+}
+
+// run `work` at most once in `pause` milliseconds, however often the answer is called; the last call is never lost
+export function atMostEvery(pause, work) {
+  let timer = null;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      work();
+    }, pause);
+  };
 }

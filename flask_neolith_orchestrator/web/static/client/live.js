@@ -1,0 +1,46 @@
+// The Socket.IO connection of a page: says how it is, comes back by itself, and leaves when the login has ended.
+// Where the host has no Socket.IO (data-live of the body is "no"), connect() returns null: look again by timer.
+import { toLogin } from "./api.js";
+
+const AGAIN = 1000; // milliseconds
+const WORDS = { live: "live", reconnecting: "reconnecting", polling: "updated every 10 s" };
+
+export function connect() {
+  const shown = document.getElementById("connection");
+  const say = (state) => {
+    if (!shown || shown.dataset.state === state) return;
+    shown.textContent = WORDS[state];
+    shown.dataset.state = state;
+  };
+  if (document.body.dataset.live === "no" || !window.io) {
+    say("polling");
+    return null;
+  }
+  const socket = window.io("/neolith", { reconnectionDelay: 300, reconnectionDelayMax: 2000 });
+  socket.on("connect", () => say("live"));
+  socket.on("disconnect", (reason) => {
+    say("reconnecting");
+    // cut by the server: the login has ended, or the server goes down; the next try tells which
+    if (reason === "io server disconnect") setTimeout(() => socket.connect(), AGAIN);
+  });
+  socket.on("connect_error", (error) => {
+    say("reconnecting");
+    if (error.data?.status === 401) toLogin();
+    else if (!socket.active) setTimeout(() => socket.connect(), AGAIN);
+  });
+  return socket;
+}
+
+const EVERY = 10_000; // milliseconds
+
+// keep a page right: `look` runs now, at each (re)connection, at each of `events`, and by timer where nothing tells
+export function keepLooking(socket, events, look) {
+  look();
+  for (const event of ["connect", ...events]) socket?.on(event, look);
+  setInterval(() => {
+    if (!document.hidden && !socket?.connected) look();
+  }, EVERY);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) look();
+  });
+}

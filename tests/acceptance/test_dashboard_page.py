@@ -15,18 +15,18 @@ pytestmark = pytest.mark.browser
 
 def test_an_owner_starts_and_stops_by_keyboard_and_everybody_sees_it_at_once(screen: Screen) -> None:
     """Start by Enter; both browsers show it without a reload; the focus goes to what can be done next."""
-    ann, ada = screen.open("ann"), screen.open("ada")
-    for page in (ann, ada):
+    ann, other = screen.open("ann"), screen.open("ann")
+    for page in (ann, other):
         expect(page.locator("#connection")).to_have_text("live")
         expect(page.get_by_role("rowheader", name="ada")).to_be_visible()
     ann.get_by_role("button", name="Start ada", exact=True).focus()
     ann.keyboard.press("Enter")
-    for page in (ann, ada):
+    for page in (ann, other):
         expect(page.locator("[data-state=running]")).to_be_visible()
         expect(page.locator("[data-state=ONLINE]")).to_be_visible()
     expect(ann.get_by_role("button", name="Stop ada")).to_be_focused()
     ann.keyboard.press("Enter")
-    for page in (ann, ada):
+    for page in (ann, other):
         expect(page.locator("[data-state=stopped]")).to_be_visible()
         expect(page.locator("[data-state=OFFLINE]")).to_be_visible()
 

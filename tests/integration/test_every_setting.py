@@ -580,7 +580,7 @@ def mounted(see: Sight, config: Mapping[str, Any]) -> int:
 
 def frame(see: Sight, config: Mapping[str, Any]) -> tuple[bool, bool]:
     """What the dashboard calls itself, and where its link back leads."""
-    site = make_site(see.folder / "site", **config)
+    site = make_site(see.folder / f"site-{len(config)}", **config)
     try:
         page = site.as_("ann").client.get("/neolith/").text
         return "Our agents" in page, 'href="/elsewhere"' in page

@@ -40,11 +40,11 @@ from .core.types import (
     Place,
 )
 from .extension import NeolithOrchestrator, create_orchestrator_daemon, get_daemon_manager, should_run_daemon
-from .runtime.charter_file import load_charter_file
-from .runtime.daemon import OrchestratorDaemon
-from .runtime.intake import Accepted
-from .runtime.manager import OrchestratorDaemonManager
-from .store.mixins import OrchestratorUserMixin
+from .runtime.arrival.intake import Accepted
+from .runtime.charters.file import load_charter_file
+from .runtime.daemons.daemon import OrchestratorDaemon
+from .runtime.daemons.manager import OrchestratorDaemonManager
+from .store.tables.mixins import OrchestratorUserMixin
 
 __all__ = [
     "Accepted",

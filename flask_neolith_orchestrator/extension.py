@@ -17,20 +17,21 @@ from .cli.group import make_group
 from .core.errors import AlreadyInitialised, NotInitialised, OpenTransaction
 from .core.ports import ChatStore, Dispatcher
 from .core.types import IncomingMessage, OrchestratorDaemonConfig
-from .runtime.chatting import Chat
-from .runtime.daemon import OrchestratorDaemon
-from .runtime.directory import Directory
+from .runtime.arrival.intake import Accepted
+from .runtime.chatting.chat import Chat
+from .runtime.chatting.directory import Directory
+from .runtime.daemons.daemon import OrchestratorDaemon
+from .runtime.daemons.manager import OrchestratorDaemonManager
 from .runtime.house import House
-from .runtime.intake import Accepted
-from .runtime.manager import OrchestratorDaemonManager
 from .runtime.state import State
 from .runtime.wiring import Parts, Wiring
 from .settings import Settings, load_settings
-from .store import engines, schema
-from .store.database import Database
-from .store.models import Models, make_models
-from .store.people import default_display_name
-from .store.sqlite_host import has_begun_to_write
+from .store import schema
+from .store.people.people import default_display_name
+from .store.sql import engines
+from .store.sql.database import Database
+from .store.sql.sqlite_host import has_begun_to_write
+from .store.tables.models import Models, make_models
 from .web import login
 
 

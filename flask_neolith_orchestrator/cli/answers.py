@@ -9,7 +9,7 @@ import click
 from flask.cli import AppGroup
 
 from ..core.errors import NeolithError
-from ..runtime.chatting import Chat
+from ..runtime.chatting.chat import Chat
 from ..runtime.state import State
 from .finding import ready
 

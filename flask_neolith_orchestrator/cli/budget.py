@@ -6,9 +6,9 @@ import click
 from flask.cli import AppGroup
 
 from ..core.money import Holdings, Purse, percent
-from ..runtime.pauses import Pause
+from ..runtime.broadcast.pauses import Pause
 from ..runtime.state import State
-from ..store.views import iso
+from ..store.chat.views import iso
 from .finding import find, ready
 
 

@@ -18,11 +18,11 @@ from ..chat.charter_text import render
 from ..chat.charter_yaml import to_yaml
 from ..core.errors import NeolithError, NotFound, Unconfirmed
 from ..core.types import OrchestratorSnapshot
-from ..runtime.charter_file import read_charter_text
-from ..runtime.charter_keeper import Author
+from ..runtime.charters.file import read_charter_text
+from ..runtime.charters.keeper import Author
 from ..runtime.house import House
 from ..runtime.state import State
-from ..store.charter_versions import CharterVersion
+from ..store.people.charter_versions import CharterVersion
 from .finding import find, ready
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from ..runtime.explaining import Explained
+from ..runtime.arrival.explaining import Explained
 from ..runtime.state import State
 from .finding import ready
 

@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 from ..core.errors import NeolithError
 from ..core.types import Cause, Wanted
 from ..runtime.state import State
-from ..store.views import iso
+from ..store.chat.views import iso
 from .answers import add_answers
 from .budget import add_budget
 from .charter import make_charter_group

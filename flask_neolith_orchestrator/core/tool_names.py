@@ -1,4 +1,4 @@
-"""The names of the built-in tools (see `runtime.builtin_tools`), and what the setting that chooses among them says."""
+"""The names of the built-in tools (see `runtime.tools.builtin`), and what the setting that chooses among them says."""
 
 from __future__ import annotations
 

@@ -14,45 +14,45 @@ from collections.abc import Callable
 from ..chat.markdown import to_html
 from ..chat.split import split
 from ..core.errors import OrchestratorModeOff
-from ..store.keys import Keys
-from ..store.messages import Messages
-from ..store.organizations import Organizations
-from ..store.people import People
-from ..store.rooms import Rooms
-from ..store.session_views import SessionViews
+from ..store.chat.messages import Messages
+from ..store.chat.rooms import Rooms
+from ..store.chat.session_views import SessionViews
+from ..store.people.keys import Keys
+from ..store.people.organizations import Organizations
+from ..store.people.people import People
 from ..store.stores import Stores, Texts, make_stores
-from .actions import BundledActions
-from .alarm import Alarm
-from .approvals import Approvals
-from .bursar import Bursar
-from .caretaker import Caretaker
-from .charter_book import CharterBook
-from .charter_keeper import CharterKeeper
-from .chat_rights import ChatParts
-from .chatting import Chat
-from .crew import LAST_WORDS, Crew
-from .desk import Desk
-from .directory import Directory
-from .duty import Duty
-from .escalation import Escalator
-from .front import Front
-from .health import Health, Part
-from .idle import Idle
-from .intake import Intake
-from .jobs import Jobs
-from .lives import Lives
-from .manager import OrchestratorDaemonManager
-from .news import News
-from .node import NodeLife
-from .notes import Note
-from .once import Once
-from .statuses import Statuses
-from .supervisor import Supervisor
-from .sweeper import Sweeper
-from .thinking import Thinking
-from .toolboxes import make_toolboxes
+from .arrival.front import Front
+from .arrival.intake import Intake
+from .broadcast.news import News
+from .charters.book import CharterBook
+from .charters.keeper import CharterKeeper
+from .chatting.actions import BundledActions
+from .chatting.approvals import Approvals
+from .chatting.chat import Chat
+from .chatting.directory import Directory
+from .chatting.escalation import Escalator
+from .chatting.rights import ChatParts
+from .daemons.crew import LAST_WORDS, Crew
+from .daemons.desk import Desk
+from .daemons.duty import Duty
+from .daemons.lives import Lives
+from .daemons.manager import OrchestratorDaemonManager
+from .daemons.notes import Note
+from .daemons.statuses import Statuses
+from .daemons.supervisor import Supervisor
+from .money.bursar import Bursar
+from .tools.toolboxes import make_toolboxes
+from .turns.thinking import Thinking
+from .turns.worker import Worker
+from .upkeep.alarm import Alarm
+from .upkeep.caretaker import Caretaker
+from .upkeep.health import Health, Part
+from .upkeep.idle import Idle
+from .upkeep.jobs import Jobs
+from .upkeep.node import NodeLife
+from .upkeep.once import Once
+from .upkeep.sweeper import Sweeper
 from .wiring import Wiring
-from .worker import Worker
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -90,7 +90,7 @@ class House:
         self.keeper = CharterKeeper(self.charters, self.stores)
         self.dispatcher = wiring.make_dispatcher()
         self.news = News(self.stores, wiring.channel, wiring.clock)
-        from .clockwork import Clockwork  # here, as APScheduler is needed only where something may run
+        from .upkeep.clockwork import Clockwork  # here, as APScheduler is needed only where something may run
 
         self.clockwork = Clockwork(wiring.clock)
         self._alarm = Alarm(self.dispatcher.ring)

@@ -9,8 +9,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from .broadcast.listeners import Handler
 from .house import House
-from .listeners import Handler
 from .wiring import Wiring
 
 LOOK = 2.0

@@ -14,10 +14,10 @@ from ..core.model import Model
 from ..core.money import Prices
 from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher
 from ..settings import Settings
-from ..store.database import Database
-from ..store.models import Models
-from ..store.people import DisplayName
-from .listeners import Context
+from ..store.people.people import DisplayName
+from ..store.sql.database import Database
+from ..store.tables.models import Models
+from .broadcast.listeners import Context
 
 
 class ModelChoice(Protocol):

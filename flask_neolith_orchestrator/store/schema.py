@@ -9,8 +9,8 @@ from sqlalchemy import Column, Connection, Engine, Table, inspect, select, updat
 from sqlalchemy.schema import CreateColumn
 
 from ..core.errors import SchemaMissing
-from .inbox import insert_into
-from .models import SCHEMA_VERSION, Models
+from .sql.inserts import insert_into
+from .tables.models import SCHEMA_VERSION, Models
 
 MEND = (
     "Run `flask db migrate` and `flask db upgrade` if the app uses Flask-Migrate, else `flask neolith create-tables`."

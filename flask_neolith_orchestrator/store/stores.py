@@ -8,33 +8,33 @@ from pathlib import Path
 
 from ..core.ports import ChatStore
 from ..settings import Settings
-from .beginnings import Beginnings
-from .budgets import Budgets
-from .claims import Claims
-from .daemons import Daemons
-from .database import Database
-from .escalations import Escalations
-from .exchanges import Exchanges
-from .external import External, ExternalChat
-from .holds import Holds
-from .inbox import Inbox
-from .leases import Leases
-from .ledger import Ledger
-from .logins import Logins
-from .models import Models
-from .nodes import Nodes
-from .outbox import Outbox
-from .parking import Parking
-from .people import People
-from .recover import Recovery
-from .replies import Split
-from .retention import Retention
-from .sessions import Sessions
-from .settle import Settle
-from .steps import Steps
-from .triggers import Triggers
-from .turns import Turns
-from .views import Views
+from .chat.external import External, ExternalChat
+from .chat.views import Views
+from .inbox.exchanges import Exchanges
+from .inbox.holds import Holds
+from .inbox.inbox import Inbox
+from .inbox.outbox import Outbox
+from .inbox.triggers import Triggers
+from .lives.daemons import Daemons
+from .lives.logins import Logins
+from .lives.nodes import Nodes
+from .people.people import People
+from .records.budgets import Budgets
+from .records.escalations import Escalations
+from .records.ledger import Ledger
+from .records.retention import Retention
+from .sql.database import Database
+from .tables.models import Models
+from .turns.beginnings import Beginnings
+from .turns.claims import Claims
+from .turns.leases import Leases
+from .turns.parking import Parking
+from .turns.recover import Recovery
+from .turns.replies import Split
+from .turns.sessions import Sessions
+from .turns.settle import Settle
+from .turns.steps import Steps
+from .turns.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)

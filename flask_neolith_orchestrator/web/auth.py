@@ -15,8 +15,8 @@ from flask_login import current_user
 
 from ..core.errors import Forbidden
 from ..runtime.state import State
-from ..store.keys import ApiKey
-from ..store.roster import Roster
+from ..store.people.keys import ApiKey
+from ..store.people.roster import Roster
 from .problem import unauthenticated
 
 log = logging.getLogger("flask_neolith_orchestrator")

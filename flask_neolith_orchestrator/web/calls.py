@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..runtime.house import House
 from ..runtime.state import State
-from ..store import host
+from ..store.sql import host
 from . import csrf
 from .auth import Identity, identify
 from .problem import Problem, problem_of

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..core.errors import Forbidden, NotFound
 from ..runtime.state import State
-from ..store import host
+from ..store.sql import host
 from .auth import Identity, by_cookie
 from .rights import Rights
 

@@ -15,8 +15,8 @@ from typing import Any
 from flask import Flask, Response, current_app, g, has_request_context, request, request_finished, session
 from flask_login import current_user, user_accessed, user_loaded_from_cookie, user_logged_in, user_logged_out
 
-from ..runtime.desk import PERSON, REMEMBERED, SOCKET
-from ..runtime.notes import Note
+from ..runtime.daemons.desk import PERSON, REMEMBERED, SOCKET
+from ..runtime.daemons.notes import Note
 from ..runtime.state import State
 
 log = logging.getLogger("flask_neolith_orchestrator")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..core.errors import Forbidden, NotFound
 from ..core.types import OrchestratorSnapshot
 from ..runtime.state import State
-from ..store.roster import Roster
+from ..store.people.roster import Roster
 from .auth import Identity
 from .shapes import own_id
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..runtime.approvals import Decision
+from ..runtime.chatting.approvals import Decision
 from .api.messages import Content
 from .api.turns import DecisionBody
 from .shapes import Body, Line, OwnId

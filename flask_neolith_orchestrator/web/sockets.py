@@ -20,7 +20,7 @@ from flask_socketio import (
 )
 
 from ..core.events import channel_room, login_room, organization_room, user_room
-from ..runtime.news import presence_payload
+from ..runtime.broadcast.news import presence_payload
 from ..runtime.state import State
 from .auth import Identity, by_cookie, by_key, by_key_id, key_room, shown_key
 from .login import TOKEN

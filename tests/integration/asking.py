@@ -18,7 +18,7 @@ from flask_neolith_orchestrator.core.model import (
 )
 from flask_neolith_orchestrator.core.steps import Asks, Planned, Step, StepState
 from flask_neolith_orchestrator.core.types import Usage
-from flask_neolith_orchestrator.runtime.toolbox import Done
+from flask_neolith_orchestrator.runtime.tools.toolbox import Done
 
 from .stage import Stage
 from .world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask_neolith_orchestrator.runtime.charter_keeper import Author
+from flask_neolith_orchestrator.runtime.charters.keeper import Author
 
 from .world import World
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_neolith_orchestrator.core.errors import Conflict, Forbidden, ModelRejected, ModelUnavailable, NotFound
-from flask_neolith_orchestrator.store.claims import LostRace
+from flask_neolith_orchestrator.store.turns.claims import LostRace
 
 from .conftest import Databases, MakeWorld
 from .stage import Door, Scene

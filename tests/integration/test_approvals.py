@@ -11,7 +11,7 @@ import pytest
 from flask_neolith_orchestrator.chat.rounds import DENIED, EXPIRED
 from flask_neolith_orchestrator.core.errors import Conflict, Forbidden, Invalid, NotFound
 from flask_neolith_orchestrator.core.events import channel_room, user_room
-from flask_neolith_orchestrator.runtime.sweeper import EXPIRY_INTERVAL
+from flask_neolith_orchestrator.runtime.upkeep.sweeper import EXPIRY_INTERVAL
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .asking import SECRET, Box, Caller, give

@@ -10,8 +10,8 @@ import pytest
 
 from flask_neolith_orchestrator.core.money import Ceiling, Period, Purse, Scope, Want
 from flask_neolith_orchestrator.core.types import Usage
-from flask_neolith_orchestrator.store.budgets import Short
-from flask_neolith_orchestrator.store.ledger import DIED, Entry, Payer
+from flask_neolith_orchestrator.store.records.budgets import Short
+from flask_neolith_orchestrator.store.records.ledger import DIED, Entry, Payer
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

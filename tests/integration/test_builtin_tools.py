@@ -14,8 +14,8 @@ from flask_neolith_orchestrator.core.model import ToolCall
 from flask_neolith_orchestrator.core.steps import Planned, Step, StepState
 from flask_neolith_orchestrator.core.tool_names import BUILTIN_TOOLS
 from flask_neolith_orchestrator.core.types import Claim, IncomingMessage, Place
-from flask_neolith_orchestrator.runtime.toolbox import Done, Toolbox
-from flask_neolith_orchestrator.runtime.toolboxes import builtin_tools
+from flask_neolith_orchestrator.runtime.tools.toolbox import Done, Toolbox
+from flask_neolith_orchestrator.runtime.tools.toolboxes import builtin_tools
 from flask_neolith_orchestrator.testing import ScriptedModel, use_model
 
 from . import charters

@@ -10,8 +10,8 @@ from sqlalchemy import event, update
 
 from flask_neolith_orchestrator.core.errors import BadCharter, Conflict, NotFound, StartFailed, Unconfirmed
 from flask_neolith_orchestrator.core.model import ModelRequest
-from flask_neolith_orchestrator.runtime.charter_book import KEPT
-from flask_neolith_orchestrator.runtime.charter_keeper import Author
+from flask_neolith_orchestrator.runtime.charters.book import KEPT
+from flask_neolith_orchestrator.runtime.charters.keeper import Author
 
 from .charters import give
 from .conftest import Databases, MakeWorld

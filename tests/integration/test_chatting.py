@@ -20,35 +20,35 @@ from flask_neolith_orchestrator.chat.markdown import to_html
 from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import Conflict, Forbidden, Invalid, NotFound
 from flask_neolith_orchestrator.core.types import Cause, Claim, Wanted
-from flask_neolith_orchestrator.runtime.charter_book import CharterBook
-from flask_neolith_orchestrator.runtime.charter_keeper import CharterKeeper
-from flask_neolith_orchestrator.runtime.chat_rights import ChatParts
-from flask_neolith_orchestrator.runtime.chatting import MOST_EMOJI, Chat
-from flask_neolith_orchestrator.runtime.directory import Directory
-from flask_neolith_orchestrator.runtime.front import Front
+from flask_neolith_orchestrator.runtime.arrival.front import Front
+from flask_neolith_orchestrator.runtime.charters.book import CharterBook
+from flask_neolith_orchestrator.runtime.charters.keeper import CharterKeeper
+from flask_neolith_orchestrator.runtime.chatting.chat import MOST_EMOJI, Chat
+from flask_neolith_orchestrator.runtime.chatting.directory import Directory
+from flask_neolith_orchestrator.runtime.chatting.rights import ChatParts
 from flask_neolith_orchestrator.settings import load_settings
-from flask_neolith_orchestrator.store.beginnings import Beginnings
-from flask_neolith_orchestrator.store.chat import BundledChat
-from flask_neolith_orchestrator.store.claims import Claims
-from flask_neolith_orchestrator.store.daemons import Daemons
-from flask_neolith_orchestrator.store.endings import Ended, Fate, Outcome
-from flask_neolith_orchestrator.store.inbox import Inbox
-from flask_neolith_orchestrator.store.leases import Leases
-from flask_neolith_orchestrator.store.messages import Messages
-from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
-from flask_neolith_orchestrator.store.models import Models, make_models
-from flask_neolith_orchestrator.store.organizations import Organizations
-from flask_neolith_orchestrator.store.parking import Decided, Parking
-from flask_neolith_orchestrator.store.people import People
-from flask_neolith_orchestrator.store.replies import whole
-from flask_neolith_orchestrator.store.rooms import Rooms
-from flask_neolith_orchestrator.store.session_views import SessionViews
-from flask_neolith_orchestrator.store.sessions import Sessions
-from flask_neolith_orchestrator.store.settle import Settle
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.chat.bundled import BundledChat
+from flask_neolith_orchestrator.store.chat.messages import Messages
+from flask_neolith_orchestrator.store.chat.rooms import Rooms
+from flask_neolith_orchestrator.store.chat.session_views import SessionViews
+from flask_neolith_orchestrator.store.chat.views import Views
+from flask_neolith_orchestrator.store.inbox.inbox import Inbox
+from flask_neolith_orchestrator.store.lives.daemons import Daemons
+from flask_neolith_orchestrator.store.people.organizations import Organizations
+from flask_neolith_orchestrator.store.people.people import People
+from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
 from flask_neolith_orchestrator.store.stores import Texts, make_stores
-from flask_neolith_orchestrator.store.turns import Turns
-from flask_neolith_orchestrator.store.views import Views
+from flask_neolith_orchestrator.store.tables.mixins import OrchestratorUserMixin
+from flask_neolith_orchestrator.store.tables.models import Models, make_models
+from flask_neolith_orchestrator.store.turns.beginnings import Beginnings
+from flask_neolith_orchestrator.store.turns.claims import Claims
+from flask_neolith_orchestrator.store.turns.endings import Ended, Fate, Outcome
+from flask_neolith_orchestrator.store.turns.leases import Leases
+from flask_neolith_orchestrator.store.turns.parking import Decided, Parking
+from flask_neolith_orchestrator.store.turns.replies import whole
+from flask_neolith_orchestrator.store.turns.sessions import Sessions
+from flask_neolith_orchestrator.store.turns.settle import Settle
+from flask_neolith_orchestrator.store.turns.turns import Turns
 
 db = SQLAlchemy()
 ANN, BOB, ADA, EVE, ZOE = "1", "2", "3", "4", "5"

@@ -20,7 +20,7 @@ from flask_neolith_orchestrator.core.errors import (
     UnsupportedDatabase,
 )
 from flask_neolith_orchestrator.core.types import Cause, Claim, DeliveryState, IncomingMessage, OutgoingMessage, Wanted
-from flask_neolith_orchestrator.runtime.intake import Accepted
+from flask_neolith_orchestrator.runtime.arrival.intake import Accepted
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

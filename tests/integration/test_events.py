@@ -23,7 +23,7 @@ from flask_neolith_orchestrator import (
 )
 from flask_neolith_orchestrator.core.errors import ActionError, DaemonError
 from flask_neolith_orchestrator.core.events import DAEMON_EVENTS, MANAGER_EVENTS
-from flask_neolith_orchestrator.runtime import supervisor
+from flask_neolith_orchestrator.runtime.daemons import supervisor
 
 from . import charters
 from .asking import Box, Caller, give

@@ -18,7 +18,7 @@ from flask_neolith_orchestrator.backends.choice import ModelChoice
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, ModelNotServed, NeolithError
 from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest, ToolCall
-from flask_neolith_orchestrator.runtime.notes import Note
+from flask_neolith_orchestrator.runtime.daemons.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
 from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, ScriptedModel, silence, text, use_model
 

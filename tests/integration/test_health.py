@@ -12,7 +12,10 @@ from sqlalchemy.exc import OperationalError
 from flask_neolith_orchestrator import OrchestratorDaemon, StartFailed
 from flask_neolith_orchestrator.backends import embedded
 from flask_neolith_orchestrator.core.types import HealthStatus
-from flask_neolith_orchestrator.runtime import clockwork, health, listeners, state, supervisor
+from flask_neolith_orchestrator.runtime import state
+from flask_neolith_orchestrator.runtime.broadcast import listeners
+from flask_neolith_orchestrator.runtime.daemons import supervisor
+from flask_neolith_orchestrator.runtime.upkeep import clockwork, health
 from flask_neolith_orchestrator.testing import ManualClock
 from flask_neolith_orchestrator.web.api import health as api_health
 

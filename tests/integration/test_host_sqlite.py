@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 from flask_neolith_orchestrator.core.errors import StoreClosed
 from flask_neolith_orchestrator.core.types import IncomingMessage
 from flask_neolith_orchestrator.runtime.wiring import SystemClock
-from flask_neolith_orchestrator.store.sqlite import TIDY_AFTER, SqliteDatabase
-from flask_neolith_orchestrator.store.sqlite_host import begin_immediate
+from flask_neolith_orchestrator.store.sql.sqlite import TIDY_AFTER, SqliteDatabase
+from flask_neolith_orchestrator.store.sql.sqlite_host import begin_immediate
 from flask_neolith_orchestrator.testing import RecordingChannel
 
 from .conftest import Databases, MakeWorld

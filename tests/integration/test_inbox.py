@@ -14,11 +14,11 @@ from sqlalchemy import Connection, text, update
 
 from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.types import Cause, Claim, DeliveryState, Place, Usage, Wanted
-from flask_neolith_orchestrator.store.claims import LostRace, NoSlot
-from flask_neolith_orchestrator.store.endings import Ended, Fate, Outcome
-from flask_neolith_orchestrator.store.inbox import Accepted, Arrival
-from flask_neolith_orchestrator.store.leases import Orphan
-from flask_neolith_orchestrator.store.turns import Stopped
+from flask_neolith_orchestrator.store.inbox.inbox import Accepted, Arrival
+from flask_neolith_orchestrator.store.turns.claims import LostRace, NoSlot
+from flask_neolith_orchestrator.store.turns.endings import Ended, Fate, Outcome
+from flask_neolith_orchestrator.store.turns.leases import Orphan
+from flask_neolith_orchestrator.store.turns.turns import Stopped
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

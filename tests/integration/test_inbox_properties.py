@@ -26,11 +26,11 @@ from hypothesis.stateful import (
 )
 
 from flask_neolith_orchestrator.core.types import Claim
-from flask_neolith_orchestrator.store.claims import LostRace, NoSlot
-from flask_neolith_orchestrator.store.endings import Fate, Outcome
-from flask_neolith_orchestrator.store.inbox import Arrival
-from flask_neolith_orchestrator.store.leases import Orphan
-from flask_neolith_orchestrator.store.parking import Verdict
+from flask_neolith_orchestrator.store.inbox.inbox import Arrival
+from flask_neolith_orchestrator.store.turns.claims import LostRace, NoSlot
+from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.leases import Orphan
+from flask_neolith_orchestrator.store.turns.parking import Verdict
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

@@ -16,8 +16,8 @@ from sqlalchemy import Engine, event
 
 from flask_neolith_orchestrator import OrchestratorDaemon, StartFailed
 from flask_neolith_orchestrator.core.errors import DaemonError
-from flask_neolith_orchestrator.runtime import supervisor
-from flask_neolith_orchestrator.runtime.once import Once
+from flask_neolith_orchestrator.runtime.daemons import supervisor
+from flask_neolith_orchestrator.runtime.upkeep.once import Once
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import MakeWorld
@@ -411,7 +411,7 @@ def test_a_node_that_others_forgot_comes_back(world: World) -> None:
 
 def test_a_logout_just_before_the_end_is_written(world: World) -> None:
     """What was said before the process ends is not lost, so nobody who logged out runs again afterwards."""
-    from flask_neolith_orchestrator.runtime.notes import Note  # beside its one use
+    from flask_neolith_orchestrator.runtime.daemons.notes import Note  # beside its one use
 
     desk = world.house.desk
     desk.put(Note("login", world.ids["ada"], "token", fresh=True))

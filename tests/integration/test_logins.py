@@ -14,9 +14,9 @@ from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 from flask_login import current_user, logout_user, user_logged_in
 from sqlalchemy import Engine, event
 
-from flask_neolith_orchestrator.runtime import desk as desks
-from flask_neolith_orchestrator.runtime import notes
-from flask_neolith_orchestrator.runtime.notes import Note
+from flask_neolith_orchestrator.runtime.daemons import desk as desks
+from flask_neolith_orchestrator.runtime.daemons import notes
+from flask_neolith_orchestrator.runtime.daemons.notes import Note
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import MakeWorld

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from flask_neolith_orchestrator.core.types import IncomingMessage
-from flask_neolith_orchestrator.runtime import escalation
+from flask_neolith_orchestrator.runtime.chatting import escalation
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .charters import give

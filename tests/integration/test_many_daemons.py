@@ -218,7 +218,7 @@ def test_two_processes_that_start_the_same_tell_of_each_once(make_world: MakeWor
 
 def test_those_with_work_are_started_first(crowd: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart nobody who was asked something waits until all the others run."""
-    from flask_neolith_orchestrator.runtime import duty
+    from flask_neolith_orchestrator.runtime.daemons import duty
 
     monkeypatch.setattr(duty, "BATCH", 2)
     ids = hire(crowd, 6)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from flask_neolith_orchestrator.runtime.duty import HURRY
-from flask_neolith_orchestrator.runtime.sweeper import LATE, LOOK
+from flask_neolith_orchestrator.runtime.daemons.duty import HURRY
+from flask_neolith_orchestrator.runtime.upkeep.sweeper import LATE, LOOK
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

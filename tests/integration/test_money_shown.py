@@ -11,7 +11,7 @@ import pytest
 from flask_neolith_orchestrator.backends.claude import ClaudeModel
 from flask_neolith_orchestrator.core.money import Ceiling, Period, Purse, Scope, Want
 from flask_neolith_orchestrator.core.types import Usage
-from flask_neolith_orchestrator.store.ledger import Entry, Payer
+from flask_neolith_orchestrator.store.records.ledger import Entry, Payer
 from flask_neolith_orchestrator.testing import FakeClaude, ManualClock, drop, error, text, use_model
 
 from .conftest import MakeWorld

@@ -12,8 +12,8 @@ from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import ModelUnavailable
 from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest
 from flask_neolith_orchestrator.core.types import Claim, Place, Usage
-from flask_neolith_orchestrator.runtime.tab import Tab
-from flask_neolith_orchestrator.store.ledger import DIED, SUMMARY
+from flask_neolith_orchestrator.runtime.money.tab import Tab
+from flask_neolith_orchestrator.store.records.ledger import DIED, SUMMARY
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import MakeWorld

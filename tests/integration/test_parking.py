@@ -13,9 +13,9 @@ from sqlalchemy import update
 from flask_neolith_orchestrator.core.model import ToolCall
 from flask_neolith_orchestrator.core.steps import Planned, StepState
 from flask_neolith_orchestrator.core.types import Claim, DeliveryState
-from flask_neolith_orchestrator.store.endings import Fate, Outcome
-from flask_neolith_orchestrator.store.parking import GOES_ON, WAITS, Decided, Verdict
-from flask_neolith_orchestrator.store.turns import Stopped
+from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.parking import GOES_ON, WAITS, Decided, Verdict
+from flask_neolith_orchestrator.store.turns.turns import Stopped
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from flask_neolith_orchestrator.store.chat import BundledChat
-from flask_neolith_orchestrator.store.prepared import Prepared
+from flask_neolith_orchestrator.store.chat.bundled import BundledChat
+from flask_neolith_orchestrator.store.sql.prepared import Prepared
 
 from .conftest import MakeWorld
 from .world import World

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
-from flask_neolith_orchestrator.store.prepared import WIDEST, Prepared
+from flask_neolith_orchestrator.store.sql.prepared import WIDEST, Prepared
 
 from .conftest import PostgresServer
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from flask_neolith_orchestrator.core.types import Claim
-from flask_neolith_orchestrator.store.claims import LostRace, NoSlot
-from flask_neolith_orchestrator.store.endings import Fate, Outcome
-from flask_neolith_orchestrator.store.inbox import Arrival
-from flask_neolith_orchestrator.store.leases import Orphan
+from flask_neolith_orchestrator.store.inbox.inbox import Arrival
+from flask_neolith_orchestrator.store.turns.claims import LostRace, NoSlot
+from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.leases import Orphan
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

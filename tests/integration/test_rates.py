@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flask_neolith_orchestrator.core.errors import TooMany
-from flask_neolith_orchestrator.runtime.rate_window import SWEEP, Windows
-from flask_neolith_orchestrator.runtime.rates import Rates
+from flask_neolith_orchestrator.runtime.money.rate_window import SWEEP, Windows
+from flask_neolith_orchestrator.runtime.money.rates import Rates
 from flask_neolith_orchestrator.settings import load_settings
 from flask_neolith_orchestrator.testing import ManualClock
 

@@ -15,14 +15,14 @@ from sqlalchemy import Connection, event, text
 from flask_neolith_orchestrator.core.cancel import StopReason
 from flask_neolith_orchestrator.core.errors import SchemaMissing
 from flask_neolith_orchestrator.core.types import DeliveryState, IncomingMessage, Place
-from flask_neolith_orchestrator.runtime import caretaker as caretaking
-from flask_neolith_orchestrator.runtime.caretaker import Caretaker
-from flask_neolith_orchestrator.store import retention as keeping
-from flask_neolith_orchestrator.store.endings import Fate, Outcome
-from flask_neolith_orchestrator.store.inbox import Arrival, conversation_key
-from flask_neolith_orchestrator.store.models import SCHEMA_VERSION
-from flask_neolith_orchestrator.store.retention import BATCH, Retention
-from flask_neolith_orchestrator.store.turns import Stopped, Target
+from flask_neolith_orchestrator.runtime.upkeep import caretaker as caretaking
+from flask_neolith_orchestrator.runtime.upkeep.caretaker import Caretaker
+from flask_neolith_orchestrator.store.inbox.inbox import Arrival, conversation_key
+from flask_neolith_orchestrator.store.records import retention as keeping
+from flask_neolith_orchestrator.store.records.retention import BATCH, Retention
+from flask_neolith_orchestrator.store.tables.models import SCHEMA_VERSION
+from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.turns import Stopped, Target
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import Databases, MakeWorld

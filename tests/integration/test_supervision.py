@@ -13,9 +13,9 @@ import pytest
 from flask_neolith_orchestrator import OrchestratorDaemon
 from flask_neolith_orchestrator.core.errors import DaemonError, DaemonStuck, Superseded
 from flask_neolith_orchestrator.core.types import Cause, Wanted
-from flask_neolith_orchestrator.runtime import duty, restarts
-from flask_neolith_orchestrator.runtime import supervisor as supervisor_module
-from flask_neolith_orchestrator.runtime.life import Life
+from flask_neolith_orchestrator.runtime.daemons import duty, restarts
+from flask_neolith_orchestrator.runtime.daemons import supervisor as supervisor_module
+from flask_neolith_orchestrator.runtime.daemons.life import Life
 from flask_neolith_orchestrator.testing import ManualClock
 
 from .conftest import MakeWorld

@@ -16,7 +16,7 @@ from flask_neolith_orchestrator import ToolContext
 from flask_neolith_orchestrator.backends.claude import ClaudeModel
 from flask_neolith_orchestrator.chat.rounds import ABOUT_TOOLS, ENOUGH, LIMIT_REACHED, STOPPED, UNCERTAIN
 from flask_neolith_orchestrator.core.model import ToolCall
-from flask_neolith_orchestrator.runtime.tool_runs import FAILED
+from flask_neolith_orchestrator.runtime.tools.runs import FAILED
 from flask_neolith_orchestrator.testing import (
     FakeClaude,
     ScriptedModel,

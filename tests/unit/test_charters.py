@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_neolith_orchestrator.core.errors import Conflict, NotFound
-from flask_neolith_orchestrator.store.charters import BY_HOST, Charters, OrganizationCharters
-from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
-from flask_neolith_orchestrator.store.models import Models, make_models
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.people.charters import BY_HOST, Charters, OrganizationCharters
+from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.tables.mixins import OrchestratorUserMixin
+from flask_neolith_orchestrator.store.tables.models import Models, make_models
 
 
 class Base(DeclarativeBase):

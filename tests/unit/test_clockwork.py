@@ -13,7 +13,7 @@ import pytest
 from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from flask_neolith_orchestrator.runtime.clockwork import Clockwork
+from flask_neolith_orchestrator.runtime.upkeep.clockwork import Clockwork
 from flask_neolith_orchestrator.runtime.wiring import SystemClock
 from flask_neolith_orchestrator.testing import ManualClock
 

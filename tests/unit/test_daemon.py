@@ -11,7 +11,7 @@ import pytest
 
 from flask_neolith_orchestrator.core.errors import DaemonError, WrongTransition
 from flask_neolith_orchestrator.core.types import DaemonStatus, OrchestratorSnapshot, OrchestratorStatus, UserRef
-from flask_neolith_orchestrator.runtime.daemon import KEPT_ERRORS, Keeper, OrchestratorDaemon
+from flask_neolith_orchestrator.runtime.daemons.daemon import KEPT_ERRORS, Keeper, OrchestratorDaemon
 
 ROAD: dict[str, tuple[str, ...]] = {
     "stopped": (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from flask_neolith_orchestrator.runtime.life import Life
+from flask_neolith_orchestrator.runtime.daemons.life import Life
 
 PATIENCE = 5.0
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flask_neolith_orchestrator.core.errors import SchemaMissing
-from flask_neolith_orchestrator.runtime import notes
-from flask_neolith_orchestrator.runtime.notes import Note, NoteBox
+from flask_neolith_orchestrator.runtime.daemons import notes
+from flask_neolith_orchestrator.runtime.daemons.notes import Note, NoteBox
 from flask_neolith_orchestrator.runtime.wiring import SystemClock
 
 

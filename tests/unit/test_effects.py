@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from flask_neolith_orchestrator.store import effects
-from flask_neolith_orchestrator.store.sqlite_host import guard_savepoints
+from flask_neolith_orchestrator.store.sql import effects
+from flask_neolith_orchestrator.store.sql.sqlite_host import guard_savepoints
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from flask_neolith_orchestrator import IncomingMessage
 from flask_neolith_orchestrator.core.errors import Invalid
-from flask_neolith_orchestrator.runtime.host_input import LAST_INSTANT, usable
+from flask_neolith_orchestrator.runtime.arrival.host_input import LAST_INSTANT, usable
 
 GOOD = IncomingMessage("1", "Hello", "room", "ann", 1_700_000_000.0)
 

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import URL, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_neolith_orchestrator.store.keys import SCOPES, TOUCH_EVERY, Keys
-from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
-from flask_neolith_orchestrator.store.models import Models, make_models
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.people.keys import SCOPES, TOUCH_EVERY, Keys
+from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.tables.mixins import OrchestratorUserMixin
+from flask_neolith_orchestrator.store.tables.models import Models, make_models
 
 
 class Base(DeclarativeBase):

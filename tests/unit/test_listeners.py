@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flask_neolith_orchestrator.runtime import listeners
-from flask_neolith_orchestrator.runtime.listeners import Emitter
+from flask_neolith_orchestrator.runtime.broadcast import listeners
+from flask_neolith_orchestrator.runtime.broadcast.listeners import Emitter
 
 PATIENCE = 5.0
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from flask_neolith_orchestrator.core.types import Claim, Place
-from flask_neolith_orchestrator.runtime import live as live_module
-from flask_neolith_orchestrator.runtime.live import LiveText, Pacer
+from flask_neolith_orchestrator.runtime.broadcast import live as live_module
+from flask_neolith_orchestrator.runtime.broadcast.live import LiveText, Pacer
 from flask_neolith_orchestrator.runtime.wiring import SystemClock
 from flask_neolith_orchestrator.testing import ManualClock, RecordingChannel
 

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import Connection, String, insert, make_url, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_neolith_orchestrator.store.messages import Draft, Messages
-from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
-from flask_neolith_orchestrator.store.models import Models, make_models
-from flask_neolith_orchestrator.store.people import People
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
-from flask_neolith_orchestrator.store.views import Views
+from flask_neolith_orchestrator.store.chat.messages import Draft, Messages
+from flask_neolith_orchestrator.store.chat.views import Views
+from flask_neolith_orchestrator.store.people.people import People
+from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.tables.mixins import OrchestratorUserMixin
+from flask_neolith_orchestrator.store.tables.models import Models, make_models
 
 
 class Base(DeclarativeBase):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, 
 
 from flask_neolith_orchestrator import OrchestratorUserMixin
 from flask_neolith_orchestrator.core.errors import SetupError
-from flask_neolith_orchestrator.store.models import make_models
+from flask_neolith_orchestrator.store.tables.models import make_models
 
 
 def user_class(kind: Any) -> type[Any]:

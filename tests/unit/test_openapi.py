@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from flask_neolith_orchestrator.store.keys import SCOPES
+from flask_neolith_orchestrator.store.people.keys import SCOPES
 from flask_neolith_orchestrator.web.blueprint import API, ROUTES, register
 
 PREFIX = "/chat"

@@ -12,8 +12,8 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Session, column_property, mapped_column
 
 from flask_neolith_orchestrator import OrchestratorUserMixin
-from flask_neolith_orchestrator.store.models import make_models
-from flask_neolith_orchestrator.store.people import People, default_display_name
+from flask_neolith_orchestrator.store.people.people import People, default_display_name
+from flask_neolith_orchestrator.store.tables.models import make_models
 
 Extra = Callable[[Any], dict[str, Any]]
 """What a host's class has besides its columns; gets the column `name`."""

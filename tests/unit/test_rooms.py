@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Connection, String, insert, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_neolith_orchestrator.store.mixins import OrchestratorUserMixin
-from flask_neolith_orchestrator.store.models import make_models
-from flask_neolith_orchestrator.store.people import People
-from flask_neolith_orchestrator.store.rooms import LONGEST_KEY, Rooms, dm_key
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.chat.rooms import LONGEST_KEY, Rooms, dm_key
+from flask_neolith_orchestrator.store.people.people import People
+from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.tables.mixins import OrchestratorUserMixin
+from flask_neolith_orchestrator.store.tables.models import make_models
 
 
 class Base(DeclarativeBase):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_neolith_orchestrator import OrchestratorUserMixin, SchemaMissing
 from flask_neolith_orchestrator.store import schema
-from flask_neolith_orchestrator.store.models import SCHEMA_VERSION, Models, make_models
+from flask_neolith_orchestrator.store.tables.models import SCHEMA_VERSION, Models, make_models
 
 
 def make(path: Path, *, tables: bool = True) -> tuple[Models, Engine]:

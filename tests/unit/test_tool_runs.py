@@ -10,8 +10,8 @@ import pytest
 
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import ToolError
-from flask_neolith_orchestrator.runtime import tool_runs
-from flask_neolith_orchestrator.runtime.tool_runs import FAILED, HANGS, Failed, ToolRuns
+from flask_neolith_orchestrator.runtime.tools import runs as tool_runs
+from flask_neolith_orchestrator.runtime.tools.runs import FAILED, HANGS, Failed, ToolRuns
 
 FIELDS = {"tool": "test", "turn": "7"}
 PATIENCE = 10.0

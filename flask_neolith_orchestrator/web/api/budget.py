@@ -10,8 +10,8 @@ from pydantic import Field
 from ...chat.budgeting import shown_cost
 from ...core.errors import Forbidden, NotFound
 from ...core.money import Ceiling, Holdings, Period, Purse, Scope, percent
-from ...runtime.pauses import Pause
-from ...store.views import iso
+from ...runtime.broadcast.pauses import Pause
+from ...store.chat.views import iso
 from ..calls import Call, Route
 from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
 from .orchestrators import PauseView, pause_view

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, JsonValue
 
 from ...chat.charter_changes import Change
-from ...runtime.charter_keeper import Report
-from ...store.charter_versions import CharterVersion
-from ...store.views import iso
+from ...runtime.charters.keeper import Report
+from ...store.chat.views import iso
+from ...store.people.charter_versions import CharterVersion
 from ..shapes import Body, Limit, Line, Query, Wire, printable
 
 MAX_DEPTH: Final = 8

@@ -7,8 +7,8 @@ from typing import Final
 from ...chat.charter_changes import as_text, changes
 from ...core.errors import Forbidden, NotFound, StartFailed
 from ...core.types import OrchestratorSnapshot
-from ...runtime.charter_keeper import Author
-from ...store.charter_versions import CharterVersion
+from ...runtime.charters.keeper import Author
+from ...store.people.charter_versions import CharterVersion
 from ..calls import Call, Route
 from ..shapes import Page, own_id
 from .charter_shapes import (

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 from ...core.cancel import StopReason
 from ...core.errors import Conflict, NotFound
 from ...core.types import DeliveryState
-from ...store.turns import Stopped, StopResult, Target
-from ...store.views import iso
+from ...store.chat.views import iso
+from ...store.turns.turns import Stopped, StopResult, Target
 from ..calls import Call, Route
 from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flask import Response, json
 
-from ...store.roster import Roster
+from ...store.people.roster import Roster
 from .. import metrics
 from ..auth import identify
 from ..calls import Call, Route

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from ...core.errors import Conflict, Invalid, NotFound
-from ...store.keys import ApiKey
-from ...store.views import iso
+from ...store.chat.views import iso
+from ...store.people.keys import ApiKey
 from ..auth import key_room
 from ..calls import Call, Route
 from ..shapes import Body, Line, Page, Wire, own_id

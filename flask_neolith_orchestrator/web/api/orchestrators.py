@@ -8,9 +8,9 @@ from pydantic import Field
 
 from ...core.errors import Invalid, NotFound
 from ...core.types import OrchestratorSnapshot
-from ...runtime.pauses import Pause
-from ...store.roster import Roster
-from ...store.views import iso
+from ...runtime.broadcast.pauses import Pause
+from ...store.chat.views import iso
+from ...store.people.roster import Roster
 from ..calls import Call, Route
 from ..shapes import Body, Limit, Line, OwnId, Page, Query, Wire
 

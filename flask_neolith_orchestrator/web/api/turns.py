@@ -10,8 +10,8 @@ from pydantic import Field
 
 from ...core.errors import NotFound, RequestError
 from ...core.steps import Step
-from ...runtime.approvals import MOST_REASON, Decision
-from ...store.views import iso
+from ...runtime.chatting.approvals import MOST_REASON, Decision
+from ...store.chat.views import iso
 from ..calls import Call, Route
 from ..shapes import Body, OwnId, Text, Wire, own_id
 from .deliveries import DeliveryView, delivery_view, require_managed

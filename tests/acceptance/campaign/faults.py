@@ -20,10 +20,10 @@ from sqlalchemy import text
 from flask_neolith_orchestrator.backends.socketio import SocketIOChannel
 from flask_neolith_orchestrator.core.events import channel_room
 from flask_neolith_orchestrator.core.types import Claim
-from flask_neolith_orchestrator.runtime.sweeper import Sweeper
-from flask_neolith_orchestrator.store.endings import Fate, Outcome
-from flask_neolith_orchestrator.store.inbox import Accepted, Arrival, Inbox
-from flask_neolith_orchestrator.store.settle import Settle
+from flask_neolith_orchestrator.runtime.upkeep.sweeper import Sweeper
+from flask_neolith_orchestrator.store.inbox.inbox import Accepted, Arrival, Inbox
+from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.settle import Settle
 
 
 def plant(fault: str) -> None:

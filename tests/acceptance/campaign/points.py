@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flask_neolith_orchestrator.runtime.attempt import Attempt
-from flask_neolith_orchestrator.runtime.reception import Reception
-from flask_neolith_orchestrator.store.claims import Claims
-from flask_neolith_orchestrator.store.inbox import Inbox
-from flask_neolith_orchestrator.store.settle import Settle
-from flask_neolith_orchestrator.store.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.runtime.arrival.reception import Reception
+from flask_neolith_orchestrator.runtime.turns.attempt import Attempt
+from flask_neolith_orchestrator.store.inbox.inbox import Inbox
+from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
+from flask_neolith_orchestrator.store.turns.claims import Claims
+from flask_neolith_orchestrator.store.turns.settle import Settle
 
 from .ledger import write_down
 

@@ -40,7 +40,7 @@ def measures(minutes: float) -> list[Measure]:
     # two of each connection to SQLite, and two pools of five fill as chance has it: three connections, or five at first
     files = 6 if minutes >= 5 else 10
     # it is begun again from its start when no reader is in it, so it finds its size by chance within a few minutes; at
-    # 4,000 pages of 4 kB some commit copies it at the latest (store.sqlite_host.MOST_PAGES)
+    # 4,000 pages of 4 kB some commit copies it at the latest (store.sql.sqlite_host.MOST_PAGES)
     log = 4.2 if minutes >= 5 else 16.4
     # rows follow the load, and the outages of the provider are as long as a third of a short soak
     rows = 30.0 if minutes >= 5 else None

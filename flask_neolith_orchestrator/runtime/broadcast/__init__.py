@@ -1,0 +1,1 @@
+"""What others are told: browsers, Python listeners, and whoever asks why nothing comes."""

@@ -1,0 +1,136 @@
+"""What browsers are told of answers and daemons: reads the row that was committed, and emits it."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...core.events import channel_room, organization_room
+from ...core.ports import Channel, Clock, Crowd
+from ...core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
+from ...store.chat.views import iso
+from ...store.stores import Stores
+from ...store.turns.endings import Outcome
+from .pauses import Pause
+
+log = logging.getLogger("flask_neolith_orchestrator")
+
+
+LIST = 500
+"""Orchestrators in one list at the most: some 80 kB."""
+
+
+class News:
+    """Tells browsers. Lifetime: app, in one process. Nothing here raises: a deaf browser reads the row again."""
+
+    def __init__(self, stores: Stores, channel: Channel, clock: Clock) -> None:
+        self._stores = stores
+        self._channel = channel
+        self._crowd = channel if isinstance(channel, Crowd) else None
+        self._clock = clock
+
+    def reply_began(self, claim: Claim) -> None:
+        """An answer's row has appeared, or begins again."""
+        if claim.attempt > 1 or claim.regenerates is not None:
+            payload = {"messageId": claim.reply_id, "epoch": claim.epoch}
+            self._channel.emit("message:reset", payload, channel_room(claim.place.channel_id))
+            return
+        self._message("message", claim.reply_id, claim.place.channel_id)
+
+    def reply_ended(self, claim: Claim, outcome: Outcome) -> None:
+        """An answer's row has been written for this attempt, and its further ones; or it was taken off the screen."""
+        channel = claim.place.channel_id
+        gone = outcome.leaves_nothing and claim.regenerates is None
+        if not gone:
+            self._message("message:done", claim.reply_id, channel)
+        for part in outcome.parts.ids:
+            self._message("message", part, channel)
+        for one in (*outcome.parts.gone, *([claim.reply_id] if gone else [])):
+            self._channel.emit("message:deleted", {"messageId": one, "channelId": channel}, channel_room(channel))
+
+    def reply_changed(self, reply_id: str) -> None:
+        """An answer's row was changed by somebody other than its attempt."""
+        self._message("message:updated", reply_id)
+
+    def notice_posted(self, reply_id: str) -> None:
+        """A notice has appeared where nobody had begun to answer."""
+        self._message("message", reply_id)
+
+    def _message(self, event: str, message_id: str, channel_id: str | None = None) -> None:
+        if channel_id is not None and not self._is_heard(channel_room(channel_id)):
+            return  # what nobody hears need not be read
+        try:
+            with self._stores.database.read() as tx:
+                message = self._stores.chat.view(tx, message_id)
+                root = self._root(tx, message)
+        except Exception:
+            log.exception("A message could not be shown", extra={"action": "news-failed"})
+            return
+        if message is None:
+            return
+        room = channel_room(str(message["channelId"]))
+        self._channel.emit(event, {"message": message}, room)
+        if root is not None:
+            self._channel.emit("message:updated", {"message": root}, room)
+
+    def _root(self, tx: Any, message: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if message is None or message.get("threadId") is None:
+            return None
+        return self._stores.chat.view(tx, message["threadId"])
+
+    def presence(self, snapshot: OrchestratorSnapshot, status: OrchestratorStatus) -> None:
+        """Everybody in the organization sees who is there."""
+        self._channel.emit(
+            "presence",
+            presence_payload(snapshot, status, self._clock.wall()),
+            organization_room(snapshot.organization_id),
+        )
+
+    def presences(self, snapshots: Sequence[OrchestratorSnapshot], status: OrchestratorStatus) -> None:
+        """Many have come or gone at once: each organization hears of its own by `presence:snapshot`."""
+        if self._crowd is None:
+            for one in snapshots:
+                self.presence(one, status)
+            return
+        at = iso(self._clock.wall())
+        rooms: defaultdict[str, list[OrchestratorSnapshot]] = defaultdict(list)
+        for one in snapshots:
+            rooms[organization_room(one.organization_id)].append(one)
+        for room, there in rooms.items():
+            if self._crowd.is_heard(room):
+                for start in range(0, len(there), LIST):
+                    payloads = [_payload(one, status, at) for one in there[start : start + LIST]]
+                    self._crowd.emit_list("presence:snapshot", payloads, room)
+
+    def is_heard(self, snapshot: OrchestratorSnapshot) -> bool:
+        """Whether any browser may hear what is told of this orchestrator's daemon."""
+        return self._is_heard(organization_room(snapshot.organization_id))
+
+    def _is_heard(self, room: str) -> bool:
+        return self._crowd is None or self._crowd.is_heard(room)
+
+    def daemon(self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any]) -> None:
+        """`daemon:status` or `daemon:health`, for the organization."""
+        room = organization_room(snapshot.organization_id)
+        self._channel.emit(event, {"orchestratorId": snapshot.id, **payload}, room)
+
+
+def presence_payload(
+    snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: float, pause: Pause | None = None
+) -> dict[str, Any]:
+    """One orchestrator's presence as the wire shows it; `paused` is there for one that does not answer now."""
+    shown = _payload(snapshot, status, iso(at))
+    return shown if pause is None else {**shown, "paused": pause.shown()}
+
+
+def _payload(snapshot: OrchestratorSnapshot, status: OrchestratorStatus, at: str | None) -> dict[str, Any]:
+    return {
+        "orchestratorId": snapshot.id,
+        "userId": snapshot.user.id,
+        "name": snapshot.user.name,
+        "handle": snapshot.handle,
+        "status": str(status),
+        "at": at,
+    }

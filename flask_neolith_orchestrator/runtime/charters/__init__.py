@@ -1,0 +1,1 @@
+"""Charters: the ones that hold now, and how they are changed."""

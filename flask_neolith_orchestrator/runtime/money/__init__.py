@@ -1,0 +1,1 @@
+"""What may be spent: money of budgets, and messages in a while."""

@@ -1,0 +1,1 @@
+"""Turns: claimed, thought and finished."""

@@ -1,0 +1,1 @@
+"""Daemons, their logins, and the processes that they live in."""

@@ -1,0 +1,174 @@
+"""Processes that run turns: who is alive. On one host a file lock tells at once, elsewhere the lease does."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from ..sql.database import Database
+from ..tables.models import Models
+
+
+class Nodes:
+    """This process as a node, and the others. Lifetime: app, in one process."""
+
+    def __init__(self, models: Models, database: Database, *, state_dir: Path | None, lease: float) -> None:
+        self._database = database
+        self._n = models.table("Node")
+        self._look = database.prepare(select(self._n).where(self._n.c.id != bindparam("b_self")))
+        self._state_dir = state_dir
+        self._lease = lease
+        self._kept_at = float("-inf")
+        self._file: IO[bytes] | None = None
+        self._joined = False
+        self.id = uuid.uuid4().hex
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.host = socket.gethostname()
+
+    def lock(self) -> bool:
+        """Hold this node's lock file while the process lives; False where no folder can be written."""
+        if self._state_dir is None or self._file is not None:  # or held since a start that failed half-way
+            return self._file is not None
+        try:
+            self._state_dir.mkdir(parents=True, exist_ok=True)
+            self._file = (self._state_dir / f"{self.id}.lock").open("wb")
+        except OSError:
+            return False
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # where these differ, a lock that cannot be found says nothing: another machine, or another container
+        folder = self._state_dir.stat()
+        self.host = f"{self.host}/{_boot_id()}/{folder.st_dev}-{folder.st_ino}"[-200:]
+        return True
+
+    def join(self, tx: Connection) -> bool:
+        """Write this node's row; True if no other node is alive. Those who join or leave wait for each other."""
+        self._one_by_one(tx)
+        alone = not self._others(tx)
+        tx.execute(delete(self._n).where(self._n.c.id == self.id))  # of a start that failed half-way
+        tx.execute(insert(self._n).values(self._row()))
+        self._joined = True
+        return alone
+
+    def leave(self, tx: Connection) -> bool:
+        """Remove this node's row; True if no other node is alive."""
+        self._joined = False
+        self._one_by_one(tx)
+        tx.execute(delete(self._n).where(self._n.c.id == self.id))
+        return not self._others(tx)
+
+    def _one_by_one(self, tx: Connection) -> None:
+        # on SQLite the transaction has the whole database for itself
+        if self._database.dialect.name == "postgresql":
+            tx.exec_driver_sql(f"LOCK TABLE {self._n.fullname} IN SHARE ROW EXCLUSIVE MODE")
+
+    def _row(self) -> dict[str, object]:
+        now = self._database.clock.wall()
+        lock = None if self._file is None else str(self._path(self.id))
+        return {"id": self.id, "name": self.name, "host": self.host, "lock": lock, "started_at": now, "seen_at": now}
+
+    def keep_alive(self) -> None:
+        """Write that this node lives, twice per lease; called more often than that."""
+        now = self._database.clock.monotonic()
+        if now - self._kept_at >= self._lease / 2:
+            self.seen()
+            self._kept_at = now  # only now: what failed is tried again by the next run, and shown until it works
+
+    def seen(self) -> None:
+        """Write that this node lives, if it does."""
+        if not self._joined:
+            return
+        with self._database.write() as tx:
+            alive = update(self._n).where(self._n.c.id == self.id).values(seen_at=self._database.clock.wall())
+            if not tx.execute(alive).rowcount:
+                tx.execute(insert(self._n).values(self._row()))  # it was paused for so long that others forgot it
+
+    def dead(self) -> list[str]:
+        """Ids of other nodes that are certainly dead: their lock is free, or they were not seen for long."""
+        with self._database.read() as tx:
+            return self._dead(tx)
+
+    def _rest(self, tx: Connection) -> list[Any]:
+        """The rows of the other nodes. Looked at each second, so it is a prepared statement."""
+        names = self._n.columns.keys()
+        rows = self._look.run(tx, b_self=self.id)
+        return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def _dead(self, tx: Connection) -> list[str]:
+        rows = self._rest(tx)
+        now = self._database.clock.wall()
+        # a node without a lock may only be slow: its claims end by their leases, its row after a while
+        return [
+            row.id
+            for row in rows
+            if (row.lock is not None and row.host == self.host and self._is_free(Path(row.lock)))
+            or row.seen_at < now - max(60.0, 12 * self._lease)
+        ]
+
+    def others(self) -> list[str]:
+        """Ids of other nodes that may be alive."""
+        with self._database.read() as tx:
+            return self._others(tx)
+
+    def _others(self, tx: Connection) -> list[str]:
+        dead = set(self._dead(tx))
+        limit = self._database.clock.wall() - self._lease - 1.0
+        rows = self._rest(tx)
+        return [
+            row.id
+            for row in rows
+            if row.id not in dead and ((row.lock is not None and row.host == self.host) or row.seen_at >= limit)
+        ]
+
+    def forget(self, node_ids: list[str]) -> None:
+        """Remove dead nodes' rows and lock files."""
+        if not node_ids:
+            return
+        with self._database.write() as tx:
+            tx.execute(delete(self._n).where(self._n.c.id.in_(node_ids)))
+        for node_id in node_ids:
+            self._remove(node_id)
+
+    def close(self) -> None:
+        """Give the lock back. Safe twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._remove(self.id)
+
+    def forked(self) -> None:
+        """In a forked child: the lock is the parent's alone, or its death would go unnoticed while the child lives."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _path(self, node_id: str) -> Path:
+        return (self._state_dir or Path()) / f"{node_id}.lock"
+
+    def _remove(self, node_id: str) -> None:
+        if self._state_dir is not None:
+            self._path(node_id).unlink(missing_ok=True)
+
+    @staticmethod
+    def _is_free(path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

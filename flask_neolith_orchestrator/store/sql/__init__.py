@@ -1,0 +1,1 @@
+"""How we speak with the database: transactions, prepared statements, and what each kind of engine needs."""

@@ -1,0 +1,150 @@
+"""Transactions of ours, apart from the host's: short, and never open while a model is called.
+
+Three kinds of database, one way to use them: `with database.write() as tx:` and `with database.read() as tx:`
+where `tx` is a SQLAlchemy Connection. `sqlite.SqliteDatabase` is the one for SQLite files.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from sqlalchemy import ColumnElement, Connection, Dialect, Double, Engine, bindparam, cast, extract, func
+from sqlalchemy.orm import Session
+from sqlalchemy.sql import Executable
+
+from ...core.ports import Clock
+from .prepared import NOW, Prepared
+
+Then = Callable[[Connection], None]
+"""What is read after a commit."""
+
+
+class Database(ABC):
+    """Where our own transactions run. Lifetime: app, in one process; make a new one after a fork."""
+
+    def __init__(self, dialect: Dialect, clock: Clock) -> None:
+        self.dialect = dialect
+        self.clock = clock
+
+    @property
+    def threads(self) -> bool:
+        """Whether other threads may use this database too."""
+        return True
+
+    @property
+    def one_writer(self) -> bool:
+        """Whether one write transaction is open at a time, so that others wait for its end anyway."""
+        return False
+
+    @abstractmethod
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> AbstractContextManager[Connection]:
+        """A transaction that may write: committed at the end, rolled back if the block raises.
+
+        `urgent` (lease renewals) goes before others that wait for the database. `then` reads, right after the commit
+        and, on SQLite, before anybody else of this process writes; it must not raise.
+        """
+
+    @abstractmethod
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection for reading."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back. Safe twice."""
+
+    @abstractmethod
+    def forked(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+
+    @abstractmethod
+    def writable_for(self) -> float:
+        """Seconds (monotonic) since a write last failed because somebody else held the database."""
+
+    def now(self) -> ColumnElement[float]:
+        """The database's clock as an expression: the only clock that leases are measured with."""
+        if self.clock.database and self.dialect.name == "postgresql":
+            return cast(extract("epoch", func.clock_timestamp()), Double)
+        return bindparam(NOW, type_=Double)
+
+    def prepare(self, statement: Executable) -> Prepared:
+        """A hot statement, compiled once."""
+        return Prepared(statement, self.clock)
+
+
+class PooledDatabase(Database):
+    """Postgres and other servers: the host's own engine, with our own isolation level."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        super().__init__(engine.dialect, clock)
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
+        self._engine.hide_parameters = True  # in errors of ours: they may be somebody's message
+
+    @contextmanager
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> Iterator[Connection]:
+        """A transaction of its own connection; a server lets many write at once."""
+        with self._engine.connect() as tx:
+            with tx.begin():
+                yield tx
+            if then is not None:
+                then(tx)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; its transaction is rolled back."""
+        with self._engine.connect() as tx:
+            yield tx
+
+    def close(self) -> None:
+        """The engine is the host's: nothing is ours to close."""
+
+    def forked(self) -> None:
+        """Two processes on one connection would read each other's answers."""
+        self._left = self._engine.pool  # kept: collecting it would close the parent's connections
+        self._engine.dispose(close=False)
+
+    def writable_for(self) -> float:
+        """A server does not lock its writers out."""
+        return float("inf")
+
+
+class SessionDatabase(Database):
+    """A database that threads cannot share (in memory): our transactions are savepoints of the caller's session.
+
+    Committing stays the caller's.
+    """
+
+    def __init__(self, session: Callable[[], Session], dialect: Dialect, clock: Clock) -> None:
+        super().__init__(dialect, clock)
+        self._session = session
+
+    @property
+    def threads(self) -> bool:
+        """No: one connection, one thread."""
+        return False
+
+    @contextmanager
+    def write(self, *, urgent: bool = False, then: Then | None = None) -> Iterator[Connection]:
+        """A savepoint."""
+        session = self._session()
+        with session.begin_nested():
+            yield session.connection()
+            session.expire_all()
+        if then is not None:
+            then(session.connection())
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """The caller's own connection."""
+        yield self._session().connection()
+
+    def close(self) -> None:
+        """The session is the caller's: nothing is ours to close."""
+
+    def forked(self) -> None:
+        """The session is the caller's."""
+
+    def writable_for(self) -> float:
+        """Nobody else is there."""
+        return float("inf")

@@ -1,0 +1,1 @@
+"""The tables: our classes for the host's database, made as mixins."""

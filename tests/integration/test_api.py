@@ -348,6 +348,9 @@ def test_lists_are_paged_to_their_end(site: Site) -> None:
             break
         cursor = f"&before={page['next']}"
     assert seen == sent
+    onwards = bob.get(f"{path}?limit=3&after={sent[2]}")
+    assert ([one["id"] for one in onwards["items"]], onwards["next"]) == (sent[3:6], sent[5])
+    assert bob.call("GET", f"{path}?after={sent[2]}&before={sent[5]}").status_code == 422
 
 
 def test_orchestrators_are_paged_and_asked_for_by_organization(site: Site) -> None:

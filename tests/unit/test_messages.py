@@ -136,6 +136,15 @@ def test_pages_go_back_in_time_without_gaps(ground: Ground) -> None:
     assert sizes == [3, 3, 1]
 
 
+def test_pages_go_on_from_a_message(ground: Ground) -> None:
+    """With `after` the first that follow it come, oldest first, and the cursor leads on to the newest."""
+    ids = [ground.add(str(n)) for n in range(6)]
+    first, after = ground.messages.page(ground.tx, "1", None, before=None, after=ids[0], limit=3)
+    assert ([one["id"] for one in first], after) == (ids[1:4], ids[3])
+    last, after = ground.messages.page(ground.tx, "1", None, before=None, after=after, limit=2)
+    assert ([one["id"] for one in last], after) == (ids[4:], None)
+
+
 def test_an_exact_last_page_has_no_cursor(ground: Ground) -> None:
     """Nobody is sent to fetch an empty page."""
     for n in range(4):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.cancel import StopReason
-from ...core.errors import Conflict, Forbidden, NotFound
+from ...core.errors import Conflict, Forbidden, Invalid, NotFound
 from ...store.chat.messages import Draft, Stored
 from ...store.chat.rooms import Room
 from ...store.turns.turns import Stopped
@@ -179,18 +179,28 @@ class Chat(ChatTurns, ChatApprovals, ChatSessions):
         return self._tell_reactions(tx, found, room, changed=changed)
 
     def messages(
-        self, actor: str, channel_id: str, *, thread_id: str | None = None, before: str | None = None, limit: int = 50
+        self,
+        actor: str,
+        channel_id: str,
+        *,
+        thread_id: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> tuple[list[dict[str, Any]], str | None]:
         """The newest messages of a main line, or of a thread with its root, oldest first, at most 200.
 
-        The second value is what to give as `before` for the page of older ones, or None. Deleted messages are
-        there without their content.
+        The second value is what to give as `before` for the page of older ones, or None. With `after` they are the
+        first that follow that message, and the second value is the next `after`. Deleted messages are there without
+        their content.
         """
-        before, limit = checks.cursor(before), checks.page_size(limit)
+        before, after, limit = checks.cursor(before), checks.cursor(after), checks.page_size(limit)
+        if before and after:
+            raise Invalid("Take before or after, not both.")
         tx = self._reading()
         room = self._room(tx, actor, channel_id)
         root = None if thread_id is None else self._root_of(self._find(tx, room, thread_id, "thread"))
-        return self._parts.messages.page(tx, room.id, root, before=before, limit=limit)
+        return self._parts.messages.page(tx, room.id, root, before=before, after=after, limit=limit)
 
     def message(self, actor: str, message_id: str) -> dict[str, Any]:
         """One message of a channel the actor is in, with `work`: what becomes of it at those whom it woke."""

@@ -150,12 +150,20 @@ class Messages:
         return self._views.messages(tx, [message_id])[0]
 
     def page(
-        self, tx: Connection, channel_id: str, root_id: str | None, *, before: str | None, limit: int
+        self,
+        tx: Connection,
+        channel_id: str,
+        root_id: str | None,
+        *,
+        before: str | None,
+        limit: int,
+        after: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
         """The newest `limit` messages of a main line, or of a thread with its root, oldest first.
 
         Only those older than message `before`, where that is given. With them comes the next `before`, or None
-        if there is nothing older.
+        if there is nothing older. With `after` it is the other way round: the oldest that are newer than that message,
+        and the next `after`.
         """
         m = self._m
         line = and_(m.c.channel_id == int(channel_id), m.c.parent_id == _key(root_id))
@@ -163,9 +171,13 @@ class Messages:
         statement = select(m).where(line if root_id is None else or_(line, m.c.id == int(root_id)))
         if before is not None:
             statement = statement.where(m.c.id < int(before))
-        rows = tx.execute(statement.order_by(m.c.id.desc()).limit(limit + 1)).all()
-        shown: Sequence[Row[Any]] = rows[:limit][::-1]
-        return self._views.show(tx, shown), str(shown[0].id) if len(rows) > limit else None
+        if after is not None:
+            statement = statement.where(m.c.id > int(after))
+        order = m.c.id.desc() if after is None else m.c.id
+        rows = tx.execute(statement.order_by(order).limit(limit + 1)).all()
+        shown: Sequence[Row[Any]] = rows[:limit] if after is not None else rows[:limit][::-1]
+        edge = (0 if after is None else -1) if len(rows) > limit else None
+        return self._views.show(tx, shown), None if edge is None else str(shown[edge].id)
 
     def react(self, tx: Connection, message_id: str, user_id: str, emoji: str, at: float) -> bool:
         """Add a reaction; False if it was there."""

@@ -122,10 +122,11 @@ class StopView(Wire):
 
 
 class MessageQuery(Query):
-    """Which messages: the main line, or a thread with its root; `before` pages towards older ones."""
+    """Which messages: the main line, or a thread with its root; `before` leads to older ones, `after` to newer ones."""
 
     thread_id: OwnId | None = None
     before: OwnId | None = None
+    after: OwnId | None = None
     limit: Limit = 50
 
 
@@ -145,12 +146,17 @@ class EditBody(Body):
 
 
 def list_messages(call: Call) -> dict[str, Any]:
-    """Messages of a channel, oldest first; `next` leads to older ones."""
+    """Messages of a channel, oldest first; `next` leads to older ones, or to newer ones where `after` was given."""
     asked = call.query(MessageQuery)
-    items, older = call.house.chat.messages(
-        call.actor, own_id(call.path["id"]), thread_id=asked.thread_id, before=asked.before, limit=asked.limit
+    items, beyond = call.house.chat.messages(
+        call.actor,
+        own_id(call.path["id"]),
+        thread_id=asked.thread_id,
+        before=asked.before,
+        after=asked.after,
+        limit=asked.limit,
     )
-    return {"items": items, "next": older}
+    return {"items": items, "next": beyond}
 
 
 def post_message(call: Call) -> dict[str, Any]:

@@ -204,6 +204,16 @@ class Settings(BaseModel):
     keep_ledger: Keep = Field(
         34_560_000_000, alias="NEOLITH_KEEP_LEDGER", description="Model calls are forgotten after this; 0: never."
     )
+    keep_audit: Keep = Field(
+        34_560_000_000,
+        alias="NEOLITH_KEEP_AUDIT",
+        description="Deeds in the audit log are forgotten after this; 0: never.",
+    )
+    keep_history: Keep = Field(
+        7_776_000_000,
+        alias="NEOLITH_KEEP_HISTORY",
+        description="When daemons ran and did not is forgotten after this; 0: never.",
+    )
     rate_orchestrator: Rate = Field(
         "60/minute", alias="NEOLITH_RATE_ORCHESTRATOR", description="Messages of one person for one orchestrator."
     )

@@ -19,10 +19,14 @@ from .lives.daemons import Daemons
 from .lives.logins import Logins
 from .lives.nodes import Nodes
 from .people.people import People
+from .records.audit import Audit
 from .records.budgets import Budgets
 from .records.escalations import Escalations
+from .records.figures import Figures
+from .records.history import History
 from .records.ledger import Ledger
 from .records.retention import Retention
+from .records.turn_list import TurnList
 from .sql.database import Database
 from .tables.models import Models
 from .turns.beginnings import Beginnings
@@ -74,6 +78,10 @@ class Stores:
     triggers: Triggers
     exchanges: Exchanges
     escalations: Escalations
+    audit: Audit
+    history: History
+    figures: Figures
+    turn_list: TurnList
     external: External | None
     reads_with_claims: bool
     """Whether a turn's history is read before another thread writes: where one connection does all the work, and no
@@ -125,6 +133,10 @@ def make_stores(
         triggers=Triggers(models, database),
         exchanges=Exchanges(models, database),
         escalations=Escalations(models, database, people),
+        audit=Audit(models, database, people),
+        history=History(models, database),
+        figures=Figures(models, database),
+        turn_list=TurnList(models, people),
         external=external if own is None else None,
         reads_with_claims=own is None and people.reads_columns and database.one_writer,
     )

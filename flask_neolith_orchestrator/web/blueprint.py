@@ -14,16 +14,22 @@ from ..runtime.state import State
 from . import csrf, dashboard, openapi
 from .api import (
     answers,
+    audit,
     budget,
     channels,
     charters,
     deliveries,
     explain,
+    figures,
     health,
+    history,
     keys,
+    me,
     messages,
+    nodes,
     orchestrators,
     sessions,
+    turn_list,
     turns,
 )
 from .calls import Call, Route, view_of
@@ -46,6 +52,12 @@ ROUTES: Final = (
     *keys.ROUTES,
     *budget.ROUTES,
     *health.ROUTES,
+    *me.ROUTES,
+    *nodes.ROUTES,
+    *turn_list.ROUTES,
+    *figures.ROUTES,
+    *history.ROUTES,
+    *audit.ROUTES,
 )
 """All routes but the one that describes them."""
 

@@ -59,11 +59,19 @@ class Rights:
             raise Forbidden
         return found
 
+    @cached_property
+    def managed_organizations(self) -> list[str]:
+        """Of the asker's organizations those that they manage."""
+        return [one for one in self.roles if self.manages_organization(one)]
+
+    @cached_property
+    def own_orchestrator(self) -> str | None:
+        """The orchestrator that the asker is, or None."""
+        return self._state.house.people.orchestrator_id(self._tx, self._identity.user_id)
+
     def manages_anything(self) -> bool:
-        """Whether there is anything at all that the asker manages: an organization of its own, or itself."""
-        if any(self.manages_organization(one) for one in self.roles):
-            return True
-        return self._state.house.people.orchestrator_id(self._tx, self._identity.user_id) is not None
+        """Whether there is anything that the asker manages, be it only itself."""
+        return bool(self.managed_organizations) or self.own_orchestrator is not None
 
     def managed_ids(self) -> list[str]:
         """All orchestrators that the asker manages in its own organizations, and itself."""

@@ -6,14 +6,32 @@ import fcntl
 import os
 import socket
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from ..sql.database import Database
 from ..tables.models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One process that runs turns, and how many it runs now."""
+
+    alive: bool
+    running: int
+    id: str
+    name: str
+    host: str
+    lock: str | None
+    started_at: float
+    seen_at: float
+    version: str | None
+    engine: str | None
+    threads: int | None
 
 
 class Nodes:
@@ -22,6 +40,7 @@ class Nodes:
     def __init__(self, models: Models, database: Database, *, state_dir: Path | None, lease: float) -> None:
         self._database = database
         self._n = models.table("Node")
+        self._slots = models.table("Slot")
         self._look = database.prepare(select(self._n).where(self._n.c.id != bindparam("b_self")))
         self._state_dir = state_dir
         self._lease = lease
@@ -124,6 +143,17 @@ class Nodes:
             row.id
             for row in rows
             if row.id not in dead and ((row.lock is not None and row.host == self.host) or row.seen_at >= limit)
+        ]
+
+    def survey(self, tx: Connection) -> list[NodeRow]:
+        """All nodes, this one too, in the order they started."""
+        n, s = self._n, self._slots
+        held = select(s.c.node_id, func.count()).where(s.c.node_id.is_not(None)).group_by(s.c.node_id)
+        running: dict[str, int] = {row[0]: row[1] for row in tx.execute(held)}
+        alive = {self.id, *self._others(tx)}
+        return [
+            NodeRow(row.id in alive, running.get(row.id, 0), **row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name
+            for row in tx.execute(select(n).order_by(n.c.started_at, n.c.id))
         ]
 
     def forget(self, node_ids: list[str]) -> None:

@@ -19,6 +19,7 @@ from ..sql.database import Database
 from ..tables.models import Models
 
 SCOPES: Final = (
+    "audit:read",
     "channels:read",
     "channels:write",
     "deliveries:manage",

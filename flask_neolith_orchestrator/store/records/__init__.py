@@ -1,1 +1,1 @@
-"""What is kept beside the talk: money, what people were told of, and what is forgotten by age."""
+"""What is kept beside the talk: money, notices, what people look up later, and what is forgotten by age."""

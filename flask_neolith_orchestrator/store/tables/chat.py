@@ -86,11 +86,12 @@ class ChannelColumns:
 
 
 class ChannelMemberColumns:
-    """A user in a channel."""
+    """A user in a channel. `read_id` is the newest message that this user has read; None where nothing was."""
 
     __tablename__ = "neolith_channel_member"
     id: Mapped[int] = own_key()
     channel_id: Mapped[int] = reference("channel", "channel_member_channel")
+    read_id: Mapped[int | None] = mapped_column(Key, default=None)
 
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class
@@ -138,6 +139,7 @@ class MessageColumns:
             UniqueConstraint("channel_id", "author_id", "client_id", name="uq_neolith_message_client"),
             UniqueConstraint("channel_id", "external_id", name="uq_neolith_message_external"),
             Index("ix_neolith_message_line", "channel_id", "parent_id", "id"),
+            Index("ix_neolith_message_channel", "channel_id", "id"),  # what somebody has not read yet
             Index(
                 "ix_neolith_message_continuation",
                 "continuation_of",

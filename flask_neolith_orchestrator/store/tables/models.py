@@ -13,10 +13,11 @@ from sqlalchemy.orm import registry
 
 from ...core.errors import SetupError
 from . import chat, money, talk
+from . import records as record
 from . import runs as run
 from .columns import Tables, metadata_of
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with each change that a migration must carry out."""
 
 
@@ -50,6 +51,8 @@ class Models:
     OrganizationCharter: type[talk.OrganizationCharterColumns]
     Ledger: type[money.LedgerColumns]
     Budget: type[money.BudgetColumns]
+    Audit: type[record.AuditColumns]
+    History: type[record.HistoryColumns]
     Schema: type[run.SchemaColumns]
 
     def table(self, name: str) -> Table:
@@ -120,6 +123,8 @@ _COLUMNS: dict[str, type[Any]] = {
     "OrganizationCharter": talk.OrganizationCharterColumns,
     "Ledger": money.LedgerColumns,
     "Budget": money.BudgetColumns,
+    "Audit": record.AuditColumns,
+    "History": record.HistoryColumns,
     "Schema": run.SchemaColumns,
 }
 

@@ -12,6 +12,9 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from .columns import Instant, Key, Tables, own_key, reference, user_reference
 
+DEAD = "state IN ('failed', 'expired')"
+"""Deliveries that nobody answered and that can be tried again, as an index and a look by it spell that."""
+
 
 class LoginColumns:
     """One login of an orchestrator, by the token in its cookie session. An ended one is never revived."""
@@ -46,7 +49,10 @@ class DaemonColumns:
 
 
 class NodeColumns:
-    """One process that runs turns. `id` is its boot id; `lock` is the file it holds while it lives."""
+    """One process that runs turns: `threads` of them at one time at the most.
+
+    `id` is its boot id; `lock` is the file it holds while it lives.
+    """
 
     __tablename__ = "neolith_node"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -55,6 +61,9 @@ class NodeColumns:
     lock: Mapped[str | None] = mapped_column(String(500), default=None)
     started_at: Mapped[float] = mapped_column(Instant)
     seen_at: Mapped[float] = mapped_column(Instant)
+    version: Mapped[str | None] = mapped_column(String(40), default=None)
+    engine: Mapped[str | None] = mapped_column(String(20), default=None)
+    threads: Mapped[int | None] = mapped_column(Integer, default=None)
 
 
 class ConversationColumns:
@@ -127,6 +136,20 @@ class DeliveryColumns:
                 "ended_at",
                 sqlite_where=text("ended_at IS NOT NULL"),
                 postgresql_where=text("ended_at IS NOT NULL"),
+            ),
+            Index(
+                "ix_neolith_delivery_over",  # figures over time
+                "orchestrator_id",
+                "ended_at",
+                sqlite_where=text("ended_at IS NOT NULL"),
+                postgresql_where=text("ended_at IS NOT NULL"),
+            ),
+            Index(
+                "ix_neolith_delivery_dead",
+                "orchestrator_id",
+                "id",
+                sqlite_where=text(DEAD),
+                postgresql_where=text(DEAD),
             ),
             Index("ix_neolith_delivery_turn", "turn_id"),
             Index(

@@ -20,6 +20,7 @@ MOST_KEYS: Final = 50
 """Keys of one user that open something at one time."""
 
 Scope = Literal[
+    "audit:read",
     "channels:read",
     "channels:write",
     "deliveries:manage",

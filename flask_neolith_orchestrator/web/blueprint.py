@@ -82,20 +82,26 @@ def make_blueprint(state: State) -> Blueprint:
         static_url_path="/static",
     )
 
-    @cache
-    def described() -> dict[str, Any]:
-        return openapi.document(routes, version=version("flask_neolith_orchestrator"), prefix=f"{prefix}{API}")
-
-    def show_openapi(_call: Call) -> dict[str, Any]:
-        """This document."""
-        return described()
-
-    routes = (*ROUTES, Route("GET", "openapi.json", show_openapi, "Describe the API", "health", public=True))
-    for route in routes:
+    for route in (*ROUTES, _DESCRIBING):
         blueprint.add_url_rule(f"{API}/{route.rule}", route.name, view_of(route), methods=[route.method])
     blueprint.add_url_rule(f"{API}/<path:_rest>", "unknown", unknown, methods=METHODS)
     dashboard.add_pages(blueprint)
     return blueprint
+
+
+def show_openapi(call: Call) -> dict[str, Any]:
+    """This document."""
+    return _described(call.state.settings.url_prefix)
+
+
+@cache
+def _described(prefix: str) -> dict[str, Any]:
+    """The document of an API at `prefix`; made once, as the routes are always the same."""
+    routes = (*ROUTES, _DESCRIBING)
+    return openapi.document(routes, version=version("flask_neolith_orchestrator"), prefix=f"{prefix}{API}")
+
+
+_DESCRIBING: Final = Route("GET", "openapi.json", show_openapi, "Describe the API", "health", public=True)
 
 
 def unknown(_rest: str) -> Response:

@@ -6,8 +6,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -158,10 +161,29 @@ class Site:
         return claim
 
 
+def host(folder: Path) -> Flask:
+    """An app with a database in a folder."""
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{folder}/host.db"
+    db.init_app(app)
+    return app
+
+
+@cache
+def empty() -> bytes:
+    """A database with all tables and nothing in them. Made once: that costs more than most tests."""
+    make_models(User)
+    with TemporaryDirectory() as folder, host(Path(folder)).app_context():
+        db.create_all()
+        with closing(sqlite3.connect(Path(folder) / "host.db")) as connection:
+            content = connection.serialize()
+        db.engine.dispose()
+    return content
+
+
 def build(app: Flask) -> Site:
     """Wire the chat's parts on the app's database."""
     models = make_models(User)
-    db.create_all()
     database = SqliteDatabase(db.engine.url, RealClock())
     settings = load_settings({"NEOLITH_MAX_MESSAGE_LENGTH": 100}, {})
     people = People(models)
@@ -241,9 +263,8 @@ def populate(site: Site) -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """An app with people in it, inside its app context."""
-    app = Flask(__name__)
-    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/host.db"
-    db.init_app(app)
+    (tmp_path / "host.db").write_bytes(empty())
+    app = host(tmp_path)
     with app.app_context():
         site = build(app)
         populate(site)

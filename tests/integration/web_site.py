@@ -6,9 +6,13 @@ The channel `general` of Acme has ann, bob and ada in it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask, redirect
@@ -21,6 +25,7 @@ from werkzeug.wrappers import Response
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+DATABASE = "site.db"
 NAMES = ("ann", "bob", "ada", "eve", "zoe", "mallory")
 
 
@@ -86,6 +91,31 @@ def make_site(
 ) -> Site:
     """Make the app, its database and everybody in it; not `filled`: a second app on the database of the first."""
     folder.mkdir(exist_ok=True)
+    if not filled:
+        return _wire(folder, mode=mode, socketio=socketio, **config)
+    content, ids = _filled()
+    (folder / DATABASE).write_bytes(content)
+    site = _wire(folder, mode=mode, socketio=socketio, **config)
+    site.ids.update(ids)
+    return site
+
+
+@cache
+def _filled() -> tuple[bytes, dict[str, str]]:
+    """A database with everybody in it, and their ids. Made once: making tables costs more than most tests."""
+    with TemporaryDirectory() as folder:
+        site = _wire(Path(folder))
+        with site.app.app_context():
+            site.db.create_all()
+            site.neolith.create_tables()
+            _fill(site, site.neolith.models.user)
+            with closing(sqlite3.connect(Path(folder) / DATABASE)) as connection:
+                content = connection.serialize()
+        site.close()
+    return content, site.ids
+
+
+def _wire(folder: Path, *, mode: bool = False, socketio: SocketIO | None = None, **config: Any) -> Site:
     db = SQLAlchemy()
 
     class User(UserMixin, OrchestratorUserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time
@@ -96,7 +126,7 @@ def make_site(
     app = Flask(__name__, instance_path=str(folder))
     app.config.update(
         SECRET_KEY="only for tests",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder / 'site.db'}",
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder / DATABASE}",
         ORCHESTRATOR_MODE=mode,
         NEOLITH_MODEL="scripted",
         NEOLITH_SCRIPTED_DELAY=0,
@@ -108,13 +138,7 @@ def make_site(
     sockets = SocketIO() if socketio is None else socketio
     sockets.init_app(app, async_mode="threading")
     neolith.init_app(app, socketio=sockets)
-    site = Site(app, db, neolith, sockets)
-    with app.app_context():
-        db.create_all()
-        neolith.create_tables()
-        if filled:
-            _fill(site, User)
-    return site
+    return Site(app, db, neolith, sockets)
 
 
 def _add_logins(app: Flask, db: SQLAlchemy, user_model: Any) -> None:

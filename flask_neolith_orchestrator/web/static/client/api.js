@@ -10,6 +10,7 @@ export class Refused extends Error {
     this.status = status;
     this.code = problem.code;
     this.errors = problem.errors ?? [];
+    this.retryAfter = problem.retryAfter; // seconds, with 429
   }
 }
 
@@ -20,7 +21,9 @@ export class Unreachable extends Error {
   }
 }
 
+// a page that has something to save first cancels the event, and leaves by itself
 export function toLogin() {
+  if (!document.dispatchEvent(new Event("neolith:login-ended", { cancelable: true }))) return;
   if (login) location.assign(`${login}?next=${encodeURIComponent(location.pathname + location.search)}`);
   else location.reload();
 }

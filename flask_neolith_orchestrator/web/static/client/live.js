@@ -1,4 +1,5 @@
 // The Socket.IO connection of a page: says how it is, comes back by itself, and leaves when the login has ended.
+// Each change is told to the document as neolith:connection, with the state as its detail.
 // Where the host has no Socket.IO (data-live of the body is "no"), connect() returns null: look again by timer.
 import { toLogin } from "./api.js";
 
@@ -7,8 +8,12 @@ const WORDS = { live: "live", reconnecting: "reconnecting", polling: "updated ev
 
 export function connect() {
   const shown = document.getElementById("connection");
+  let said = null;
   const say = (state) => {
-    if (!shown || shown.dataset.state === state) return;
+    if (state === said) return;
+    said = state;
+    document.dispatchEvent(new CustomEvent("neolith:connection", { detail: state }));
+    if (!shown) return;
     shown.textContent = WORDS[state];
     shown.dataset.state = state;
   };

@@ -144,7 +144,7 @@ TimeZone = Annotated[Label, AfterValidator(_as_zone)]
 def _as_days(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    days = {_day(key): _as_labels(spans) for key, spans in value.items()}
+    days = {as_day(key): _as_labels(spans) for key, spans in value.items()}
     if len(days) < len(value):
         raise ValueError("a day is given twice")
     if not any(days.values()):
@@ -152,7 +152,8 @@ def _as_days(value: Any) -> Any:
     return days
 
 
-def _day(key: object) -> object:
+def as_day(key: object) -> object:
+    """A day of the week as it is kept: `mon` for Monday; what is none stays as it is."""
     day = str(key).strip().lower()
     return day[:3] if day in _DAYS else day
 

@@ -45,6 +45,29 @@ def parse(text: str) -> dict[str, Any]:
     return found
 
 
+def lines(text: str) -> dict[str, int]:
+    """The line (from 1) of each field of a file that `parse` takes, by the path that a problem has."""
+    import yaml
+
+    found: dict[str, int] = {}
+
+    def walk(node: yaml.Node, at: str) -> None:
+        pairs: list[tuple[str, int, yaml.Node]] = []
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(str(key.value), key.start_mark.line, value) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            pairs = [(str(place), value.start_mark.line, value) for place, value in enumerate(node.value)]
+        for key, line, value in pairs:
+            path = f"{at}.{key}" if at else key
+            found[path] = line + 1
+            walk(value, path)
+
+    root = yaml.compose(text, Loader=_loader())
+    if root is not None:
+        walk(root, "")
+    return found
+
+
 def to_yaml(charter: Mapping[str, Any]) -> str:
     """A charter as YAML that `parse` reads back as it was; text of several lines is shown as it is."""
     import yaml

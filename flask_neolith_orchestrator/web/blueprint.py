@@ -28,6 +28,7 @@ from .api import (
     messages,
     nodes,
     orchestrators,
+    organization_charters,
     sessions,
     turn_list,
     turns,
@@ -42,6 +43,7 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROUTES: Final = (
     *orchestrators.ROUTES,
     *charters.ROUTES,
+    *organization_charters.ROUTES,
     *channels.ROUTES,
     *messages.ROUTES,
     *sessions.ROUTES,

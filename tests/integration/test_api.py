@@ -30,6 +30,8 @@ BODIES: dict[str, Any] = {
     "put_charter": {"charter": {"system_prompt": "You count."}, "version": 0},
     "activate_charter": {"version": 0},
     "validate_charter": {"charter": {"mission": "You count."}},
+    "activate_organization_charter": {"version": 0},
+    "validate_organization_charter": {"text": "mission: We count."},
     "put_organization_charter": {"charter": {"mission": "We count."}, "version": 0},
     "create_channel": {"userIds": ["{bob}"]},
     "add_member": {"userId": "{bob}"},
@@ -130,7 +132,11 @@ def address(site: Site, route: Route) -> str:
         "keys": "key",
     }
     path = route.path.replace("{id}", site.ids[things[noun]] if noun in things else "").replace("{emoji}", "👍")
-    queries = {"remove_member": f"?userId={site.ids['bob']}", "diff_charter": "?from=0"}
+    queries = {
+        "remove_member": f"?userId={site.ids['bob']}",
+        "diff_charter": "?from=0",
+        "diff_organization_charter": "?from=0",
+    }
     return path.replace("{n}", "1" if noun == "messages" else "0") + queries.get(route.name, "")
 
 
@@ -224,6 +230,11 @@ MANAGED = {
     "diff_charter": 403,
     "get_organization_charter": 403,
     "put_organization_charter": 403,
+    "activate_organization_charter": 403,
+    "validate_organization_charter": 403,
+    "list_organization_charter_versions": 403,
+    "get_organization_charter_version": 403,
+    "diff_organization_charter": 403,
     "retry_delivery": 404,
     "cancel_delivery": 404,
     "get_turn": 404,

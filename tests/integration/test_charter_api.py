@@ -101,8 +101,8 @@ def test_a_charter_is_checked_without_being_saved(ann: Visitor, path: str) -> No
 
     bad = check({"safty": 1, "tier": 9})
     assert bad["problems"] == [
-        {"at": "tier", "problem": "it should be less than or equal to 3"},
-        {"at": "safty", "problem": "is not known here; do you mean safety?"},
+        {"at": "tier", "problem": "it should be less than or equal to 3", "line": None},
+        {"at": "safty", "problem": "is not known here; do you mean safety?", "line": None},
     ]
     assert bad["prompt"] is None
     good = check({"mission": "Add.", "availability": {"hours": {"mon": "09:00-10:00"}}})
@@ -165,3 +165,54 @@ def test_an_orchestrator_does_not_loosen_its_own_charter(site: Site, path: str) 
     assert ada.call("POST", f"{path}/activate", json={"version": 0, "confirm": True}).status_code == 403
     assert put(site.as_("ann"), path, {"mission": "Free!"}, 1, confirm=True).status_code == 200
     assert ada.call("GET", f"organizations/{site.ids['acme']}/charter").status_code == 403
+
+
+def test_a_file_is_checked_as_its_author_wrote_it(ann: Visitor, path: str) -> None:
+    """Problems have their line; the answer has the charter as JSON, with its fields' own names, and as YAML."""
+
+    def check(text: str) -> Any:
+        answer = ann.call("POST", f"{path}/validate", json={"text": text})
+        assert answer.status_code == 200
+        return answer.json
+
+    bad = check("mission: Count.\nlimits:\n  costPerDay: 5\n  tokensPerHour: many\n7: x\n")
+    assert {(one["at"], one["line"]) for one in bad["problems"]} == {("limits.tokensPerHour", 4), ("7", 5)}
+    assert bad["charter"]["limits"] == {"costPerDay": 5, "tokensPerHour": "many"}
+    assert bad["fields"]["limits"] == {"cost_per_day": 5, "tokens_per_hour": "many"}
+    assert (bad["prompt"], bad["inForce"]) == (None, None)
+    unreadable = check("mission: [")
+    assert (unreadable["problems"][0]["line"], unreadable["charter"], unreadable["yaml"]) == (1, None, None)
+    assert check("a: " + "[" * 9 + "]" * 9)["problems"][0] == {
+        "at": "file",
+        "problem": "nested too deeply",
+        "line": None,
+    }
+    good = check('{"systemPrompt": "Count.\\nSlowly.", "model": "m"}')
+    assert good["fields"] == {"mission": "Count.\nSlowly.", "model": {"name": "m"}}
+    assert good["yaml"] == "systemPrompt: |-\n  Count.\n  Slowly.\nmodel: m\n"
+    assert (good["problems"], good["inForce"]["name"]) == ([], "ada")
+    assert ann.call("POST", f"{path}/validate", json={}).status_code == 422
+    assert ann.call("POST", f"{path}/validate", json={"text": "", "charter": {}}).status_code == 422
+
+
+def test_an_organizations_charter_has_its_versions_too(ann: Visitor, site: Site) -> None:
+    """Checked, listed with who wrote them, compared, and an older one holds again."""
+    parent = f"organizations/{site.ids['acme']}/charter"
+    for number, cost in enumerate((3, 2)):
+        assert put(ann, parent, {"limits": {"cost_per_day": cost}}, number, reason="thrift").status_code == 200
+    checked = ann.call("POST", f"{parent}/validate", json={"text": "limits: {cost_per_day: 9}"}).json
+    assert [one["path"] for one in checked["weakenings"]] == ["limits.cost_per_day"]
+    named = ann.call("POST", f"{parent}/validate", json={"text": "name: x"}).json
+    assert named["problems"][0]["at"] == "name"
+    listed = ann.get(f"{parent}/versions")["items"]
+    assert [(one["version"], one["authorName"], one["reason"]) for one in listed] == [
+        (2, "ann", "thrift"),
+        (1, "ann", "thrift"),
+    ]
+    assert ann.get(f"{parent}/versions/1")["charter"] == {"limits": {"cost_per_day": 3}}
+    assert ann.get(f"{parent}/diff?from=1")["changes"] == [{"path": "limits.cost_per_day", "before": "3", "after": "2"}]
+    refused = ann.call("POST", f"{parent}/activate", json={"version": 1, "expected": 2})
+    assert (refused.status_code, refused.json["code"]) == (409, "unconfirmed")
+    back = ann.call("POST", f"{parent}/activate", json={"version": 1, "expected": 2, "confirm": True}).json
+    assert (back["version"], back["reason"], back["authorName"]) == (3, "version 1 again", "ann")
+    assert ann.call("POST", f"{parent}/activate", json={"version": 9}).status_code == 404

@@ -51,12 +51,16 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is to be said about a charter before it is saved. `prompt` is what it would be rendered as."""
+    """What is to be said about a charter before it is saved.
+
+    `prompt` is what it would be rendered as, `holds` what would hold of it within its organization's.
+    """
 
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     weakenings: tuple[Weakening, ...] = ()
     prompt: str | None = None
+    holds: CharterDocument | None = None
 
 
 class CharterKeeper:
@@ -76,11 +80,23 @@ class CharterKeeper:
             document = self._checked(one, charter, present, parent)
         except UnusableCharter as error:
             return Report(problems=error.problems)
+        holds = in_force(document, one, parent=parent)
         return Report(
             warnings=(*warnings(document, parent), *self._strangers(tx, one, document)),
             weakenings=tuple(_weaker(present, document, parent)),
-            prompt=render(in_force(document, one, parent=parent)),
+            prompt=render(holds),
+            holds=holds,
         )
+
+    def examine_parent(self, tx: Any, organization_id: str, charter: object) -> Report:
+        """The same of an organization's charter, which is no prompt by itself."""
+        present = self._book.parents.current(tx, organization_id)
+        try:
+            document = read_parent(charter)
+            _fit(document, self._of(tx, organization_id))
+        except UnusableCharter as error:
+            return Report(problems=error.problems)
+        return Report(weakenings=tuple(_looser(present, document)), holds=document)
 
     def _strangers(self, tx: Any, one: OrchestratorSnapshot, document: CharterDocument) -> list[str]:
         """Those whom it would tell of something, and who are not there to be told."""
@@ -112,10 +128,12 @@ class CharterKeeper:
     def restore(self, tx: Any, one: OrchestratorSnapshot, version: int, by: Author) -> CharterVersion:
         """Write an older version once more, as a new version that says so. Raises as `save`, and NotFound."""
         old = self._book.own.versions.get(tx, one.id, version)
-        if old is None:
-            raise NotFound(f"There is no version {version} of this charter.")
-        reason = f"version {version} again" + (f": {by.reason}" if by.reason else "")
-        return self.save(tx, one, old.charter, Author(by.id, reason[:500], by.expected, by.confirm))
+        return self.save(tx, one, _there(old, version).charter, _again(version, by))
+
+    def restore_parent(self, tx: Any, organization_id: str, version: int, by: Author) -> CharterVersion:
+        """The same of an organization's charter."""
+        old = self._book.parents.versions.get(tx, organization_id, version)
+        return self.save_parent(tx, organization_id, _there(old, version).charter, _again(version, by))
 
     def save_parent(self, tx: Any, organization_id: str, charter: object, by: Author) -> CharterVersion:
         """Write a new version of an organization's charter; it holds for its orchestrators from their next turn on.
@@ -130,7 +148,7 @@ class CharterKeeper:
             _fit(document, ones)
         except UnusableCharter as error:
             raise bad(error.problems) from None
-        _confirmed(loosenings(_lenient(present), document) if present.version else [], by)
+        _confirmed(_looser(present, document), by)
         written = self._book.parents.activate(
             tx, organization_id, _given(charter), author_id=by.id, reason=by.reason, expected=present.version
         )
@@ -186,6 +204,17 @@ def _fit(parent: CharterDocument, ones: Sequence[OrchestratorSnapshot]) -> None:
             raise UnusableCharter([Problem("charter", excess)])
 
 
+def _there(old: CharterVersion | None, version: int) -> CharterVersion:
+    if old is None:
+        raise NotFound(f"There is no version {version} of this charter.")
+    return old
+
+
+def _again(version: int, by: Author) -> Author:
+    reason = f"version {version} again" + (f": {by.reason}" if by.reason else "")
+    return Author(by.id, reason[:500], by.expected, by.confirm)
+
+
 def _given(charter: object) -> Mapping[str, Any]:
     return charter if isinstance(charter, Mapping) else {}
 
@@ -216,6 +245,11 @@ def _weaker(present: CharterVersion, document: CharterDocument, parent: CharterD
     named = {one.path for one in found}
     inherited = weakenings(under(parent, before), under(parent, document))
     return [*found, *(one for one in inherited if one.path not in named)]
+
+
+def _looser(present: CharterVersion, document: CharterDocument) -> list[Weakening]:
+    """The same of an organization's charter."""
+    return loosenings(_lenient(present), document) if present.version else []
 
 
 def _confirmed(found: Iterable[Weakening], by: Author) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ...chat.charter_changes import as_text, changes
@@ -9,6 +10,7 @@ from ...core.errors import Forbidden, NotFound, StartFailed
 from ...core.types import OrchestratorSnapshot
 from ...runtime.charters.keeper import Author
 from ...store.people.charter_versions import CharterVersion
+from ...store.people.charters import Charters, OrganizationCharters
 from ..calls import Call, Route
 from ..shapes import Page, own_id
 from .charter_shapes import (
@@ -56,7 +58,8 @@ def activate_charter(call: Call) -> CharterView:
 def validate_charter(call: Call) -> CheckView:
     """What saving a charter would say, without saving it."""
     one = call.rights.managed(call.path["id"])
-    return check_view(call.house.keeper.examine(call.writing(), one, call.body(CheckBody).charter))
+    keeper, tx = call.house.keeper, call.writing()
+    return check_view(call.body(CheckBody), lambda charter: keeper.examine(tx, one, charter))
 
 
 def list_charter_versions(call: Call) -> Page[CharterVersionView]:
@@ -64,46 +67,44 @@ def list_charter_versions(call: Call) -> Page[CharterVersionView]:
     one = call.rights.managed(call.path["id"])
     asked = call.query(VersionQuery)
     found = call.house.charters.own.versions.page(call.reading, one.id, before=asked.cursor, limit=asked.limit + 1)
-    items = [CharterVersionView(**version_fields(version)) for version in found[: asked.limit]]
-    return Page[CharterVersionView](items=items, next=str(items[-1].version) if len(found) > asked.limit else None)
+    return version_page(call, found, asked.limit)
 
 
 def get_charter_version(call: Call) -> CharterVersionView:
     """One version of the charter."""
     one = call.rights.managed(call.path["id"])
-    return CharterVersionView(**version_fields(_version(call, one, _number(call.path["n"]))))
+    return version_view(call, version_there(call, call.house.charters.own, one.id, number(call.path["n"])))
 
 
 def diff_charter(call: Call) -> DiffView:
     """What differs between two versions of the charter."""
     one = call.rights.managed(call.path["id"])
-    asked = call.query(DiffQuery)
-    old = _version(call, one, asked.from_)
-    new = call.house.charters.own.versions.active(call.reading, one.id)
-    if asked.to is not None:
-        new = _version(call, one, asked.to)
-    found = changes(old.charter, new.charter)
-    shown = [change_view(change) for change in found]
-    return DiffView(from_=old.version, to=new.version, changes=shown, text=as_text(found))
+    return diff_view(call, call.house.charters.own, one.id)
 
 
 def get_organization_charter(call: Call) -> OrganizationCharterView:
     """The charter that an organization's orchestrators are within; for its owners and admins."""
-    organization = _managed_organization(call)
+    organization = managed_organization(call)
     found = call.house.charters.parents.current(call.reading, organization)
-    return OrganizationCharterView(organization_id=organization, **version_fields(found))
+    return organization_charter_view(call, found)
 
 
 def put_organization_charter(call: Call) -> OrganizationCharterView:
     """Write a new version of an organization's charter and make it the active one."""
-    organization = _managed_organization(call)
+    organization = managed_organization(call)
     body = call.body(CharterBody)
     by = Author(call.actor, body.reason, body.version, body.confirm)
     written = call.house.keeper.save_parent(call.writing(), organization, body.charter, by)
-    return OrganizationCharterView(organization_id=organization, **version_fields(written))
+    return organization_charter_view(call, written)
 
 
-def _managed_organization(call: Call) -> str:
+def organization_charter_view(call: Call, found: CharterVersion) -> OrganizationCharterView:
+    """An organization's charter as the wire shows it."""
+    return OrganizationCharterView(organization_id=found.owner_id, **version_fields(found, _author(call, found)))
+
+
+def managed_organization(call: Call) -> str:
+    """The organization of the path, which the asker manages. Raises Forbidden or NotFound."""
     organization = own_id(call.path["id"])
     if not call.rights.sees_organization(organization):
         raise NotFound
@@ -122,18 +123,55 @@ def _may_confirm(call: Call, one: OrchestratorSnapshot, *, confirm: bool) -> boo
     return confirm
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """A version's number from a path."""
     found = int(own_id(text))
     if found >= 2**31:
         raise NotFound
     return found
 
 
-def _version(call: Call, one: OrchestratorSnapshot, version: int) -> CharterVersion:
-    found = call.house.charters.own.versions.get(call.reading, one.id, version)
+def version_there(call: Call, kept: Charters | OrganizationCharters, owner_id: str, version: int) -> CharterVersion:
+    """One version. Raises NotFound."""
+    found = kept.versions.get(call.reading, owner_id, version)
     if found is None:
         raise NotFound
     return found
+
+
+def version_view(call: Call, version: CharterVersion) -> CharterVersionView:
+    """One version as the wire shows it."""
+    return CharterVersionView(**version_fields(version, _author(call, version)))
+
+
+def version_page(call: Call, found: Sequence[CharterVersion], limit: int) -> Page[CharterVersionView]:
+    """Versions as a page, of which one more than `limit` was looked for."""
+    names = _names(call, [version.author_id for version in found])
+    items = [CharterVersionView(**version_fields(one, names.get(one.author_id or ""))) for one in found[:limit]]
+    return Page[CharterVersionView](items=items, next=str(items[-1].version) if len(found) > limit else None)
+
+
+def diff_view(call: Call, kept: Charters | OrganizationCharters, owner_id: str) -> DiffView:
+    """What differs between the two versions that are asked for. Raises NotFound."""
+    asked = call.query(DiffQuery)
+    old = version_there(call, kept, owner_id, asked.from_)
+    new = kept.versions.active(call.reading, owner_id)
+    if asked.to is not None:
+        new = version_there(call, kept, owner_id, asked.to)
+    found = changes(old.charter, new.charter)
+    shown = [change_view(change) for change in found]
+    return DiffView(from_=old.version, to=new.version, changes=shown, text=as_text(found))
+
+
+def _author(call: Call, version: CharterVersion) -> str | None:
+    return _names(call, [version.author_id]).get(version.author_id or "")
+
+
+def _names(call: Call, user_ids: Sequence[str | None]) -> dict[str, str]:
+    people = call.house.people
+    keys = {one: people.models.parse_user_id(one) for one in user_ids if one is not None}
+    names = people.names(call.reading, keys.values())
+    return {one: names[key] for one, key in keys.items() if key in names}
 
 
 def _saved(call: Call, version: CharterVersion) -> CharterView:
@@ -149,7 +187,10 @@ def _view(call: Call, version: CharterVersion) -> CharterView:
     except StartFailed:
         in_force = None
     return CharterView(
-        orchestrator_id=one.id, parent_version=one.parent_version, in_force=in_force, **version_fields(version)
+        orchestrator_id=one.id,
+        parent_version=one.parent_version,
+        in_force=in_force,
+        **version_fields(version, _author(call, version)),
     )
 
 

@@ -16,6 +16,7 @@ from flask.cli import AppGroup
 from ..chat.charter_changes import as_text, changes
 from ..chat.charter_text import render
 from ..chat.charter_yaml import to_yaml
+from ..core.deeds import CLI
 from ..core.errors import NeolithError, NotFound, Unconfirmed
 from ..core.types import OrchestratorSnapshot
 from ..runtime.charters.file import read_charter_text
@@ -158,7 +159,7 @@ def _writes(group: AppGroup, state: State) -> None:
             at = desk(state, who, organization=organization)
             with at.house.database.write() as tx:
                 before = at.active(tx)
-                written = at.save(tx, charter, Author(reason=reason or "set by a command", confirm=yes))
+                written = at.save(tx, charter, Author(reason=reason or "set by a command", confirm=yes, actor=CLI))
             _saved(at, before, written)
 
     @group.command("rollback")
@@ -173,7 +174,7 @@ def _writes(group: AppGroup, state: State) -> None:
             with at.house.database.write() as tx:
                 before = at.active(tx)
                 one = at.house.people.snapshots(tx, [at.id])[0]
-                written = at.house.keeper.restore(tx, one, version, Author(reason=reason, confirm=yes))
+                written = at.house.keeper.restore(tx, one, version, Author(reason=reason, confirm=yes, actor=CLI))
             _saved(at, before, written)
 
 

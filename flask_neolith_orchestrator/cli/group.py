@@ -9,6 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
+from ..core.deeds import CLI, Deed
 from ..core.errors import NeolithError
 from ..core.types import Cause, Wanted
 from ..runtime.state import State
@@ -93,7 +94,7 @@ def _checks(group: AppGroup, state: State) -> None:
 
 
 def _wishes(group: AppGroup, state: State) -> None:
-    def wish(who: str, wanted: Wanted) -> None:
+    def wish(who: str, wanted: Wanted, deed: str | None) -> None:
         house = ready(state)
         if wanted is Wanted.RUNNING and not state.settings.mode:
             raise click.ClickException("Daemons are switched off: set ORCHESTRATOR_MODE=true.")
@@ -102,6 +103,8 @@ def _wishes(group: AppGroup, state: State) -> None:
             house.daemons.want(tx, found.orchestrator.id, wanted, Cause.PERSON)
             if wanted is Wanted.RUNNING:
                 house.daemons.forget_error(tx, found.orchestrator.id)
+            if deed is not None:
+                house.stores.audit.add(tx, Deed(CLI, f"orchestrator.{deed}", orchestrator_id=found.orchestrator.id))
         alive = bool(house.stores.nodes.others())
         when = "within a second" if alive else "when the app runs (or `flask neolith run`)"
         verb = "starts" if wanted is Wanted.RUNNING else "stops"
@@ -111,23 +114,23 @@ def _wishes(group: AppGroup, state: State) -> None:
     @click.argument("who")
     def start(who: str) -> None:
         """Start WHO (id or @handle), as a person's wish."""
-        wish(who, Wanted.RUNNING)
+        wish(who, Wanted.RUNNING, "started")
 
     @group.command("stop")
     @click.argument("who")
     def stop(who: str) -> None:
         """Stop WHO (id or @handle), as a person's wish."""
-        wish(who, Wanted.STOPPED)
+        wish(who, Wanted.STOPPED, "stopped")
 
     @group.command("restart")
     @click.argument("who")
     def restart(who: str) -> None:
         """Stop and start WHO (id or @handle)."""
-        wish(who, Wanted.STOPPED)
+        wish(who, Wanted.STOPPED, None)
         house = ready(state)
         found = find(house, who)
         _await(lambda: find(house, who).status != "running")
-        wish(found.orchestrator.id, Wanted.RUNNING)
+        wish(found.orchestrator.id, Wanted.RUNNING, "restarted")
 
 
 def _await(condition: Any, seconds: float = 12.0) -> None:
@@ -185,9 +188,13 @@ def _retry(group: AppGroup, state: State) -> None:
         if not delivery.isdecimal():
             raise click.ClickException("A delivery's id is a number.")
         with house.database.write() as tx:
-            known = house.turns.delivery(tx, delivery) is not None
-            done = known and house.turns.retry(tx, delivery)
-        if not known:
+            known = house.turns.delivery(tx, delivery)
+            done = known is not None and house.turns.retry(tx, delivery)
+            if done and known is not None:
+                whose = str(known["orchestrator_id"])
+                deed = Deed(CLI, "delivery.retried", orchestrator_id=whose, subject=("delivery", delivery))
+                house.stores.audit.add(tx, deed)
+        if known is None:
             raise click.ClickException("There is no such delivery. `flask neolith deliveries` lists them.")
         if not done:
             raise click.ClickException("Only a failed or expired delivery can be tried again.")

@@ -177,6 +177,7 @@ class House:
             can_manage=self.wiring.can_manage,
             external=self.stores.external,
             rates=self.front.rates,
+            audit=self.stores.audit,
         )
         self.chat = Chat(parts)
         self.escalator = Escalator(parts, self.stores, self.charters, self.manager.emit)

@@ -17,7 +17,7 @@ from .inbox.outbox import Outbox
 from .inbox.triggers import Triggers
 from .lives.daemons import Daemons
 from .lives.logins import Logins
-from .lives.nodes import Nodes
+from .lives.nodes import Capacity, Nodes
 from .people.people import People
 from .records.audit import Audit
 from .records.budgets import Budgets
@@ -103,7 +103,8 @@ def make_stores(
     external = External(models, database, people)
     own, chat = chat, chat or ExternalChat(models, database, people, views, external)
     lease, age, attempts = settings.lease / 1000, settings.max_age / 1000, settings.max_attempts
-    nodes = Nodes(models, database, state_dir=state_dir, lease=lease)
+    capacity = Capacity(settings.engine, settings.max_threads)
+    nodes = Nodes(models, database, capacity, state_dir=state_dir, lease=lease)
     beginnings = Beginnings(models, database, chat, Sessions(models, database, settings.session_idle / 1000))
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
     parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)

@@ -268,5 +268,10 @@ def _retry(state: State, identity: Identity, body: AnswerBody) -> dict[str, Any]
 
 def _decide(state: State, identity: Identity, body: DecideBody) -> dict[str, Any]:
     return state.house.chat.decide(
-        identity.user_id, body.turn_id, body.decision, step_id=body.step_id, reason=body.reason
+        identity.user_id,
+        body.turn_id,
+        body.decision,
+        step_id=body.step_id,
+        reason=body.reason,
+        key_id=identity.key_id,
     )

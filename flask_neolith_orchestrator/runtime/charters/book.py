@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ...chat.charter import Charter, CharterDocument
 from ...chat.charter_reading import EMPTY, UnusableCharter, in_force, load_charter, read_parent
+from ...core.deeds import SYSTEM, Deed
 from ...core.errors import StartFailed
 from ...core.types import OrchestratorSnapshot
 from ...store.people.charters import Charters, OrganizationCharters, mirrored
@@ -100,6 +101,8 @@ class CharterBook:
         found = self.own.current(tx, orchestrator_id)
         if found.version != before.version:
             self.changed(tx, self._stores.people.snapshots(tx, [orchestrator_id]))
+            details = {"version": found.version}
+            self._stores.audit.add(tx, Deed(SYSTEM, "charter.saved", orchestrator_id=orchestrator_id, details=details))
         return found
 
     def changed(self, tx: Any, snapshots: Sequence[OrchestratorSnapshot]) -> None:

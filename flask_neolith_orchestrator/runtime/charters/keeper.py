@@ -6,7 +6,7 @@ All of one change is one transaction of the caller's: the version, its mirror, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...chat.charter import CharterDocument
@@ -24,6 +24,7 @@ from ...chat.charter_reading import (
     too_large,
 )
 from ...chat.charter_text import render
+from ...core.deeds import Actor, Deed
 from ...core.errors import BadCharter, NotFound, Unconfirmed
 from ...core.types import OrchestratorSnapshot
 from ...store.people.charter_versions import CharterVersion, expect
@@ -47,6 +48,11 @@ class Author:
     reason: str = ""
     expected: int | None = None
     confirm: bool = False
+    actor: Actor | None = None
+    """Who is written down for it, where that is not the user with this id."""
+
+    again: int | None = None
+    """The older version that is written once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class CharterKeeper:
         self._book = book
         self._people = stores.people
         self._escalations = stores.escalations
+        self._audit = stores.audit
         self._roster = Roster(stores.models)
 
     def examine(self, tx: Any, one: OrchestratorSnapshot, charter: object) -> Report:
@@ -123,6 +130,7 @@ class CharterKeeper:
         )
         if written.version != present.version:
             self._book.changed(tx, self._people.snapshots(tx, [one.id]))
+            self._record(tx, written.version, by, orchestrator_id=one.id)
         return written
 
     def restore(self, tx: Any, one: OrchestratorSnapshot, version: int, by: Author) -> CharterVersion:
@@ -154,7 +162,15 @@ class CharterKeeper:
         )
         if written.version != present.version:
             self._book.changed(tx, self._of(tx, organization_id))
+            self._record(tx, written.version, by, organization_id=organization_id)
         return written
+
+    def _record(self, tx: Any, version: int, by: Author, **whose: Any) -> None:
+        actor, details = by.actor or Actor.who_wrote(by.id), {"version": version}
+        if by.again is None:
+            self._audit.add(tx, Deed(actor, "charter.saved", details=details, **whose))
+        else:
+            self._audit.add(tx, Deed(actor, "charter.activated", details={**details, "again": by.again}, **whose))
 
     def _of(self, tx: Any, organization_id: str) -> list[OrchestratorSnapshot]:
         return self._people.snapshots(tx, self._roster.page(tx, [organization_id], after=None, limit=MOST))
@@ -212,7 +228,7 @@ def _there(old: CharterVersion | None, version: int) -> CharterVersion:
 
 def _again(version: int, by: Author) -> Author:
     reason = f"version {version} again" + (f": {by.reason}" if by.reason else "")
-    return Author(by.id, reason[:500], by.expected, by.confirm)
+    return replace(by, reason=reason[:500], again=version)
 
 
 def _given(charter: object) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from ...chat.rounds import DENIED
+from ...core.deeds import Actor
 from ...core.errors import Forbidden, Invalid, NotFound
 from ...core.events import channel_room, user_room
 from ...core.handles import fold
@@ -138,14 +139,21 @@ class ChatApprovals(ChatDoor):
     """What people decide on: a part of `Chat`. Lifetime: app, in one process; safe for all threads."""
 
     def decide(
-        self, actor: str, turn_id: str, decision: Decision, *, step_id: str | None = None, reason: str = ""
+        self,
+        actor: str,
+        turn_id: str,
+        decision: Decision,
+        *,
+        step_id: str | None = None,
+        reason: str = "",
+        key_id: str | None = None,
     ) -> dict[str, Any]:
         """Approve or deny what a turn waits for: the call `step_id`, or all: {turnId, state, resumed, calls}.
 
         Who asked may approve, and deny all; those who manage the organization may deny, and approve only what the
         charter wants to be escalated, which the requester may not (see `asks`). The first decision on a call
         stands: another one changes nothing, and tells what is. When the last call is decided, the turn goes on.
-        `reason` is told to the model with a denial. Nothing is committed.
+        `reason` is told to the model with a denial; `key_id` is the API key that the actor used. Nothing is committed.
         """
         told = _told(decision, reason)
         tx = self._reading()
@@ -163,6 +171,15 @@ class ChatApprovals(ChatDoor):
         done = self._parts.parking.decide(self._writing(), found.turn_id, verdict)
         if done is None:
             raise NotFound("There is no such turn.")
+        if done.changed:
+            tools = [one.name for one in found.calls if one.id in mine]
+            self._record(
+                Actor.user(actor, key_id),
+                f"approval.{verdict.state}",
+                orchestrator_id=found.orchestrator_id,
+                subject=("turn", found.turn_id),
+                details={"tools": tools},
+            )
         self._after_commit(lambda: self._parts.approvals.decided(done, actor))
         now = done.turn
         return {"turnId": now.turn_id, "state": now.state, "resumed": done.resumed, "calls": calls_view(now)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...core.cancel import StopReason
+from ...core.deeds import Actor, Deed
 from ...core.errors import NotFound
 from ...core.events import channel_room
 from ...core.ports import Channel
@@ -16,6 +17,7 @@ from ...store.chat.messages import Messages, Stored
 from ...store.chat.rooms import Room, Rooms
 from ...store.chat.session_views import SessionViews
 from ...store.people.people import People
+from ...store.records.audit import Audit
 from ...store.sql import host
 from ...store.sql.database import Database
 from ...store.turns.endings import Ended
@@ -65,6 +67,7 @@ class ChatParts:
     can_manage: Callable[[str, str], bool] | None = None
     external: External | None = None
     rates: Rates | None = None
+    audit: Audit | None = None
 
 
 class ChatDoor:
@@ -110,6 +113,11 @@ class ChatDoor:
         if found is None or room is None:
             raise NotFound("There is no such message.")
         return found, room
+
+    def _record(self, actor: Actor, action: str, **more: Any) -> None:
+        """Write a deed down, in the host's transaction."""
+        if self._parts.audit is not None:
+            self._parts.audit.add(self._writing(), Deed(actor, action, **more))
 
     def _after_commit(self, effect: Callable[[], None]) -> None:
         self._parts.reception.after_commit(self._parts.session(), effect)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from ...core.deeds import Actor
 from ...core.errors import Conflict, Forbidden, Invalid, NotFound
 from ...store.chat.rooms import Room, dm_key
 from . import checks
@@ -72,12 +73,13 @@ class ChatRooms(ChatDoor):
         tx = self._reading()
         return self._parts.rooms.members(tx, self._room(tx, actor, channel_id).id)
 
-    def add_member(self, actor: str, channel_id: str, user_id: str) -> None:
-        """Add somebody of the channel's organization; harmless if they are in it."""
+    def add_member(self, actor: str, channel_id: str, user_id: str, *, key_id: str | None = None) -> None:
+        """Add somebody of the channel's organization; harmless if they are in it. `key_id`: the actor's API key."""
         tx = self._reading()
         room = self._changeable(self._room(tx, actor, channel_id))
         self._require_belonging(tx, room.organization_id, [user_id])
-        self._join(self._writing(), room.id, [user_id])
+        if self._join(self._writing(), room.id, [user_id]) and user_id != actor:
+            self._record_member(Actor.user(actor, key_id), "channel.member-added", room, user_id)
 
     def admit(self, user_id: str, channel_id: str) -> None:
         """Let a user of the organization into a channel, whoever asks: for the host's own code, not for requests."""
@@ -89,7 +91,7 @@ class ChatRooms(ChatDoor):
         self._require_belonging(tx, room.organization_id, [user_id])
         self._join(self._writing(), room.id, [user_id])
 
-    def remove_member(self, actor: str, channel_id: str, user_id: str) -> None:
+    def remove_member(self, actor: str, channel_id: str, user_id: str, *, key_id: str | None = None) -> None:
         """Leave a channel, or take somebody else out of it, which is for those who manage its organization."""
         tx = self._reading()
         room = self._changeable(self._room(tx, actor, channel_id))
@@ -99,6 +101,12 @@ class ChatRooms(ChatDoor):
             raise NotFound("There is no such member.")
         if self._parts.rooms.leave(self._writing(), room.id, user_id):
             self._tell_membership(room.id, [user_id], joined=False)
+            if user_id != actor:
+                self._record_member(Actor.user(actor, key_id), "channel.member-removed", room, user_id)
+
+    def _record_member(self, actor: Actor, action: str, room: Room, user_id: str) -> None:
+        details, subject = {"userId": user_id}, ("channel", room.id)
+        self._record(actor, action, organization_id=room.organization_id, subject=subject, details=details)
 
     def _changeable(self, room: Room) -> Room:
         if room.is_dm:
@@ -117,9 +125,10 @@ class ChatRooms(ChatDoor):
         if strangers:
             raise NotFound("There is no such user.")
 
-    def _join(self, tx: Any, channel_id: str, user_ids: Sequence[str]) -> None:
+    def _join(self, tx: Any, channel_id: str, user_ids: Sequence[str]) -> list[str]:
         joined = self._parts.rooms.join(tx, channel_id, user_ids)
         self._tell_membership(channel_id, joined, joined=True)
+        return joined
 
     def _tell_membership(self, channel_id: str, user_ids: Sequence[str], *, joined: bool) -> None:
         told = self._parts.on_membership

@@ -82,13 +82,17 @@ class Lives:
     def bounce(self, daemon: OrchestratorDaemon) -> None:
         """Stop and start in this process."""
         with daemon.life:
-            if daemon.is_running():
+            ran = daemon.is_running()
+            if ran:
                 self.halt(daemon, "restart", keep_row=True)
             elif daemon.get_status() is DaemonStatus.ERROR:
                 with self._stores.database.write() as tx:
                     self._stores.daemons.forget_error(tx, daemon.id)
             self._calm(daemon)
             self.run(daemon)
+        if ran:
+            with self._stores.database.write() as tx:
+                self._stores.history.add(tx, [daemon.id], "restarted", reason="person")
 
     @staticmethod
     def _calm(daemon: OrchestratorDaemon) -> None:

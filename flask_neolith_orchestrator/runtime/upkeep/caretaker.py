@@ -37,6 +37,7 @@ class Caretaker:
         self._retention = stores.retention
         self._stores = stores
         self._keep_ledger = settings.keep_ledger and max(settings.keep_ledger / 1000, MONTHS)
+        self._keep_audit, self._keep_history = settings.keep_audit / 1000, settings.keep_history / 1000
         self._keep = settings.keep_deliveries / 1000
         self._keep_failed = settings.keep_failed and max(settings.keep_deliveries, settings.keep_failed) / 1000
         self._after = 0
@@ -45,6 +46,7 @@ class Caretaker:
     def run(self) -> None:
         """Forget what is due, as far as the time goes."""
         self._all(self._money)
+        self._all(self._looked_up)
         if not self._keep:
             return
         retention = self._retention
@@ -65,6 +67,13 @@ class Caretaker:
         with self._stores.database.write() as tx:
             calls = self._stores.ledger.forget(tx, now - self._keep_ledger) if self._keep_ledger else 0
             return calls + self._stores.budgets.forget(tx, now - MONTHS)
+
+    def _looked_up(self) -> int:
+        """A batch of old deeds, and one of old changes of daemons."""
+        now, stores = self._stores.database.clock.wall(), self._stores
+        with stores.database.write() as tx:
+            deeds = stores.audit.forget(tx, now - self._keep_audit) if self._keep_audit else 0
+            return deeds + (stores.history.forget(tx, now - self._keep_history) if self._keep_history else 0)
 
     def _all(self, batch: Callable[[], int]) -> int:
         """Batch after batch until nothing is left, or it is time to stop."""

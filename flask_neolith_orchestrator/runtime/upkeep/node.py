@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ...core.availability import NO_NODE
 from ...core.ports import Channel
 from ...core.types import OrchestratorStatus
 from ...store.stores import Stores
@@ -57,6 +58,7 @@ class NodeLife:
     def _unbacked(self, tx: Any) -> list[str]:
         """Nobody is alive, so nobody runs. Decided in the transaction in which nodes come and go, one by one."""
         changed = self._stores.daemons.unbacked(tx)
+        self._stores.history.add(tx, changed, "stopped", reason=NO_NODE)
         for start in range(0, len(changed), BATCH):
             some = changed[start : start + BATCH]
             self._stores.people.set_statuses(tx, some, OrchestratorStatus.OFFLINE)

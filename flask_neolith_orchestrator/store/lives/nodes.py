@@ -7,6 +7,7 @@ import os
 import socket
 import uuid
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -34,14 +35,25 @@ class NodeRow:
     threads: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How a process runs turns: who carries them, and how many at one time at the most."""
+
+    engine: str
+    threads: int
+
+
 class Nodes:
     """This process as a node, and the others. Lifetime: app, in one process."""
 
-    def __init__(self, models: Models, database: Database, *, state_dir: Path | None, lease: float) -> None:
+    def __init__(
+        self, models: Models, database: Database, capacity: Capacity, *, state_dir: Path | None, lease: float
+    ) -> None:
         self._database = database
         self._n = models.table("Node")
         self._slots = models.table("Slot")
         self._look = database.prepare(select(self._n).where(self._n.c.id != bindparam("b_self")))
+        self._capacity = capacity
         self._state_dir = state_dir
         self._lease = lease
         self._kept_at = float("-inf")
@@ -90,7 +102,9 @@ class Nodes:
     def _row(self) -> dict[str, object]:
         now = self._database.clock.wall()
         lock = None if self._file is None else str(self._path(self.id))
-        return {"id": self.id, "name": self.name, "host": self.host, "lock": lock, "started_at": now, "seen_at": now}
+        which = {"id": self.id, "name": self.name, "host": self.host, "lock": lock}
+        able = {"version": release()[:40], "engine": self._capacity.engine, "threads": self._capacity.threads}
+        return {**which, **able, "started_at": now, "seen_at": now}
 
     def keep_alive(self) -> None:
         """Write that this node lives, twice per lease; called more often than that."""
@@ -195,6 +209,14 @@ class Nodes:
         except OSError:
             return False
         return True
+
+
+def release() -> str:
+    """The version of this package that runs."""
+    try:
+        return version("flask_neolith_orchestrator")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return ""
 
 
 def _boot_id() -> str:

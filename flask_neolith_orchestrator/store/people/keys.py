@@ -140,13 +140,16 @@ class Keys:
             select(func.count()).select_from(k).where(k.c.user_id == self._parse(user_id), *live)
         ).scalar_one()
 
-    def revoke(self, tx: Connection, user_id: str, key_id: str) -> ApiKey | None:
-        """Revoke one of the user's own keys; revoking it again changes nothing. None if the user has no such key."""
+    def revoke(self, tx: Connection, user_id: str, key_id: str) -> tuple[ApiKey, bool] | None:
+        """Revoke one of the user's own keys: the key, and False where it was revoked before.
+
+        None if the user has no such key.
+        """
         k = self._k
         mine = [k.c.id == int(key_id), k.c.user_id == self._parse(user_id)]
-        tx.execute(update(k).where(*mine, k.c.revoked_at.is_(None)).values(revoked_at=self._clock.wall()))
+        done = tx.execute(update(k).where(*mine, k.c.revoked_at.is_(None)).values(revoked_at=self._clock.wall()))
         row = tx.execute(select(k).where(*mine)).first()
-        return None if row is None else _key(row)
+        return None if row is None else (_key(row), bool(done.rowcount))
 
 
 def _digest(text: str) -> str:

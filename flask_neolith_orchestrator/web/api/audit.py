@@ -114,10 +114,14 @@ def _view(row: Mapping[str, Any], names: Mapping[str, str]) -> DeedView:
     )
 
 
+def asker(call: Call) -> Actor:
+    """Who asks, as the audit log keeps it."""
+    return Actor.user(call.actor, call.identity.key_id)
+
+
 def record(call: Call, action: str, **more: Any) -> None:
     """Write a deed of the asker down, in the request's own transaction."""
-    actor = Actor.user(call.actor, call.identity.key_id)
-    call.house.stores.audit.add(call.writing(), Deed(actor, action, **more))
+    call.house.stores.audit.add(call.writing(), Deed(asker(call), action, **more))
 
 
 ROUTES: Final = (

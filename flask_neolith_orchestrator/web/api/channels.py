@@ -98,13 +98,14 @@ def list_members(call: Call) -> dict[str, Any]:
 def add_member(call: Call) -> dict[str, Any]:
     """Put somebody into a channel; harmless twice. Answers who is in it then."""
     channel = own_id(call.path["id"])
-    call.house.chat.add_member(call.actor, channel, call.body(MemberBody).user_id)
+    call.house.chat.add_member(call.actor, channel, call.body(MemberBody).user_id, key_id=call.identity.key_id)
     return list_members(call)
 
 
 def remove_member(call: Call) -> None:
     """Leave a channel, or take somebody else out of it."""
-    call.house.chat.remove_member(call.actor, own_id(call.path["id"]), call.query(MemberQuery).user_id)
+    user_id, key_id = call.query(MemberQuery).user_id, call.identity.key_id
+    call.house.chat.remove_member(call.actor, own_id(call.path["id"]), user_id, key_id=key_id)
 
 
 ROUTES: Final = (

@@ -13,6 +13,7 @@ from ...store.people.charter_versions import CharterVersion
 from ...store.people.charters import Charters, OrganizationCharters
 from ..calls import Call, Route
 from ..shapes import Page, own_id
+from .audit import asker
 from .charter_shapes import (
     ActivateBody,
     CharterBody,
@@ -43,7 +44,7 @@ def put_charter(call: Call) -> CharterView:
     """Write a new version of the charter and make it the active one."""
     one = call.rights.managed(call.path["id"])
     body = call.body(CharterBody)
-    by = Author(call.actor, body.reason, body.version, _may_confirm(call, one, confirm=body.confirm))
+    by = Author(call.actor, body.reason, body.version, _may_confirm(call, one, confirm=body.confirm), asker(call))
     return _saved(call, call.house.keeper.save(call.writing(), one, body.charter, by))
 
 
@@ -51,7 +52,7 @@ def activate_charter(call: Call) -> CharterView:
     """Let an older version hold again: it becomes a new version that says so."""
     one = call.rights.managed(call.path["id"])
     body = call.body(ActivateBody)
-    by = Author(call.actor, body.reason, body.expected, _may_confirm(call, one, confirm=body.confirm))
+    by = Author(call.actor, body.reason, body.expected, _may_confirm(call, one, confirm=body.confirm), asker(call))
     return _saved(call, call.house.keeper.restore(call.writing(), one, body.version, by))
 
 
@@ -93,7 +94,7 @@ def put_organization_charter(call: Call) -> OrganizationCharterView:
     """Write a new version of an organization's charter and make it the active one."""
     organization = managed_organization(call)
     body = call.body(CharterBody)
-    by = Author(call.actor, body.reason, body.version, body.confirm)
+    by = Author(call.actor, body.reason, body.version, body.confirm, asker(call))
     written = call.house.keeper.save_parent(call.writing(), organization, body.charter, by)
     return organization_charter_view(call, written)
 

@@ -14,6 +14,7 @@ from ...store.chat.views import iso
 from ...store.turns.turns import Stopped, StopResult, Target
 from ..calls import Call, Route
 from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
+from .audit import record
 
 TAG: Final = "deliveries"
 
@@ -75,6 +76,7 @@ def retry_delivery(call: Call) -> DeliveryView:
         msg = f"Only a failed or expired delivery can be tried again; this one is {row['state']}."
         raise Conflict(msg)
     orchestrator_id = str(row["orchestrator_id"])
+    _record(call, "delivery.retried", row)
     house.reception.after_commit(call.session, lambda: house.manager.ring(orchestrator_id))
     return delivery_view(turns.delivery(call.reading, str(row["id"])) or row)
 
@@ -87,8 +89,13 @@ def cancel_delivery(call: Call) -> DeliveryView:
     if result.found is Stopped.OVER:
         msg = f"This delivery has ended already: {row['state']}."
         raise Conflict(msg)
+    _record(call, "delivery.cancelled", row)
     _tell(call, result)
     return delivery_view(call.house.turns.delivery(call.reading, str(row["id"])) or row)
+
+
+def _record(call: Call, action: str, row: Mapping[str, Any]) -> None:
+    record(call, action, orchestrator_id=str(row["orchestrator_id"]), subject=("delivery", str(row["id"])))
 
 
 def _tell(call: Call, result: StopResult) -> None:

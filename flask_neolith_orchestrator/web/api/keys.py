@@ -13,6 +13,7 @@ from ...store.people.keys import ApiKey
 from ..auth import key_room
 from ..calls import Call, Route
 from ..shapes import Body, Line, Page, Wire, own_id
+from .audit import record
 
 TAG: Final = "keys"
 
@@ -75,7 +76,15 @@ def create_key(call: Call) -> NewKeyView:
         msg = f"You have {MOST_KEYS} keys already; revoke one first."
         raise Conflict(msg)
     text, key = call.house.keys.create(tx, call.actor, label=body.label, scopes=body.scopes, expires_at=expires_at)
+    _record(call, "key.created", key)
     return NewKeyView(key=text, **_shown(key))
+
+
+def _record(call: Call, action: str, key: ApiKey) -> None:
+    """Once for each organization of the owner: a key works in all of them."""
+    details = {"prefix": key.prefix, "label": key.label, "scopes": sorted(key.scopes)}
+    for organization in call.rights.roles or (None,):
+        record(call, action, organization_id=organization, subject=("key", key.id), details=details)
 
 
 def _future(at: datetime, now: float) -> float:
@@ -90,9 +99,12 @@ def _future(at: datetime, now: float) -> float:
 
 def revoke_key(call: Call) -> None:
     """Revoke one of one's own keys; harmless twice. Sockets that it opened are cut."""
-    key = call.house.keys.revoke(call.writing(), call.actor, own_id(call.path["id"]))
-    if key is None:
+    found = call.house.keys.revoke(call.writing(), call.actor, own_id(call.path["id"]))
+    if found is None:
         raise NotFound
+    key, changed = found
+    if changed:
+        _record(call, "key.revoked", key)
     call.house.reception.after_commit(call.session, lambda: call.house.channel.cut(key_room(key.id)))
 
 

@@ -13,6 +13,7 @@ from ...store.chat.views import iso
 from ...store.people.roster import Roster
 from ..calls import Call, Route
 from ..shapes import Body, Limit, Line, OwnId, Page, Query, Wire
+from .audit import record
 
 TAG: Final = "orchestrators"
 
@@ -145,6 +146,8 @@ def edit_orchestrator(call: Call) -> OrchestratorView:
         msg = f"These cannot be null: {', '.join(nulls)}"
         raise Invalid(msg)
     Roster(call.state.models).edit(call.writing(), one.id, changes)
+    if changes:
+        record(call, "orchestrator.changed", orchestrator_id=one.id, details={"members": sorted(changes)})
     return orchestrator_view(call, call.rights.orchestrator(one.id))
 
 
@@ -205,8 +208,15 @@ def _command(call: Call, name: str) -> HealthView:
     # the manager writes in transactions of its own: ours must not stand in its way
     call.session.commit()
     getattr(call.house.manager, name)(one.id)
+    record(call, _DEEDS[name], orchestrator_id=one.id)
     return status_view(call, one.id, manages=True)
 
+
+_DEEDS: Final = {
+    "start_daemon": "orchestrator.started",
+    "stop_daemon": "orchestrator.stopped",
+    "restart_daemon": "orchestrator.restarted",
+}
 
 _ONE: Final = "orchestrators/{id}"
 

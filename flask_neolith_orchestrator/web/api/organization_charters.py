@@ -7,6 +7,7 @@ from typing import Final
 from ...runtime.charters.keeper import Author
 from ..calls import Call, Route
 from ..shapes import Page
+from .audit import asker
 from .charter_shapes import (
     ActivateBody,
     CharterVersionView,
@@ -35,7 +36,7 @@ def activate_organization_charter(call: Call) -> OrganizationCharterView:
     """Let an older version hold again: it becomes a new version that says so."""
     organization = managed_organization(call)
     body = call.body(ActivateBody)
-    by = Author(call.actor, body.reason, body.expected, body.confirm)
+    by = Author(call.actor, body.reason, body.expected, body.confirm, asker(call))
     written = call.house.keeper.restore_parent(call.writing(), organization, body.version, by)
     return organization_charter_view(call, written)
 

@@ -134,7 +134,12 @@ def deny_turn(call: Call) -> dict[str, Any]:
 def _decide(call: Call, decision: Decision) -> dict[str, Any]:
     body = call.body(DecisionBody)
     return call.house.chat.decide(
-        call.actor, own_id(call.path["id"]), decision, step_id=body.step_id, reason=body.reason
+        call.actor,
+        own_id(call.path["id"]),
+        decision,
+        step_id=body.step_id,
+        reason=body.reason,
+        key_id=call.identity.key_id,
     )
 
 

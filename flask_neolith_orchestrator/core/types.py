@@ -210,6 +210,7 @@ class DaemonState:
     started_at: float | None = None
     restart_count: int = 0
     last_error: str | None = None
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ...core.types import Cause, DaemonState, DaemonStatus, HealthStatus, OrchestratorSnapshot, Wanted
 from ...store.lives.daemons import DaemonRow
@@ -26,10 +27,12 @@ class Statuses:
             snapshots = stores.people.snapshots(tx, orchestrator_ids)
             ids = None if orchestrator_ids is None else [snapshot.id for snapshot in snapshots]
             rows, counts = stores.daemons.rows(tx, ids), stores.daemons.counts(tx, ids)
-        return [
+            dead = stores.turn_list.dead(tx, ids)
+        found = [
             self._state(snapshot, rows.get(snapshot.id), counts.get(snapshot.id, (0, 0)), local.get(snapshot.id))
             for snapshot in snapshots
         ]
+        return [replace(one, dead_letters=dead.get(one.orchestrator.id, 0)) for one in found] if dead else found
 
     def restarts(self, orchestrator_id: str) -> int:
         """How often it was restarted."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from ..people.people import People
 from ..tables.models import Models
+from ..tables.runs import DEAD
+
+_DEAD: Final = ("failed", "expired")
+_UNANSWERED: Final = (*_DEAD, "refused", "cancelled")
 
 
 class TurnList:
@@ -55,6 +59,36 @@ class TurnList:
             name = {"requester_name": names.get(row["requester_id"], "")}
             found.append({**row, **asked.get(row["id"], nothing), **spent.get(row["id"], free), **more, **name})
         return found
+
+    def deliveries(self, tx: Connection, rows: Sequence[Mapping[str, Any]], viewer_id: str) -> list[dict[str, Any]]:
+        """Deliveries' rows with what belongs to them: author_name, channel, error_kind, error, retryable.
+
+        `channel` is None where the viewer may not read; the error is the last one of its turn, else how it ended.
+        """
+        t = self._t
+        columns = (t.c.id, t.c.state, t.c.error_kind, t.c.error)
+        mine = {row["turn_id"] for row in rows} - {None}
+        turns = {row.id: row for row in tx.execute(select(*columns).where(t.c.id.in_(mine)))}
+        places = self._places(tx, {row["conversation_id"] for row in rows}, viewer_id)
+        names = self.names(tx, {row["author_id"] for row in rows})
+        found = []
+        for row in rows:
+            turn = turns.get(row["turn_id"])
+            ended = row["outcome"] if row["state"] in _UNANSWERED else None
+            kind = ended or (None if turn is None or row["state"] == "answered" else turn.error_kind)
+            lies = row["kind"] == "resume" and (turn is None or turn.state != "failed")
+            more = {"author_name": names.get(row["author_id"], ""), "channel": places.get(row["conversation_id"])}
+            error = {"error_kind": kind, "error": None if kind is None or turn is None else turn.error}
+            found.append({**row, **more, **error, "retryable": row["state"] in _DEAD and not lies})
+        return found
+
+    def dead(self, tx: Connection, orchestrator_ids: Sequence[str] | None) -> dict[str, int]:
+        """How many failed and expired deliveries orchestrators have (None: all of them), by orchestrator id."""
+        d = self._d
+        statement = select(d.c.orchestrator_id, func.count()).where(text(DEAD)).group_by(d.c.orchestrator_id)
+        if orchestrator_ids is not None:
+            statement = statement.where(d.c.orchestrator_id.in_([int(one) for one in orchestrator_ids]))
+        return {str(row[0]): row[1] for row in tx.execute(statement)}
 
     def names(self, tx: Connection, user_ids: Collection[str]) -> dict[str, str]:
         """How users are called, by their id as text."""

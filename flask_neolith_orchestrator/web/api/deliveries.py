@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
 from ...core.cancel import StopReason
 from ...core.errors import Conflict, NotFound
-from ...core.types import DeliveryState
+from ...core.types import DeliveryState, OrchestratorSnapshot
 from ...store.chat.views import iso
 from ...store.turns.turns import Stopped, StopResult, Target
 from ..calls import Call, Route
 from ..shapes import Limit, OwnId, Page, Query, Wire, own_id
 from .audit import record
+from .turn_shapes import PlaceView, RequesterView
 
 TAG: Final = "deliveries"
 
@@ -37,6 +38,36 @@ class DeliveryView(Wire):
     turn_id: str | None
 
 
+class NamedOrchestratorView(Wire):
+    """An orchestrator, and how it is called."""
+
+    id: str
+    handle: str
+    name: str
+
+
+class CauseView(Wire):
+    """What went wrong last: a word for programs, and a text for those who manage the orchestrator."""
+
+    kind: str
+    text: str | None
+
+
+class DeliveryItemView(DeliveryView):
+    """A delivery with what belongs to it. `channel` is null where the viewer may not read.
+
+    `ageMs` counts from when it was accepted, to its end or to now. `held` is what a waiting one waits for.
+    """
+
+    orchestrator: NamedOrchestratorView
+    author: RequesterView
+    channel: PlaceView | None
+    error: CauseView | None
+    held: str | None
+    age_ms: float
+    retryable: bool
+
+
 def _split(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
 
@@ -50,7 +81,7 @@ class DeliveryQuery(Query):
     limit: Limit = 50
 
 
-def list_deliveries(call: Call) -> Page[DeliveryView]:
+def list_deliveries(call: Call) -> Page[DeliveryItemView]:
     """Deliveries of the orchestrators that the asker manages."""
     asked = call.query(DeliveryQuery)
     if asked.orchestrator_id is None:
@@ -64,8 +95,31 @@ def list_deliveries(call: Call) -> Page[DeliveryView]:
         before=None if asked.cursor is None else int(asked.cursor),
         limit=asked.limit + 1,
     )
-    items = [delivery_view(row) for row in rows[: asked.limit]]
-    return Page[DeliveryView](items=items, next=items[-1].id if len(rows) > asked.limit else None)
+    items = _items(call, rows[: asked.limit])
+    return Page[DeliveryItemView](items=items, next=items[-1].id if len(rows) > asked.limit else None)
+
+
+def _items(call: Call, rows: Sequence[Mapping[str, Any]]) -> list[DeliveryItemView]:
+    """With what belongs to them, by a few statements however many they are."""
+    told = call.house.stores.turn_list.deliveries(call.reading, rows, call.actor)
+    ids = sorted({str(row["orchestrator_id"]) for row in rows})
+    ones = {one.id: one for one in (call.house.people.snapshots(call.reading, ids) if ids else ())}
+    now = call.house.clock.wall()
+    return [_item(row, ones[str(row["orchestrator_id"])], now) for row in told if str(row["orchestrator_id"]) in ones]
+
+
+def _item(row: Mapping[str, Any], one: OrchestratorSnapshot, now: float) -> DeliveryItemView:
+    place, ended = row["channel"], row["ended_at"]
+    return DeliveryItemView(
+        orchestrator=NamedOrchestratorView(id=one.id, handle=one.handle, name=one.user.name),
+        author=RequesterView(id=row["author_id"], name=row["author_name"]),
+        channel=None if place is None else PlaceView(**place),
+        error=None if row["error_kind"] is None else CauseView(kind=row["error_kind"], text=row["error"]),
+        held=row["held"],
+        age_ms=round(max(0.0, (now if ended is None else ended) - row["accepted_at"]) * 1000),
+        retryable=row["retryable"],
+        **delivery_view(row).model_dump(),
+    )
 
 
 def retry_delivery(call: Call) -> DeliveryView:
@@ -157,7 +211,7 @@ ROUTES: Final = (
         TAG,
         "deliveries:read",
         query=DeliveryQuery,
-        answer=Page[DeliveryView],
+        answer=Page[DeliveryItemView],
     ),
     Route(
         "POST",

@@ -45,6 +45,7 @@ class HealthView(Wire):
     last_error: str | None = Field(description="why it gave up; for those who may manage it")
     queued: int
     failed: int
+    dead_letters: int = Field(description="failed and expired deliveries that lie there now")
     restarts: int
     wanted: str = Field(description="running or stopped: whether it should run")
     cause: str = Field(description="login or person: by whose wish")
@@ -176,6 +177,7 @@ def status_view(call: Call, orchestrator_id: str, *, manages: bool) -> HealthVie
         last_error=state.last_error if manages else None,
         queued=health.queued,
         failed=health.failed,
+        dead_letters=state.dead_letters,
         restarts=health.restarts,
         wanted=str(state.wanted),
         cause=str(state.cause),

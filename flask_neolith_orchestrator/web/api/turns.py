@@ -16,6 +16,7 @@ from ..calls import Call, Route
 from ..shapes import Body, OwnId, Text, Wire, own_id
 from .deliveries import DeliveryView, delivery_view, require_managed
 from .messages import AskedView
+from .turn_shapes import ToldView, told
 
 TAG: Final = "turns"
 
@@ -61,7 +62,7 @@ class TriedView(Wire):
     error: str
 
 
-class TurnView(Wire):
+class TurnView(ToldView):
     """One answer in the making, or made. `steps` are there where it used tools."""
 
     id: str
@@ -71,9 +72,6 @@ class TurnView(Wire):
     state: str = Field(examples=["done"])
     attempt: int
     charter_version: int
-    started_at: str
-    first_text_at: str | None
-    ended_at: str | None
     error_kind: str | None
     error: str | None
     model: str | None
@@ -108,6 +106,8 @@ def get_turn(call: Call) -> TurnView:
         raise NotFound
     if row["requester_id"] != call.actor:
         require_managed(call, str(row["orchestrator_id"]))
+    (more,) = call.house.stores.turn_list.told(call.reading, [row], call.actor)
+    row = {**more, "reply_id": row["reply_id"]}
     steps = call.house.stores.steps.of(call.reading, str(row["id"]))
     mine = row["requester_id"] == call.actor
     return turn_view(row, steps, with_results=mine, with_words=mine or _reads(call, row["reply_id"]))
@@ -152,12 +152,10 @@ def turn_view(row: Mapping[str, Any], steps: Sequence[Step], *, with_results: bo
         reply_id=None if row["reply_id"] is None else str(row["reply_id"]),
         tried=[TriedView(**one) for one in json.loads(row["tried"] or "[]")],
         regenerates=None if row["regenerates"] is None else str(row["regenerates"]),
-        started_at=iso(row["started_at"]) or "",
-        first_text_at=iso(row["first_text_at"]),
-        ended_at=iso(row["ended_at"]),
         usage=UsageView(**{name: row[name] for name in UsageView.model_fields}),
         deliveries=[delivery_view(one) for one in row["deliveries"]],
         steps=[step_view(one, with_result=with_words if one.kind == "model" else with_results) for one in steps],
+        **told(row),
         **{name: row[name] for name in plain},
     )
 

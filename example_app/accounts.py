@@ -9,8 +9,10 @@ from werkzeug.wrappers import Response
 
 from .first_start import ACCOUNTS, DEMO_PASSWORD
 from .models import User, user_by_email
+from .offline import about_visitor
 
 blueprint = Blueprint("accounts", __name__)
+blueprint.after_request(about_visitor)
 
 
 @blueprint.get("/login")

@@ -8,8 +8,10 @@ from flask import Blueprint, abort, render_template
 from flask_login import current_user, login_required
 
 from .models import Notice, db, neolith
+from .offline import about_visitor
 
 blueprint = Blueprint("pages", __name__)
+blueprint.after_request(about_visitor)
 
 NOTICES = 5
 """So many are on the noticeboard."""

@@ -6,6 +6,7 @@ import { showTrouble } from "/neolith/static/client/dom.js";
 import { LineView } from "./line.js";
 import { connect } from "/neolith/static/client/live.js";
 import { showPresence } from "/neolith/static/client/presence.js";
+import { keepDraft, keepLines, outbox } from "./offline/start.js";
 import { Reader } from "./reader.js";
 import { Sender } from "./sender.js";
 import { Store } from "/neolith/static/client/store.js";
@@ -24,7 +25,7 @@ const store = new Store({ me, changed, missing: (message) => reader.missing(mess
 const reader = new Reader(channelId, store);
 const author = { id: me, name, handle: null, isOrchestrator: false };
 const approvals = new Approvals({ me, changed: (messageId) => store.get(messageId) && changed(store.get(messageId)) });
-const sender = new Sender({ channelId, store, author, changed: drawUnsent });
+const sender = new Sender({ channelId, store, author, changed: drawUnsent, outbox });
 const actions = {
   me,
   canStop: (message) => store.asker(message) === me && (message.state === "streaming" || (message.state === "interrupted" && Boolean(message.notice))),
@@ -40,13 +41,23 @@ const actions = {
   waiting: (message) => store.waiting(message.id),
   calls: (message) => approvals.calls(message),
   decide: (message, calls, decision) => attempt(() => approvals.decide(message, calls, decision)),
-  retry: (message) => sender.post(message),
+  again: (message) => sender.again(message),
   discard: (message) => sender.discard(message),
+  rewrite: (message) => {
+    (message.threadId ? drafts.thread : drafts.line).add(message.content);
+    sender.discard(message);
+  },
   openThread,
   loadReplies: (root) => reader.replies(root).catch(() => {}),
 };
 const line = new LineView(lineSection, store, actions);
 const thread = new LineView(threadSection, store, actions);
+const drafts = {
+  line: keepDraft(lineSection.querySelector("textarea")),
+  thread: keepDraft(threadSection.querySelector("textarea")),
+};
+drafts.line.show(channelId);
+const kept = keepLines({ channelId, store });
 
 function isMine(answer) {
   return answer.author.isOrchestrator && !answer.deleted && !answer.approval && store.asker(answer) === me;
@@ -55,6 +66,7 @@ function isMine(answer) {
 function changed(message) {
   line.update(message);
   thread.update(message);
+  kept.changed(message);
 }
 
 function drawUnsent() {
@@ -81,6 +93,7 @@ async function openThread(id) {
   threadSection.hidden = false;
   document.body.classList.add("with-thread");
   thread.show(id);
+  drafts.thread.show(channelId, id);
   threadSection.querySelector("textarea").focus();
   await attempt(() => reader.newest(id), threadSection);
   showOlder();
@@ -91,6 +104,7 @@ function closeThread() {
   threadSection.hidden = true;
   document.body.classList.remove("with-thread");
   thread.show(null);
+  drafts.thread.show(null);
   openedBy?.focus();
 }
 
@@ -99,7 +113,7 @@ function showOlder() {
   threadSection.querySelector(".older").hidden = !reader.older.get(thread.threadId);
 }
 
-for (const [section, view] of [[lineSection, line], [threadSection, thread]]) {
+for (const [section, view, draft] of [[lineSection, line, drafts.line], [threadSection, thread, drafts.thread]]) {
   section.querySelector(".older").addEventListener("click", async () => {
     await attempt(() => view.keepingPlace(() => reader.before(view.threadId)), section);
     showOlder();
@@ -107,6 +121,7 @@ for (const [section, view] of [[lineSection, line], [threadSection, thread]]) {
   new Composer(section.querySelector(".composer"), {
     people: () => members.filter((one) => one.handle),
     send: (content) => {
+      draft.sent();
       sender.send(content, view.threadId);
       view.toEnd();
     },
@@ -140,7 +155,7 @@ async function enter() {
   drawUnsent();
   showOlder();
   line.list.dataset.ready = "yes";
-  sender.postAgain();
+  kept.live();
 }
 
 const socket = connect();

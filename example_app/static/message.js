@@ -6,7 +6,7 @@ import { clockTime } from "/neolith/static/client/time.js";
 const STATES = { interrupted: "Interrupted", failed: "Failed" };
 
 export class MessageView {
-  // actions: {me, canStop(message), stop(message), react(message, emoji), retry(message), discard(message),
+  // actions: {me, canStop(message), stop(message), react(message, emoji), again(message), rewrite(message), discard(message),
   //           calls(message), decide(message, calls, decision), canRegenerate(message), canTryAgain(message),
   //           steer(message, what), waiting(message)}
   constructor(actions, tag = "div") {
@@ -43,8 +43,9 @@ export class MessageView {
     if (canStop) found.push(button("stop", "Stop", () => actions.stop(message)));
     if (canRegenerate) found.push(button("regenerate", "Regenerate", () => actions.steer(message, "regenerate")));
     if (canTryAgain) found.push(button("again", "Try again", () => actions.steer(message, "retry")));
-    if (message.trouble) {
-      found.push(button("retry", "Send again", () => actions.retry(message)));
+    if (message.sending) {
+      if (message.canRepeat) found.push(button("retry", "Send again", () => actions.again(message)));
+      if (message.isRefused) found.push(button("edit", "Edit", () => actions.rewrite(message)));
       found.push(button("discard", "Discard", () => actions.discard(message)));
     }
     return found;
@@ -92,7 +93,6 @@ function remarks(message) {
   if (message.state === "streaming") found.push(make("p", { className: "remark busy" }, "writing"));
   if (STATES[message.state]) found.push(make("p", { className: "remark bad" }, STATES[message.state]));
   if (message.notice) found.push(make("p", { className: "remark" }, message.notice));
-  if (message.html === undefined && !message.trouble) found.push(make("p", { className: "remark" }, "sending"));
-  if (message.trouble) found.push(make("p", { className: "remark bad" }, `Not sent: ${message.trouble}`));
+  if (message.sending) found.push(make("p", { className: message.isRefused ? "remark bad" : "remark" }, message.sending));
   return found;
 }

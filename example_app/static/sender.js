@@ -1,55 +1,50 @@
-// Sending: a message is on the screen at once, and may be sent again without becoming two (its clientId stays).
-import { Refused, ask } from "/neolith/static/client/api.js";
+// What the visitor wrote here and the server has not confirmed, as messages on the screen: the outbox as this page sees it.
+
+const NO_USE = [403, 404]; // to send the same again
 
 export class Sender {
-  constructor({ channelId, store, author, changed }) {
+  constructor({ channelId, store, author, changed, outbox }) {
     this.channelId = channelId;
     this.store = store;
     this.author = author;
-    this.changed = changed;
+    this.outbox = outbox;
+    this.redraw = changed;
+    outbox.watch({ changed: () => this.#show(), sent: (message) => message.channelId === channelId && store.put(message) });
   }
 
   send(content, threadId) {
-    const clientId = newId();
-    const message = {
-      id: `unsent-${clientId}`,
-      clientId,
-      content,
-      threadId,
-      author: this.author,
-      state: "final",
-      createdAt: new Date().toISOString(),
-    };
-    this.store.unsent.set(clientId, message);
-    return this.post(message);
+    return this.outbox.add({ channelId: this.channelId, threadId, content });
   }
 
-  async post(message) {
-    message.trouble = "";
-    this.changed();
-    const { content, threadId, clientId } = message;
-    try {
-      const body = threadId ? { content, threadId, clientId } : { content, clientId };
-      this.store.put(await ask("POST", `channels/${this.channelId}/messages`, body));
-    } catch (error) {
-      message.refused = error instanceof Refused && error.status < 500;
-      message.trouble = message.refused ? error.message : "no connection";
-      this.changed();
-    }
+  again(message) {
+    return this.outbox.again(message.clientId);
   }
 
   discard(message) {
-    this.store.unsent.delete(message.clientId);
-    this.changed();
+    return this.outbox.discard(message.clientId);
   }
 
-  // the connection is back
-  postAgain() {
-    for (const message of this.store.unsent.values()) if (message.trouble && !message.refused) this.post(message);
+  #show() {
+    const { unsent, messages } = this.store;
+    unsent.clear();
+    const mine = this.outbox.entries.filter((one) => one.channelId === this.channelId);
+    const arrived = mine.length ? new Set([...messages.values()].map((one) => one.author.id === this.author.id && one.clientId)) : null;
+    for (const one of mine) if (!arrived.has(one.clientId)) unsent.set(one.clientId, this.#message(one));
+    this.redraw();
   }
-}
 
-function newId() {
-  // not randomUUID: that is missing where the page comes over plain HTTP from another machine
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  #message(entry) {
+    const { clientId, content, threadId, createdAt, state } = entry;
+    const shown = { id: `unsent-${clientId}`, clientId, content, threadId, createdAt, author: this.author, state: "final" };
+    const isRefused = state === "refused";
+    const canRepeat = isRefused ? !NO_USE.includes(entry.status) : Boolean(entry.again);
+    return { ...shown, sending: this.#words(entry), isRefused, canRepeat };
+  }
+
+  #words({ clientId, state, reason, again }) {
+    if (state === "refused") return `Not sent: ${reason}`;
+    if (this.outbox.sending === clientId) return "sending";
+    if (!again) return "Waiting for the connection";
+    return `Waiting: ${reason} It is sent again at ${new Date(again).toLocaleTimeString()}.`;
+  }
 }

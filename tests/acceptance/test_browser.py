@@ -247,7 +247,7 @@ def test_a_killed_server_loses_nothing(tmp_path: Path, browser: Browser) -> None
         expect(maya.locator("#connection")).to_have_text("reconnecting")
         say(line, "written while nobody listened")
         unsent = message(line, "written while nobody listened")
-        expect(unsent.locator(".remark.bad")).to_have_text("Not sent: no connection")
+        expect(unsent.locator(".remark")).to_have_text("Waiting for the connection")
         server.start()
         expect(maya.locator("#connection")).to_have_text("live")
         expect(unsent).to_have_count(1)

@@ -1,0 +1,16 @@
+// The page in place of one that was not kept: which pages were, and another try.
+import { make } from "/neolith/static/client/dom.js";
+
+const again = () => location.reload();
+document.getElementById("again").addEventListener("click", again);
+addEventListener("online", again);
+
+const cache = await caches.open("neolith-pages");
+const links = [];
+for (const request of await cache.keys()) {
+  const page = await (await cache.match(request, { ignoreVary: true })).text();
+  const { title } = new DOMParser().parseFromString(page, "text/html");
+  links.push(make("li", {}, make("a", { href: new URL(request.url).pathname }, title)));
+}
+document.getElementById("kept").replaceChildren(...links);
+document.getElementById("kept-title").hidden = !links.length;

@@ -237,6 +237,12 @@ class Settings(BaseModel):
         """The mode as templates and scripts are told."""
         return self.mode if self.public_mode is None else self.public_mode
 
+    @property
+    def message_link(self) -> str:
+        """Where people find a message: {channel} and {message} stand for its ids. By default the example app's way."""
+        base = self.public_url or ""
+        return base if "{message}" in base else base + "/channels/{channel}#message-{message}"
+
 
 KEYS: Mapping[str, str] = {str(field.alias): name for name, field in Settings.model_fields.items()}
 """Every key, with the name of its field."""

@@ -98,6 +98,7 @@ def _render(state: State, identity: Identity, page: Page, **more: Any) -> str:
         dashboard_link=settings.dashboard_link,
         live="socketio" in current_app.extensions,
         me=identity.user_id,
+        message_link=settings.message_link,
         mode=settings.shown_mode,
         name=state.house.people.name_of(identity.user),
         page=page,

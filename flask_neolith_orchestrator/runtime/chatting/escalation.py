@@ -29,9 +29,6 @@ INTERVAL: Final = 5.0
 OVERLAP: Final = 60.0
 """Seconds by which a look reaches back before the one before: transactions take their time."""
 
-PATH: Final = "/channels/{channel}#message-{message}"
-"""Where the example app shows a message."""
-
 WORDS: Final = {
     "refusal": "the model refused to answer somebody",
     "failure": "I could not answer somebody",
@@ -177,8 +174,7 @@ class Escalator:
         message = None if message_id is None else self._stores.chat.view(tx, message_id)
         if message is None:
             return None
-        base = self._settings.public_url or ""
-        template = base if "{message}" in base else base + PATH
+        template = self._settings.message_link
         return template.replace("{channel}", str(message["channelId"])).replace("{message}", str(message["id"]))
 
 

@@ -1,0 +1,106 @@
+// What is known of one turn: times, model, tokens, cost, the messages it answers, and its steps one by one.
+import { make } from "../client/dom.js";
+import { clockTime, count, dollars, duration } from "../client/time.js";
+import { STATES, STEPS, wakeText } from "./words.js";
+
+export function showTurn(turn, messageLink) {
+  return [errorNote(turn), facts(turn, messageLink), steps(turn), deliveries(turn)].filter(Boolean);
+}
+
+function errorNote({ error, errorKind, notice, tried }) {
+  if (!error && !errorKind && !notice && !tried?.length) return null;
+  const said = [error ?? errorKind, notice].filter(Boolean).join(" ");
+  const others = (tried ?? []).map((one) => `${one.model} did not answer (${one.error}).`).join(" ");
+  return make("p", { className: error || errorKind ? "note bad" : "note" }, [said, others].filter(Boolean).join(" "));
+}
+
+function facts(turn, messageLink) {
+  const { usage } = turn;
+  const rows = [
+    ["Turn", `${turn.id}, attempt ${turn.attempt}`],
+    ["Queued", clockTime(turn.queuedAt)],
+    ["Waiting", duration(turn.waitingMs)],
+    ["First text after", duration(turn.firstTextMs)],
+    ["Total", duration(turn.totalMs)],
+    ["Ended", clockTime(turn.endedAt)],
+    ["Model", turn.model ?? "–"],
+    ["Model calls", count(usage.calls)],
+    ["Tokens in", `${count(usage.inputTokens)} new, ${count(usage.cacheReadTokens)} from cache, ${count(usage.cacheWriteTokens)} to cache`],
+    ["Tokens out", count(usage.outputTokens)],
+    ["Cost", cost(turn)],
+    ["Charter", turn.charterVersion ? `version ${turn.charterVersion}` : "none"],
+    ["Stopped because", turn.stopReason?.replaceAll("_", " ") ?? "–"],
+    ["Answer", link(turn, messageLink)],
+  ];
+  return make("dl", { className: "facts" }, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+}
+
+function cost({ cost: known, unpriced }) {
+  if (known === null) return unpriced ? "no price is known" : "–";
+  return unpriced ? `${dollars(known)} and ${count(unpriced)} calls without a price` : dollars(known);
+}
+
+function link({ replyId, channel, state }, messageLink) {
+  if (!replyId || !channel) return state === "running" ? "is being written" : "not yours to read";
+  const href = messageLink.replace("{channel}", encodeURIComponent(channel.id)).replace("{message}", encodeURIComponent(replyId));
+  return make("a", { href }, "Show in the channel");
+}
+
+function steps({ steps: all, usage }) {
+  const title = make("h3", {}, "Steps");
+  if (!all.length) {
+    const calls = usage.calls === 1 ? "one model call" : `${count(usage.calls)} model calls`;
+    return make("div", {}, title, make("p", { className: "soft" }, `${calls}, no tools.`));
+  }
+  return make("div", {}, title, make("ol", { className: "steps" }, ...all.map(step)));
+}
+
+function step(one) {
+  const isTool = one.kind === "tool";
+  const head = make(
+    "div",
+    { className: "bar" },
+    make("strong", {}, isTool ? one.name : "Model"),
+    make("span", { className: "dot", data: { status: STEPS[one.state]?.[1] ?? one.state } }, STEPS[one.state]?.[0] ?? one.state),
+    make("span", { className: "soft" }, took(one)),
+    clockTime(one.createdAt),
+  );
+  return make("li", {}, head, decision(one), isTool ? block("Called with", JSON.stringify(one.arguments, null, 2)) : null, outcome(one, isTool));
+}
+
+function took({ createdAt, endedAt, decidedAt, expiresAt, state }) {
+  if (state === "waiting" && expiresAt) return `until ${new Date(expiresAt).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}`;
+  return endedAt ? duration(Date.parse(endedAt) - Date.parse(decidedAt ?? createdAt)) : "";
+}
+
+function decision({ decidedAt, decidedBy, createdAt, state, expiresAt }) {
+  if (!decidedAt || !expiresAt) return null;
+  const waited = duration(Date.parse(decidedAt) - Date.parse(createdAt));
+  const who = decidedBy ? `user ${decidedBy}` : state === "expired" ? "nobody in time" : "the charter";
+  return make("p", { className: "soft" }, `Decided by ${who} after ${waited}.`);
+}
+
+function outcome({ result, state, endedAt }, isTool) {
+  if (result !== null) return block(isTool ? "Result" : "Said", result);
+  if (!endedAt || !["done", "failed"].includes(state)) return null;
+  return make("p", { className: "soft" }, isTool ? "Its result is for the person who asked." : "What it said is for those who may read the answer.");
+}
+
+function block(name, text) {
+  return make("details", {}, make("summary", {}, name), make("pre", { tabIndex: 0 }, text));
+}
+
+function deliveries({ deliveries: all }) {
+  if (!all?.length) return null;
+  const rows = all.map((one) =>
+    make(
+      "li",
+      {},
+      one.messageId ? `Message ${one.messageId}: ` : `${one.kind}: `,
+      make("span", { className: "dot", data: { status: one.state === "answered" ? "done" : one.state } }, STATES[one.state] ?? one.state),
+      ` ${[wakeText(one.reason), one.outcome, one.attempts > 1 && `${one.attempts} attempts`].filter(Boolean).join(", ")}, accepted `,
+      clockTime(one.acceptedAt),
+    ),
+  );
+  return make("div", {}, make("h3", {}, "Answers to"), make("ul", {}, ...rows));
+}

@@ -148,14 +148,16 @@ def in_force(
     The handle is always the row's: an old charter must not undo a new name.
     """
     merged = document if parent is EMPTY else under(parent, document)
-    fields = {name: getattr(merged, name) for name in merged.model_fields_set}
-    fields |= {
+    # every field is given: pydantic would copy the default of each that is not, deeply
+    fields = {name: getattr(merged, name) for name in CharterDocument.model_fields}
+    own: dict[str, Any] = {
         "name": document.name or one_line(snapshot.user.name) or one_line(snapshot.handle),
         "handle": one_line(snapshot.handle),
         "role": document.role or one_line(snapshot.role),
         "discipline": document.discipline or one_line(snapshot.discipline),
     }
-    return Charter.model_construct(**fields, version=version, parent_version=snapshot.parent_version)
+    own |= {"version": version, "parent_version": snapshot.parent_version}
+    return Charter.model_construct({*merged.model_fields_set, *own}, **(fields | own))
 
 
 def _problems(error: ValidationError, at: str, model: type[Part] = CharterDocument) -> list[Problem]:

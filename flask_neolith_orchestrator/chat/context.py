@@ -13,8 +13,10 @@ cut in its middle.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, Literal
 
 from ..core.model import ModelMessage, ModelRequest
 from ..core.types import Line
@@ -51,13 +53,15 @@ class Background:
 
     `window` are lines of the channel's main line before a thread, `summary` tells what was said before the lines that
     are given, and those written up to `carried_until` (epoch seconds) belong to the session before this one.
-    `taken` are tokens that something else in the request needs: tools, and what came of them.
+    `taken` are tokens that something else in the request needs: tools, and what came of them. `system` is the rendered
+    charter, where that is known already.
     """
 
     window: Sequence[Line] = ()
     summary: str | None = None
     carried_until: float | None = None
     taken: int = 0
+    system: str | None = None
 
 
 def build_request(
@@ -76,11 +80,13 @@ def build_request(
     together, in estimated tokens. Own lines that were written while a trigger waited are put before it, so that what
     is to be answered stands last. Takes any text and never raises.
     """
-    system = render(charter)
+    system = render(charter) if background.system is None else background.system
     entries = _entries(_arranged(lines, trigger_ids), trigger_ids, background.carried_until)
     room = max(token_budget - estimate_tokens(system) - background.taken, LEAST_ROOM)
     entries = shared(entries, room)
-    ahead = _ahead(background, room - sum(entry.cost for entry in entries if entry.trigger))
+    ahead: list[Entry] = []
+    if background.window or background.summary:
+        ahead = _ahead(background, room - sum(entry.cost for entry in entries if entry.trigger))
     kept = fitting(entries, room - sum(entry.cost for entry in ahead))
     return ModelRequest(
         model=charter.model.name or model,
@@ -111,7 +117,7 @@ def _entries(lines: Sequence[Line], trigger_ids: Collection[str], carried_until:
         if not entry.text:
             continue
         if before is not None and carried_until is not None and before.at <= carried_until < line.at:
-            entry = replace(entry, before=_pause(line.at - before.at))
+            entry = entry._replace(before=_pause(line.at - before.at))
         entries.append(entry)
         before = line
     return entries
@@ -146,24 +152,17 @@ def _ahead(background: Background, room: int) -> list[Entry]:
 
 
 def _merge(ahead: Sequence[Entry], entries: Sequence[Entry], cut: bool) -> tuple[ModelMessage, ...]:
-    messages: list[ModelMessage] = []
-    for entry in ahead:
-        _append(messages, ModelMessage("user", entry.content))
-    if cut or (not messages and entries and entries[0].role == "assistant" and not entries[0].before):
-        _append(messages, ModelMessage("user", EARLIER))
+    said: list[tuple[Literal["user", "assistant"], str]] = [("user", entry.content) for entry in ahead]
+    if cut or (not said and entries and entries[0].role == "assistant" and not entries[0].before):
+        said.append(("user", EARLIER))
     for entry in entries:
         if entry.before:
-            _append(messages, ModelMessage("user", entry.before))
-        _append(messages, ModelMessage(entry.role, entry.content))
+            said.append(("user", entry.before))
+        said.append((entry.role, entry.content))
         if entry.after:
-            _append(messages, ModelMessage("user", entry.after))
-    if not messages or messages[-1].role == "assistant":
-        _append(messages, ModelMessage("user", GO_ON))
-    return tuple(messages)
-
-
-def _append(messages: list[ModelMessage], new: ModelMessage) -> None:
-    if messages and messages[-1].role == new.role:
-        messages[-1] = replace(messages[-1], content=f"{messages[-1].content}\n\n{new.content}")
-    else:
-        messages.append(new)
+            said.append(("user", entry.after))
+    if not said or said[-1][0] == "assistant":
+        said.append(("user", GO_ON))
+    return tuple(
+        ModelMessage(role, "\n\n".join([text for _, text in texts])) for role, texts in groupby(said, itemgetter(0))
+    )

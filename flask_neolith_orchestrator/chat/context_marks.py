@@ -33,6 +33,9 @@ _COLON: Final = ":\uff1a\ufe55\ufe13\u2236\ua789\u02d0\u0589\u05c3"
 _FILLERS: Final = "\u115f\u1160\u3164\uffa0"
 """Letters that nobody sees."""
 
+_PLAIN: Final = re.compile(r"[\w.-]+(?: [\w.-]+)*", re.ASCII)
+"""Nearly every name: there is nothing in it to be changed."""
+
 # What no reader takes for a word, then a bracket that closes before a colon, or two brackets.
 _MARK_LIKE: Final = re.compile(
     f"(?m)^((?:[^\\w\n{_OPEN}]|[{_FILLERS}])*)([{_OPEN}])"
@@ -61,11 +64,16 @@ def visible(text: str) -> str:
 
 def unmarked(text: str) -> str:
     """A text that somebody wrote, in which no line can pass for a mark."""
-    return _MARK_LIKE.sub(r"\1\\\2", visible(text).strip())
+    text = visible(text).strip()
+    if text.isascii() and "[" not in text:  # nearly every text: the only bracket of ASCII that begins a mark
+        return text
+    return _MARK_LIKE.sub(r"\1\\\2", text)
 
 
 def label(text: str, longest: int = LONGEST_LABEL) -> str:
     """A name, or the like, as it may stand in a mark."""
+    if _PLAIN.fullmatch(text):
+        return text[:longest]
     return one_line(visible(text)).translate(_IN_NAMES).strip()[:longest]
 
 
@@ -73,6 +81,8 @@ def mark(line: Line) -> str:
     """What stands before a line's text."""
     name = label(line.author_name, LONGEST_NAME) or "Somebody"
     handle = label(line.author_handle or "", LONGEST_NAME)
+    if not (handle or line.attachments or line.reactions):
+        return f"[{name}]: "
     parts = [f"{name} (@{handle})" if handle else name]
     noted = {"attached": _listed(line.attachments), "reactions": _listed(line.reactions)}
     parts += [f"{what}: {listed}" for what, listed in noted.items() if listed]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 LEAST_SHARE: Final = 40
 """Tokens of one trigger, however many there are."""
@@ -18,12 +17,15 @@ def estimate_tokens(text: str) -> int:
     English and code have 3.5 to 4 characters a token, so this is a little high there; scripts that need more tokens
     a character also need more bytes. A budget must leave a margin: it is an estimate, not a count.
     """
-    return int(len(text.encode("utf-8", "replace")) / _BYTES_PER_TOKEN) + 4
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return int(size / _BYTES_PER_TOKEN) + 4
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line, with what the house says before and after it: they are shown together or not at all."""
+class Entry(NamedTuple):
+    """One line, with what the house says before and after it: they are shown together or not at all.
+
+    A tuple, as each turn makes one for every line of its history, and a frozen dataclass takes four times as long.
+    """
 
     role: Literal["user", "assistant"]
     mark: str
@@ -40,8 +42,12 @@ class Entry:
     @property
     def cost(self) -> int:
         """In estimated tokens."""
-        notes = sum(estimate_tokens(one) for one in (self.before, self.after) if one)
-        return estimate_tokens(self.content) + notes
+        cost = estimate_tokens(self.mark + self.text)
+        if self.before:
+            cost += estimate_tokens(self.before)
+        if self.after:
+            cost += estimate_tokens(self.after)
+        return cost
 
 
 def shared(entries: Sequence[Entry], room: int) -> list[Entry]:
@@ -75,7 +81,7 @@ def shortened(entry: Entry, tokens: int) -> Entry:
     short = entry
     while short.cost > tokens and keep:
         keep = min(int(keep * tokens / short.cost), keep - 1)
-        short = replace(entry, text=_cut(entry.text, keep))
+        short = entry._replace(text=_cut(entry.text, keep))
     return short
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..core.model import Block, ModelRequest, ToolCall, ToolResult
+from ..core.model import Block, ModelRequest, ToolCall, ToolResult, ToolSpec
 from ..core.types import Usage
 from .context_room import estimate_tokens
 
@@ -59,12 +59,25 @@ class Unmetered:
 
 def estimate_input(request: ModelRequest) -> int:
     """About how many tokens the input of a call has, rather too many than too few."""
-    # at each turn, beside everybody who waits to write: JSON would cost ten times this, and be as long
-    texts = [request.system, *(f"{tool.name} {tool.description} {tool.parameters}" for tool in request.tools)]
+    return estimate_said(request) + estimate_tools(request.tools)
+
+
+def estimate_said(request: ModelRequest) -> int:
+    """The same without its tools."""
+    said = estimate_tokens(request.system)
     for message in request.messages:
-        blocks = (message.content,) if isinstance(message.content, str) else message.content
-        texts += [_text(block) for block in blocks]
-    return sum(estimate_tokens(text) for text in texts)
+        content = message.content
+        if isinstance(content, str):
+            said += estimate_tokens(content)
+        else:
+            said += sum(estimate_tokens(_text(block)) for block in content)
+    return said
+
+
+def estimate_tools(tools: Iterable[ToolSpec]) -> int:
+    """What the tools of a call take."""
+    # JSON would cost ten times this, and be as long
+    return sum(estimate_tokens(f"{tool.name} {tool.description} {tool.parameters}") for tool in tools)
 
 
 def _text(block: Block) -> str:

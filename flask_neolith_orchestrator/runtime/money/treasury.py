@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...chat import budgeting
-from ...chat.charter import Charter
+from ...chat.charter import Charter, CharterDocument
 from ...chat.charter_reading import read_parent
 from ...core.money import Ceiling, Closed, Holdings, Period, Prices, Purse, Scope
+from ...core.remembered import Remembered
 from ...core.types import OrchestratorSnapshot, Usage
 from ...settings import Settings
 from ...store.records.ledger import Entry, Reserved
@@ -28,6 +29,9 @@ SWEEP: Final = 2.0
 
 REMEMBERED: Final = 10_000
 """Orchestrators of which this process remembers by which limits it held their work, at the most."""
+
+
+Limits = Mapping[Period, Ceiling]
 
 
 @dataclass(slots=True)
@@ -61,6 +65,8 @@ class Treasury:
         self._teller = teller
         self._patience = 2 * settings.turn_timeout / 1000
         self._person = budgeting.ceilings(settings.person_budget)
+        self._own: Remembered[Charter, Limits] = Remembered(lambda one: budgeting.ceilings(one.limits, one.behaviour))
+        self._parents: Remembered[CharterDocument, Limits] = Remembered(lambda one: budgeting.ceilings(one.limits))
         self._lock = threading.Lock()
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._looked_at = float("-inf")
@@ -70,10 +76,10 @@ class Treasury:
         self, tx: Any, snapshot: OrchestratorSnapshot, charter: Charter, requester_id: str | None
     ) -> tuple[Purse, ...]:
         """What a call of this orchestrator for this person is paid from, in the order in which all take from them."""
-        own = budgeting.ceilings(charter.limits, charter.behaviour)
+        own = self._own.of(charter)
         found = budgeting.purses(Scope.ORCHESTRATOR, snapshot.id, own, charter.version) if own else ()
         if charter.parent_version:
-            limits = budgeting.ceilings(self._charters.parent(tx, snapshot).limits)
+            limits = self._parents.of(self._charters.parent(tx, snapshot))
             key = snapshot.organization_id
             found += budgeting.purses(Scope.ORGANIZATION, key, limits, charter.parent_version)
         if self._person and requester_id is not None:

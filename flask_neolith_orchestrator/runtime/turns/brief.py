@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ...chat.charter import Charter
 from ...chat.context import Background, build_request
-from ...chat.metering import estimate_input
+from ...chat.metering import estimate_said
 from ...chat.summary import most_lines, unsummed
 from ...core.cancel import Cancel, StopReason
 from ...core.errors import ModelError, StartFailed
@@ -86,9 +86,8 @@ class Briefing:
         self._stop_if_deleted(tx, lines)
         purses = self._study.treasury.purses(tx, snapshot, charter, self.claim.requester_id)
         session = self._session(tx)
-        told, is_long = self._as_told(charter, lines, session)
         window = self._window(tx, charter, snapshot.user.id)
-        self._told = replace(told, background=replace(told.background, window=window))
+        self._told, is_long = self._as_told(charter, lines, session, window)
         request = self._build(self._told, self._settings.context_tokens)
         return Brief(snapshot, charter, request, purses, is_long)
 
@@ -101,29 +100,27 @@ class Briefing:
             self.compose(tx)
         return self._rebuilt(int(self._settings.context_tokens * NEAR), taken)
 
-    def fitted(self, request: ModelRequest, tools: Sequence[ToolSpec]) -> ModelRequest:
+    def fitted(self, request: ModelRequest, tools: tuple[ToolSpec, ...]) -> ModelRequest:
         """The composed request, made shorter where its provider counts too many tokens. No transaction may be open.
 
         The provider is asked only near the limit, and what it cannot or will not count is estimated.
         Raises Cancelled.
         """
-        budget = self._settings.context_tokens
+        budget, extra = self._settings.context_tokens, self._study.tool_tokens.of(tools)
         for again in range(COUNTS):
-            whole = replace(request, tools=tuple(tools))
-            guess = estimate_input(whole)
-            counted = self._counted(whole) if again or guess > budget * NEAR else None
+            guess = estimate_said(request) + extra
+            counted = self._counted(request, tools) if again or guess > budget * NEAR else None
             if counted is None or counted <= budget:
                 break
-            extra = guess - estimate_input(request)
             request = self._rebuilt(int(budget * guess / counted * 0.98), extra)
         return request
 
-    def _counted(self, request: ModelRequest) -> int | None:
+    def _counted(self, request: ModelRequest, tools: tuple[ToolSpec, ...]) -> int | None:
         model = self._study.model_for(request.model)
         if not isinstance(model, Counter):
             return None
         try:
-            return model.count_tokens(request, self._cancel)
+            return model.count_tokens(replace(request, tools=tools), self._cancel)
         except ModelError as error:
             self._cancel.check()
             log.debug("Tokens could not be counted: %s", type(error).__name__, extra={"action": "count-failed"})
@@ -149,7 +146,9 @@ class Briefing:
         is_usable = not asked and len(present) == len(found.sources)
         return found if is_usable else replace(found, summary=None, sources=frozenset(), is_stale=not asked)
 
-    def _as_told(self, charter: Charter, lines: Sequence[Line], session: Session) -> tuple[_Told, bool]:
+    def _as_told(
+        self, charter: Charter, lines: Sequence[Line], session: Session, window: Sequence[Line]
+    ) -> tuple[_Told, bool]:
         """The lines of the session that no summary stands for, and whether there are too many of them."""
         asked, limit = self.claim.messages, self._settings.history_limit
         others = unsummed([line for line in lines if line.message_id not in asked], session)
@@ -157,7 +156,8 @@ class Briefing:
         carried = session.carried_until is not None and any(line.at <= session.carried_until for line in others)
         most = most_lines(self._settings.summary_after, limit)
         is_long = bool(session.id) and (len(others) > most or carried or session.is_stale)
-        background = Background(summary=session.summary, carried_until=session.carried_until)
+        prompt = self._study.prompts.of(charter)
+        background = Background(window, session.summary, session.carried_until, system=prompt)
         told = [*shown, *(line for line in lines if line.message_id in asked)]
         return _Told(charter, told, background), is_long
 
@@ -198,7 +198,9 @@ class Briefing:
         own, reply = snapshot.user.id, self.claim.reply_id
         # what is written anew knows nothing that was said after its question, by itself neither
         found = self._history(tx, own if self.claim.regenerates is None else "")
-        return [replace(line, by_self=line.author_id == own) for line in found if line.message_id != reply]
+        shown = [line for line in found if line.message_id != reply]
+        # a copy costs more than the line: our own chat has marked them already
+        return [line if line.by_self == (line.author_id == own) else _turned(line) for line in shown]
 
     def _history(self, tx: Any, own: str) -> Sequence[Line]:
         """The last lines, and more where others have said much since the first that is asked: it is never left out."""
@@ -210,3 +212,7 @@ class Briefing:
             if not missing or limit > DEEPEST or not chat.present(tx, sorted(missing)):
                 return found
             limit *= 8
+
+
+def _turned(line: Line) -> Line:
+    return replace(line, by_self=not line.by_self)

@@ -53,15 +53,17 @@ class _Said(NamedTuple):
 _WIDTH = len(_Said._fields)
 
 
-def _line(said: _Said, author: tuple[str, str | None] | None) -> Line:
+def _line(said: _Said, author: tuple[str, str | None] | None, own: str) -> Line:
     name, handle = author if author is not None and said.author_id is not None else (None, None)
+    author_id = "" if said.author_id is None else str(said.author_id)
     return Line(
         message_id=str(said.id),
-        author_id="" if said.author_id is None else str(said.author_id),
+        author_id=author_id,
         author_name=name or said.author_name or "Somebody",
         author_handle=handle,
         content=said.content,
         at=said.created_at,
+        by_self=author_id == own,
         is_orchestrator=handle is not None,
         attachments=tuple(said.attachments.split("\n")) if said.attachments else (),
         reactions=tuple(_counted(said.reacted)) if said.reacted else (),
@@ -187,13 +189,14 @@ class BundledChat(BundledVolumes):
         else:
             found = self._thread.run(tx, b_root=int(place.thread_id), **values)
         rows = [(_Said(*row[:_WIDTH]), row[_WIDTH:]) for row in found.fetchall()[::-1]]
-        return self._lines(tx, [row for row in rows if row[0].state == "final" or row[0].content])
+        return self._lines(tx, [row for row in rows if row[0].state == "final" or row[0].content], own)
 
-    def _lines(self, tx: Connection, rows: Sequence[tuple[_Said, Sequence[Any]]]) -> list[Line]:
-        authors = {said.author_id: self._people.author_of(author) for said, author in rows if author}
+    def _lines(self, tx: Connection, rows: Sequence[tuple[_Said, Sequence[Any]]], own: str) -> list[Line]:
+        named = {said.author_id: author for said, author in rows if author}
+        authors = {key: self._people.author_of(author) for key, author in named.items()}
         if not authors:
             authors = self._people.authors(tx, {said.author_id for said, _ in rows})
-        return [_line(said, authors.get(said.author_id)) for said in _as_one(said for said, _ in rows)]
+        return [_line(said, authors.get(said.author_id), own) for said in _as_one(said for said, _ in rows)]
 
     def present(self, tx: Connection, message_ids: Sequence[str]) -> frozenset[str]:
         """Those that are still there; a message in a thread whose root was deleted is gone too."""

@@ -35,7 +35,7 @@ export class DaemonTable {
     this.filter = root.querySelector("[name=filter]");
     this.sort = root.querySelector("[name=sort]");
     this.shown = root.querySelector("[data-shown]");
-    this.empty = root.querySelector(".empty");
+    this.empty = root.querySelector(".scroll ~ .empty");
     this.region = root.querySelector(".scroll");
     this.more = button("more", "Show more", () => this.showMore());
     this.region.after(this.more);

@@ -4,6 +4,7 @@ import { atMostEvery } from "../client/dom.js";
 
 const FEW = 5; // so many are read one by one, more by reading all of them again
 const PAUSE = 250; // milliseconds between two looks that events ask for
+const REST = 10; // after a look at all, events ask for the next one when ten times as long as it took has passed
 const HEALTH = ["status", "uptime", "activeConversations", "totalMessagesProcessed", "queued", "failed", "restarts"];
 
 export class Fleet {
@@ -15,7 +16,7 @@ export class Fleet {
     this.stale = new Set();
     this.looking = false;
     this.again = false;
-    this.isRead = false;
+    this.restUntil = 0;
     this.refresh = atMostEvery(PAUSE, () => this.readStale());
   }
 
@@ -26,13 +27,13 @@ export class Fleet {
       return;
     }
     this.looking = true;
+    const begun = performance.now();
     try {
       do {
         this.again = false;
         this.stale.clear();
         const items = await all("orchestrators", { health: true, limit: 200 });
         this.known = new Map(items.map((one) => [one.id, stamped(one)]));
-        this.isRead = true;
         this.changed(null);
         this.trouble("");
       } while (this.again);
@@ -40,6 +41,7 @@ export class Fleet {
       this.trouble(error.message);
     } finally {
       this.looking = false;
+      this.restUntil = performance.now() + REST * (performance.now() - begun);
       if (this.stale.size) this.refresh(); // what was told while all were being read may be newer than that
     }
   }
@@ -75,7 +77,8 @@ export class Fleet {
     const ids = [...this.stale];
     if (this.looking || !ids.length) return;
     if (ids.length > FEW || ids.some((id) => !this.known.has(id))) {
-      await this.look();
+      if (performance.now() < this.restUntil) setTimeout(this.refresh, this.restUntil - performance.now());
+      else await this.look();
       return;
     }
     this.stale.clear();

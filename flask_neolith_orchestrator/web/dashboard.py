@@ -6,7 +6,7 @@ folder shows its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..core.errors import Forbidden, NotFound
 from ..runtime.state import State
+from ..store.records.organization_names import organization_names
 from ..store.sql import host
 from .auth import Identity, by_cookie
 from .rights import Rights
+from .shapes import own_id
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -30,7 +32,8 @@ POLICY: Final = (
 class Page:
     """One page: its address below the prefix, endpoint, template and title. Lifetime: the process.
 
-    A page with `<id>` in its address is about one orchestrator that the visitor manages.
+    A page with `<id>` in its address is about one orchestrator that the visitor manages, one with `<organization_id>`
+    about an organization.
     """
 
     rule: str
@@ -44,6 +47,8 @@ PAGES: Final = (
     Page("/", "dashboard", "dashboard.html", "Overview"),
     Page("/orchestrators/<id>", "orchestrator_page", "orchestrator.html", "Orchestrator", in_menu=False),
     Page("/orchestrators/<id>/edit-charter", "charter_page", "charter.html", "Charter", in_menu=False),
+    Page("/organizations/<organization_id>/edit-charter", "parent_page", "charter.html", "Charter", in_menu=False),
+    Page("/charters", "charters_page", "charters.html", "Charters"),
     Page("/dead-letters", "dead_letters_page", "dead_letters.html", "Dead letters"),
     Page("/budgets", "budgets_page", "budgets.html", "Budgets"),
     Page("/api-keys", "keys_page", "keys.html", "API keys"),
@@ -68,7 +73,7 @@ def _view_of(page: Page) -> Callable[..., AnyResponse]:
             manager = getattr(current_app, "login_manager", None)
             return Response(status=401) if manager is None else current_app.make_response(manager.unauthorized())
         try:
-            about = _about(state, identity, path.get("id"))
+            about = _about(state, identity, path)
         except Forbidden:
             return _sealed(_render(state, identity, Page("", "refused", "refused.html", "Not for you")), 403)
         except NotFound:
@@ -79,11 +84,20 @@ def _view_of(page: Page) -> Callable[..., AnyResponse]:
     return show
 
 
-def _about(state: State, identity: Identity, orchestrator_id: str | None) -> dict[str, Any]:
+def _about(state: State, identity: Identity, path: Mapping[str, str]) -> dict[str, Any]:
     """What the page is about, if the visitor may manage that; else Forbidden or NotFound."""
-    rights = Rights(state, host.reading(state.house.session()), identity)
-    if orchestrator_id is not None:
-        return {"orchestrator": rights.managed(orchestrator_id)}
+    tx = host.reading(state.house.session())
+    rights = Rights(state, tx, identity)
+    if "id" in path:
+        return {"orchestrator": rights.managed(path["id"])}
+    if "organization_id" in path:
+        organization_id = own_id(path["organization_id"])
+        names = organization_names(state.models, tx, [organization_id])
+        if not (names and rights.sees_organization(organization_id)):
+            raise NotFound
+        if not rights.manages_organization(organization_id):
+            raise Forbidden
+        return {"organization": {"id": organization_id, "name": names[organization_id]}}
     if not rights.manages_anything():
         raise Forbidden
     return {}

@@ -134,7 +134,8 @@ def test_who_manages_nothing_is_told_whom_to_ask(site: Site) -> None:
 def test_every_page_is_there_under_the_policy(site: Site, page: Page) -> None:
     """All pages have their title, the policy, and only scripts that exist."""
     client = site.as_("ann").client
-    address = "/neolith" + page.rule.replace("<id>", site.ids["ada-orchestrator"])
+    address = page.rule.replace("<id>", site.ids["ada-orchestrator"]).replace("<organization_id>", site.ids["acme"])
+    address = f"/neolith{address}"
     answer = client.get(address)
     assert (answer.status_code, answer.headers["Content-Security-Policy"]) == (200, POLICY)
     for tag, attributes in Elements(answer.text).found:

@@ -10,6 +10,7 @@ export class Refused extends Error {
     this.status = status;
     this.code = problem.code;
     this.errors = problem.errors ?? [];
+    this.weakenings = problem.weakenings ?? []; // of a charter, with 409 unconfirmed
     this.retryAfter = problem.retryAfter; // seconds, with 429
   }
 }

@@ -164,6 +164,7 @@ def test_no_event_is_documented_that_does_not_exist() -> None:
     """Each row of docs/events.md is an event of core.events, or one that clients send."""
     known = {*events.DAEMON_EVENTS, *events.MANAGER_EVENTS, *events.WIRE_EVENTS}
     known |= {"channel:join", "channel:leave", "message:send", "message:stop", "message:regenerate", "message:retry"}
+    known |= {"dashboard:watch"}
     known.add("approval:decide")
     rows = re.findall(r"^\| `([^`]+)` \|", (DOCS / "events.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(rows) == known

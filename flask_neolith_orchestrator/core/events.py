@@ -88,6 +88,11 @@ def organization_room(organization_id: str) -> str:
     return f"org:{organization_id}"
 
 
+def watch_room(organization_id: str) -> str:
+    """The room of those of an organization who look at a dashboard: how busy its daemons are, as it changes."""
+    return f"watch:{organization_id}"
+
+
 def login_room(token: str) -> str:
     """The room of all sockets of one login; cut when the login ends."""
     return f"login:{token}"

@@ -39,3 +39,7 @@ class DecideBody(DecisionBody):
 
     turn_id: OwnId
     decision: Decision
+
+
+class WatchBody(Body):
+    """Nothing: one watches all that one may."""

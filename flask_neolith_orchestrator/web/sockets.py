@@ -19,14 +19,16 @@ from flask_socketio import (
     leave_room,
 )
 
-from ..core.events import channel_room, login_room, organization_room, user_room
+from ..core.errors import Forbidden
+from ..core.events import channel_room, login_room, organization_room, user_room, watch_room
 from ..runtime.broadcast.news import presence_payload
 from ..runtime.state import State
 from .auth import Identity, by_cookie, by_key, by_key_id, key_room, shown_key
 from .login import TOKEN
 from .problem import Problem, problem_of, unauthenticated
+from .rights import Rights
 from .shapes import Body, validated
-from .socket_bodies import AnswerBody, ChannelBody, DecideBody, SendBody
+from .socket_bodies import AnswerBody, ChannelBody, DecideBody, SendBody, WatchBody
 
 NAMESPACE: Final = "/neolith"
 
@@ -97,6 +99,7 @@ class NeolithNamespace(Namespace):  # type: ignore[misc]  # flask_socketio has n
             ("message:regenerate", AnswerBody, "messages:write", _regenerate),
             ("message:retry", AnswerBody, "messages:write", _retry),
             ("approval:decide", DecideBody, "messages:write", _decide),
+            ("dashboard:watch", WatchBody, "orchestrators:read", _watch),
         )
         for event, model, scope, react in events:
             setattr(self, f"on_{event}", _handler(event, model, scope, react))
@@ -275,3 +278,12 @@ def _decide(state: State, identity: Identity, body: DecideBody) -> dict[str, Any
         reason=body.reason,
         key_id=identity.key_id,
     )
+
+
+def _watch(state: State, identity: Identity, _body: WatchBody) -> dict[str, Any]:
+    rights = Rights(state, state.house.session().connection(), identity)
+    if not rights.manages_anything():
+        raise Forbidden
+    for organization_id in rights.roles:
+        join_room(watch_room(organization_id))
+    return {"organizations": list(rights.roles)}

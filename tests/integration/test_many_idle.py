@@ -217,6 +217,16 @@ def test_health_that_browsers_hear_is_told_of_each(world: World) -> None:
     assert [one["orchestratorId"] for one in world.channel.of("daemon:health")] == ids
 
 
+def test_daemons_that_rest_are_not_read_for_who_watches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep tells watchers of what has changed: where nothing has, it runs no statement, and tells nothing twice."""
+    ids = hire(world, 30)
+    world.house.duty.resume(ids)
+    with counted(world, monkeypatch) as ran:
+        world.house.supervisor.tell_watchers()
+    assert ran == []
+    assert world.channel.of("daemon:health") == []
+
+
 def test_after_a_crash_many_are_told_to_be_gone_by_few_statements(
     make_world: MakeWorld, databases: Databases, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -336,3 +336,23 @@ def test_a_person_who_logs_out_hears_and_says_no_more(scene: Scene) -> None:
     first.next("disconnect")
     assert second.ask("channel:join", {"channelId": scene.site.ids["general"]})["ok"]
     scene.refused(here)
+
+
+def test_who_watches_the_dashboard_hears_how_busy_daemons_are(tmp_path: Path) -> None:
+    """From an answer's begin to its end, within a sweep each; a plain member may not, and hears nothing."""
+    site = make_site(tmp_path, mode=True)
+    with ExitStack() as stack:
+        stack.callback(site.close)
+        scene = Scene(site, stack)
+        ann, bob = scene.as_("ann"), scene.as_("bob")
+        assert ann.ask("dashboard:watch", {})["organizations"] == [site.ids["acme"]]
+        assert bob.ask("dashboard:watch", {})["error"]["status"] == 403
+        assert ann.ask("dashboard:watch", {"organizationId": "1"})["error"]["code"] == "invalid"
+        with site.app.app_context():
+            site.neolith.manager.start_daemon(site.ids["ada-orchestrator"])
+        bob.ask("message:send", {"channelId": site.ids["general"], "content": "@ada hi"})
+        while (told := ann.next("daemon:health"))["totalMessagesProcessed"] == 0:
+            assert told["activeConversations"] == 1
+        assert told["orchestratorId"] == site.ids["ada-orchestrator"]
+        assert (told["status"], told["activeConversations"], told["queued"]) == ("running", 0, 0)
+        assert "daemon:health" not in bob.names()

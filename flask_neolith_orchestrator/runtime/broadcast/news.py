@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...core.events import channel_room, organization_room
+from ...core.events import channel_room, organization_room, watch_room
 from ...core.ports import Channel, Clock, Crowd
 from ...core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
 from ...store.chat.views import iso
@@ -30,6 +30,7 @@ class News:
         self._channel = channel
         self._crowd = channel if isinstance(channel, Crowd) else None
         self._clock = clock
+        self._stirred: set[str] = set()
 
     def reply_began(self, claim: Claim) -> None:
         """An answer's row has appeared, or begins again."""
@@ -41,6 +42,7 @@ class News:
 
     def reply_ended(self, claim: Claim, outcome: Outcome) -> None:
         """An answer's row has been written for this attempt, and its further ones; or it was taken off the screen."""
+        self._stirred.add(claim.orchestrator_id)
         channel = claim.place.channel_id
         gone = outcome.leaves_nothing and claim.regenerates is None
         if not gone:
@@ -104,6 +106,15 @@ class News:
                     payloads = [_payload(one, status, at) for one in there[start : start + LIST]]
                     self._crowd.emit_list("presence:snapshot", payloads, room)
 
+    def take_stirred(self) -> set[str]:
+        """Orchestrators of whose answers one has ended since the last call."""
+        stirred, self._stirred = self._stirred, set()
+        return stirred
+
+    def is_watched(self, snapshot: OrchestratorSnapshot) -> bool:
+        """Whether anybody may look at a dashboard with this orchestrator on it."""
+        return self._is_heard(watch_room(snapshot.organization_id))
+
     def is_heard(self, snapshot: OrchestratorSnapshot) -> bool:
         """Whether any browser may hear what is told of this orchestrator's daemon."""
         return self._is_heard(organization_room(snapshot.organization_id))
@@ -111,9 +122,11 @@ class News:
     def _is_heard(self, room: str) -> bool:
         return self._crowd is None or self._crowd.is_heard(room)
 
-    def daemon(self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any]) -> None:
-        """`daemon:status` or `daemon:health`, for the organization."""
-        room = organization_room(snapshot.organization_id)
+    def daemon(
+        self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any], *, watched: bool = False
+    ) -> None:
+        """`daemon:status` or `daemon:health`, for the organization, or those of it who look at a dashboard."""
+        room = (watch_room if watched else organization_room)(snapshot.organization_id)
         self._channel.emit(event, {"orchestratorId": snapshot.id, **payload}, room)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ...core.cancel import StopReason
 from ...core.errors import DaemonStuck
-from ...core.types import HealthStatus
+from ...core.types import DaemonState, DaemonStatus
 from ...settings import Settings
 from ...store.stores import Stores
 from ..broadcast.news import News
@@ -27,6 +28,9 @@ GRACE = 1.0
 
 ANSWER = 10.0
 """Seconds for which something may hold the lock of a daemon that runs: nothing that does so waits for anybody."""
+
+MOST_WATCHED = 200
+"""Daemons whose changes are told at once at the most; the others' are told by the next sweep."""
 
 HANG = 60.0
 """Seconds that a start, or a stop after DAEMON_STOP_TIMEOUT, may take: the database may be busy for 30 of them."""
@@ -53,6 +57,8 @@ class Supervisor:
         self._restarts = Restarts(stores, settings, manager, self.hangs, jitter=jitter)
         self._clock = stores.database.clock
         self._overdue: dict[str, float] = {}
+        self._lively: set[str] = set()
+        self._last_told: dict[str, dict[str, Any]] = {}
 
     def heartbeat(self) -> None:
         """Write the beats of all daemons that are due and prove to live, by one statement."""
@@ -92,7 +98,25 @@ class Supervisor:
         for start in range(0, len(watched), BATCH):
             some = {daemon.id: daemon for daemon in watched[start : start + BATCH]}
             for state in self._manager.get_daemon_statuses(list(some)):
-                self._tell_health(some[state.orchestrator.id], state.health)
+                self._manager.emit("daemon:health", orchestrator_id=state.orchestrator.id, health=state.health)
+                self._news.daemon("daemon:health", some[state.orchestrator.id].orchestrator, _shown(state))
+
+    def tell_watchers(self) -> None:
+        """Tell who looks at a dashboard of daemons whose answers begin, go on or end; if nobody does, read nothing."""
+        running = {attempt.claim.orchestrator_id for attempt in self._worker.running()}
+        stirred = self._news.take_stirred() | self._lively | running
+        daemons = {one.id: one for one in map(self._manager.get_daemon, stirred) if one is not None}
+        watched = [one for one in daemons.values() if self._news.is_watched(one.orchestrator)]
+        self._lively = {one.id for one in watched[MOST_WATCHED:]}
+        told = {}
+        for state in self._manager.get_daemon_statuses([one.id for one in watched[:MOST_WATCHED]]) if watched else ():
+            snapshot, shown = state.orchestrator, _shown(state)
+            if state.health.active_conversations or (state.health.queued and state.status is DaemonStatus.RUNNING):
+                self._lively.add(snapshot.id)  # until it rests
+                told[snapshot.id] = {**shown, "uptime": None}
+            if self._last_told.get(snapshot.id) != {**shown, "uptime": None}:
+                self._news.daemon("daemon:health", snapshot, shown, watched=True)
+        self._last_told = told
 
     def _watched(self) -> list[OrchestratorDaemon]:
         """Daemons whose health somebody may hear: of thousands that nobody watches nothing is read."""
@@ -102,19 +126,6 @@ class Supervisor:
         circles = {daemon.orchestrator.organization_id: daemon.orchestrator for daemon in running}
         heard = {key for key, one in circles.items() if self._news.is_heard(one)}
         return [daemon for daemon in running if daemon.orchestrator.organization_id in heard]
-
-    def _tell_health(self, daemon: OrchestratorDaemon, health: HealthStatus) -> None:
-        self._manager.emit("daemon:health", orchestrator_id=daemon.id, health=health)
-        payload = {
-            "status": str(health.status),
-            "uptime": health.uptime,
-            "activeConversations": health.active_conversations,
-            "totalMessagesProcessed": health.total_messages_processed,
-            "queued": health.queued,
-            "failed": health.failed,
-            "restarts": health.restarts,
-        }
-        self._news.daemon("daemon:health", daemon.orchestrator, payload)
 
     def end_stuck_turns(self) -> None:
         """Cancel turns past their deadline; one that will not end loses its thread, and its work goes back."""
@@ -151,3 +162,17 @@ class Supervisor:
     def close(self) -> None:
         """No more restarts. Safe twice."""
         self._restarts.close()
+
+
+def _shown(state: DaemonState) -> dict[str, Any]:
+    health = state.health
+    return {
+        "status": str(health.status),
+        "uptime": health.uptime,
+        "activeConversations": health.active_conversations,
+        "totalMessagesProcessed": health.total_messages_processed,
+        "queued": health.queued,
+        "failed": health.failed,
+        "deadLetters": state.dead_letters,
+        "restarts": health.restarts,
+    }

@@ -55,6 +55,7 @@ class Jobs:
         if self.settings.mode:
             self.supervisor.end_stuck_turns()
             self.sweeper.sweep()
+            self.supervisor.tell_watchers()
         else:
             self.sweeper.expire()
 

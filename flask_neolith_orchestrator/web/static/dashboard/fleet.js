@@ -5,7 +5,7 @@ import { atMostEvery } from "../client/dom.js";
 const FEW = 5; // so many are read one by one, more by reading all of them again
 const PAUSE = 250; // milliseconds between two looks that events ask for
 const REST = 10; // after a look at all, events ask for the next one when ten times as long as it took has passed
-const HEALTH = ["status", "uptime", "activeConversations", "totalMessagesProcessed", "queued", "failed", "restarts"];
+const HEALTH = ["status", "uptime", "activeConversations", "totalMessagesProcessed", "queued", "failed", "deadLetters", "restarts"];
 
 export class Fleet {
   // `changed(ids or null for all)` is told what to show; `trouble(text)` why nothing could be read
@@ -47,6 +47,7 @@ export class Fleet {
   }
 
   listen(socket) {
+    socket?.on("connect", () => socket.emit("dashboard:watch", {}));
     socket?.on("presence:snapshot", () => this.look());
     socket?.on("presence", ({ orchestratorId, status }) => this.patch(orchestratorId, { status }, {}, true));
     socket?.on("daemon:status", ({ orchestratorId, status }) => this.patch(orchestratorId, {}, { status }, true));

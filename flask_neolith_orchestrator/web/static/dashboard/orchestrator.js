@@ -89,6 +89,7 @@ for (const event of ["presence", "daemon:status", "daemon:health"]) {
 }
 keepLooking(socket, ["presence:snapshot"], soon);
 socket?.on("connect", () => {
+  socket.emit("dashboard:watch", {});
   history.look();
   figures.look();
 });

@@ -9,7 +9,7 @@ from typing import Any, Final
 from socketio.pubsub_manager import PubSubManager
 
 from ..core.errors import UnsupportedServer
-from ..core.events import channel_room, user_room
+from ..core.events import activity_room, channel_room, user_room
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -80,9 +80,14 @@ class SocketIOChannel:
         """Disconnect every socket in `room`, on every process."""
         self._order("cut", room, "")
 
+    def enter_channel(self, user_id: str, channel_id: str) -> None:
+        """Let every socket of a user, on every process, hear that something is said in a channel: it is a member."""
+        self._order("enter", user_room(user_id), activity_room(channel_id))
+
     def leave_channel(self, user_id: str, channel_id: str) -> None:
-        """Take every socket of a user out of a channel's room, on every process: the user is no member any more."""
+        """Take every socket of a user out of a channel's rooms, on every process: the user is no member any more."""
         self._order("leave", user_room(user_id), channel_room(channel_id))
+        self._order("leave", user_room(user_id), activity_room(channel_id))
 
     def health(self) -> Mapping[str, Any]:
         """{"ok": whether there is a server, "queue": whether other processes hear it too, "detail": sentence}"""
@@ -136,6 +141,8 @@ class SocketIOChannel:
             try:
                 if what == "cut":
                     server.disconnect(sid, namespace=NAMESPACE, ignore_queue=True)
+                elif what == "enter":
+                    server.enter_room(sid, target, namespace=NAMESPACE)
                 else:
                     server.leave_room(sid, target, namespace=NAMESPACE)
             except Exception:

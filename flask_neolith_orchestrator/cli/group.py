@@ -104,7 +104,9 @@ def _wishes(group: AppGroup, state: State) -> None:
             if wanted is Wanted.RUNNING:
                 house.daemons.forget_error(tx, found.orchestrator.id)
             if deed is not None:
-                house.stores.audit.add(tx, Deed(CLI, f"orchestrator.{deed}", orchestrator_id=found.orchestrator.id))
+                house.stores.records.audit.add(
+                    tx, Deed(CLI, f"orchestrator.{deed}", orchestrator_id=found.orchestrator.id)
+                )
         alive = bool(house.stores.nodes.others())
         when = "within a second" if alive else "when the app runs (or `flask neolith run`)"
         verb = "starts" if wanted is Wanted.RUNNING else "stops"
@@ -193,7 +195,7 @@ def _retry(group: AppGroup, state: State) -> None:
             if done and known is not None:
                 whose = str(known["orchestrator_id"])
                 deed = Deed(CLI, "delivery.retried", orchestrator_id=whose, subject=("delivery", delivery))
-                house.stores.audit.add(tx, deed)
+                house.stores.records.audit.add(tx, deed)
         if known is None:
             raise click.ClickException("There is no such delivery. `flask neolith deliveries` lists them.")
         if not done:

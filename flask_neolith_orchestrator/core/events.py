@@ -74,6 +74,10 @@ WIRE_EVENTS: Final = (
     "approval:requested",
     "approval:decided",
     "delivery:waiting",
+    "channel:activity",
+    "channel:read",
+    "channel:added",
+    "channel:removed",
 )
 """What the server says on the Socket.IO namespace `/neolith`."""
 
@@ -81,6 +85,11 @@ WIRE_EVENTS: Final = (
 def channel_room(channel_id: str) -> str:
     """The room of everybody who has joined a channel."""
     return f"channel:{channel_id}"
+
+
+def activity_room(channel_id: str) -> str:
+    """The room of all members' sockets, whether they have joined the channel or not: that something was said there."""
+    return f"activity:{channel_id}"
 
 
 def organization_room(organization_id: str) -> str:

@@ -23,6 +23,7 @@ from ..store.people.people import People
 from ..store.stores import Stores, Texts, make_stores
 from .arrival.front import Front
 from .arrival.intake import Intake
+from .broadcast.membership import Membership
 from .broadcast.news import News
 from .charters.book import CharterBook
 from .charters.keeper import CharterKeeper
@@ -83,8 +84,7 @@ class House:
             chat=wiring.chat_store,
         )
         self.views, self.chat_store = self.stores.views, self.stores.chat
-        self.turns = self.stores.turns
-        self.daemons = self.stores.daemons
+        self.turns, self.daemons = self.stores.turns, self.stores.daemons
         self.keys = Keys(wiring.models, self.database)
         self.charters = CharterBook(self.stores)
         self.keeper = CharterKeeper(self.charters, self.stores)
@@ -173,11 +173,11 @@ class House:
             approvals=self.approvals,
             cancel_turn=self.worker.cancel,
             ended=lambda deliveries: self.manager.ended(deliveries),
-            on_membership=on_membership,
+            on_membership=Membership(rooms, self.database, self.channel, on_membership),
             can_manage=self.wiring.can_manage,
             external=self.stores.external,
             rates=self.front.rates,
-            audit=self.stores.audit,
+            audit=self.stores.records.audit,
         )
         self.chat = Chat(parts)
         self.escalator = Escalator(parts, self.stores, self.charters, self.manager.emit)

@@ -19,14 +19,11 @@ from .lives.daemons import Daemons
 from .lives.logins import Logins
 from .lives.nodes import Capacity, Nodes
 from .people.people import People
-from .records.audit import Audit
 from .records.budgets import Budgets
 from .records.escalations import Escalations
-from .records.figures import Figures
-from .records.history import History
 from .records.ledger import Ledger
+from .records.records import Records, make_records
 from .records.retention import Retention
-from .records.turn_list import TurnList
 from .sql.database import Database
 from .tables.models import Models
 from .turns.beginnings import Beginnings
@@ -78,10 +75,7 @@ class Stores:
     triggers: Triggers
     exchanges: Exchanges
     escalations: Escalations
-    audit: Audit
-    history: History
-    figures: Figures
-    turn_list: TurnList
+    records: Records
     external: External | None
     reads_with_claims: bool
     """Whether a turn's history is read before another thread writes: where one connection does all the work, and no
@@ -134,10 +128,7 @@ def make_stores(
         triggers=Triggers(models, database),
         exchanges=Exchanges(models, database),
         escalations=Escalations(models, database, people),
-        audit=Audit(models, database, people),
-        history=History(models, database),
-        figures=Figures(models, database),
-        turn_list=TurnList(models, people),
+        records=make_records(models, database, people),
         external=external if own is None else None,
         reads_with_claims=own is None and people.reads_columns and database.one_writer,
     )

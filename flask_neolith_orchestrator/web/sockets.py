@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from flask import current_app, request, session
 from flask_socketio import (
@@ -29,6 +29,7 @@ from .problem import Problem, problem_of, unauthenticated
 from .rights import Rights
 from .shapes import Body, validated
 from .socket_bodies import AnswerBody, ChannelBody, DecideBody, SendBody, WatchBody
+from .socket_rooms import RoomKeeper, Rooms, enter_channels
 
 NAMESPACE: Final = "/neolith"
 
@@ -47,19 +48,6 @@ class Socket:
 Reaction = Callable[["State", Identity, Any], Mapping[str, Any]]
 
 
-@runtime_checkable
-class RoomKeeper(Protocol):
-    """A channel whose rooms have sockets in them, on this and other processes."""
-
-    def leave_channel(self, user_id: str, channel_id: str) -> None:
-        """Take every socket of a user out of a channel's room."""
-        ...
-
-    def hear(self) -> None:
-        """Listen to what other processes say about rooms; harmless twice."""
-        ...
-
-
 def register_sockets(socketio: Any, state: State) -> None:
     """Put the namespace onto a SocketIO object, whether or not it has an app yet.
 
@@ -72,18 +60,7 @@ def register_sockets(socketio: Any, state: State) -> None:
         socketio.namespace_handlers.append(namespace)
     channel = state.wiring.channel
     if isinstance(channel, RoomKeeper):
-        state.memberships.append(_Evict(channel))
-
-
-@dataclass(frozen=True, slots=True)
-class _Evict:
-    """Who is no member any more hears no more. Lifetime: app."""
-
-    channel: RoomKeeper
-
-    def __call__(self, channel_id: str, user_id: str, joined: bool) -> None:
-        if not joined:
-            self.channel.leave_channel(user_id, channel_id)
+        state.memberships.append(Rooms(channel))
 
 
 class NeolithNamespace(Namespace):  # type: ignore[misc]  # flask_socketio has no types
@@ -153,6 +130,8 @@ def _enter(state: State, auth: object) -> None:
     for room in rooms:
         join_room(room)
     try:
+        if identity.may("messages:read"):
+            enter_channels(state, identity.user_id)
         _known(state)  # what ended before the rooms were joined has not cut this socket
         # read only now, and dated before: what changes from here on is heard, and is newer than this list
         now = house.clock.wall()

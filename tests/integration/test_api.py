@@ -35,6 +35,7 @@ BODIES: dict[str, Any] = {
     "put_organization_charter": {"charter": {"mission": "We count."}, "version": 0},
     "create_channel": {"userIds": ["{bob}"]},
     "add_member": {"userId": "{bob}"},
+    "read_channel": {"messageId": "{message}"},
     "post_message": {"content": "hello @ada"},
     "edit_message": {"content": "hello @ada again"},
     "approve_turn": {},

@@ -282,8 +282,10 @@ def test_a_post_is_told_after_the_hosts_commit_and_not_before(site: Site) -> Non
     assert site.wire.told == []
     assert site.rung == []
     db.session.commit()
-    assert site.wire.take() == [("message", {"message": posted.message}, f"channel:{site.general}")]
-    assert (site.rung, site.told_before_ring) == ([site.ada], [1])
+    said, activity = site.wire.take()
+    assert said == ("message", {"message": posted.message}, f"channel:{site.general}")
+    assert (activity[0], activity[2]) == ("channel:activity", f"activity:{site.general}")
+    assert (site.rung, site.told_before_ring) == ([site.ada], [2])
     assert posted.message["author"] == {"id": BOB, "name": "Bob", "handle": None, "isOrchestrator": False}
 
 
@@ -354,6 +356,7 @@ def test_a_post_in_a_thread_tells_the_root_too(site: Site) -> None:
     assert [(one[0], one[2]) for one in told] == [
         ("message", f"channel:{site.general}"),
         ("message:updated", f"channel:{site.general}"),
+        ("channel:activity", f"activity:{site.general}"),
     ]
     shown = told[1][1]["message"]
     assert (shown["id"], shown["replyCount"], shown["lastReply"]["id"]) == (root["id"], 2, second["id"])

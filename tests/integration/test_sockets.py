@@ -101,6 +101,30 @@ def test_a_message_reaches_the_members_that_joined_and_nobody_else(scene: Scene)
     assert "message" not in bob.names()
 
 
+def test_members_hear_of_channels_they_do_not_look_at(scene: Scene) -> None:
+    """Who did not join hears that something was said, and not what; who is taken out hears no more of it."""
+    ids = scene.site.ids
+    ann, bob, eve = scene.as_("ann"), scene.as_("bob"), scene.as_("eve")
+    web = scene.site.as_("ann")
+    sent = ann.ask("message:send", {"channelId": ids["general"], "content": 'for @"bob"'})["message"]
+    heard = bob.next("channel:activity")
+    assert (heard["messageId"], heard["mentions"], heard["authorName"]) == (sent["id"], [ids["bob"]], "ann")
+    made = web.call("POST", "channels", json={"organizationId": ids["acme"], "name": "new", "memberIds": [ids["bob"]]})
+    room = made.json["id"]
+    assert bob.next("channel:added")["channel"]["id"] == room
+    ann.ask("message:send", {"channelId": room, "content": "first"})
+    assert bob.next("channel:activity")["channelId"] == room
+    other = scene.connect(scene.cookie("bob"))
+    read = scene.site.as_("bob").call("PUT", f"channels/{ids['general']}/read", json={"messageId": sent["id"]})
+    assert read.json["unread"] == 0
+    assert other.next("channel:read") == bob.next("channel:read") == read.json
+    web.call("DELETE", f"channels/{room}/members?userId={ids['bob']}")
+    assert bob.next("channel:removed") == {"channelId": room}
+    ann.ask("message:send", {"channelId": room, "content": "second"})
+    assert "channel:activity" not in bob.names()
+    assert not {"message", "channel:activity", "channel:added", "channel:read"} & set(eve.names())
+
+
 def test_an_outsider_can_do_nothing_on_a_socket(scene: Scene) -> None:
     """Joining, sending and stopping what is not one's own: 404, and nothing is stored."""
     general, ann = scene.site.ids["general"], scene.as_("ann")
@@ -148,7 +172,7 @@ def test_a_payload_of_any_other_form_is_answered_with_what_is_wrong(scene: Scene
     (sid,) = [sid for sid, _ in server.manager.get_participants(NS, None)]
     ids = scene.site.ids
     rooms = {room for room in server.rooms(sid, NS) if not room.startswith("login:p-")}
-    assert rooms == {sid, f"user:{ids['ann']}", f"org:{ids['acme']}"}
+    assert rooms == {sid, f"user:{ids['ann']}", f"org:{ids['acme']}", f"activity:{ids['general']}"}
     assert ear.ask("channel:join", {"channelId": ids["general"]})["ok"]
 
 

@@ -12,6 +12,7 @@ from ...core.types import DeliveryState, Wake
 from ...store.inbox.inbox import Accepted, Arrival, Inbox
 from ...store.sql import effects
 from ...store.turns.endings import Ended
+from ..broadcast.activity import tell_activity
 from .hearing import Decided, Heard, Hearing, tell_decisions
 from .manners import Manners, Plan
 from .notices import Notice
@@ -107,6 +108,7 @@ class Reception:
         delays: Mapping[str, float] = {one.orchestrator_id: one.delay for one in plan.arrivals if one.until is None}
         for message in notices:
             self._channel.emit("message", {"message": message}, channel_room(str(message["channelId"])))
+            tell_activity(self._channel, message)
         self.noted(accepted)
         for one in accepted:
             if one.state is DeliveryState.WAITING and one.orchestrator_id in delays:

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...core.events import channel_room, organization_room, watch_room
+from ...core.events import activity_room, channel_room, organization_room, watch_room
 from ...core.ports import Channel, Clock, Crowd
 from ...core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
 from ...store.chat.views import iso
 from ...store.stores import Stores
-from ...store.turns.endings import Outcome
+from ...store.turns.endings import OVER, Outcome
+from .activity import tell_activity
 from .pauses import Pause
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -46,7 +47,9 @@ class News:
         channel = claim.place.channel_id
         gone = outcome.leaves_nothing and claim.regenerates is None
         if not gone:
-            self._message("message:done", claim.reply_id, channel)
+            is_over = outcome.fate in OVER and claim.regenerates is None
+            asker = claim.requester_id if is_over else None
+            self._message("message:done", claim.reply_id, channel, reply_to=asker, is_new=is_over)
         for part in outcome.parts.ids:
             self._message("message", part, channel)
         for one in (*outcome.parts.gone, *([claim.reply_id] if gone else [])):
@@ -58,10 +61,21 @@ class News:
 
     def notice_posted(self, reply_id: str) -> None:
         """A notice has appeared where nobody had begun to answer."""
-        self._message("message", reply_id)
+        self._message("message", reply_id, is_new=True)
 
-    def _message(self, event: str, message_id: str, channel_id: str | None = None) -> None:
-        if channel_id is not None and not self._is_heard(channel_room(channel_id)):
+    def _message(
+        self,
+        event: str,
+        message_id: str,
+        channel_id: str | None = None,
+        *,
+        reply_to: str | None = None,
+        is_new: bool = False,
+    ) -> None:
+        """`is_new`: it is told to those too who do not look at the channel, with whom it answers."""
+        rooms = [] if channel_id is None else [channel_room(channel_id)]
+        rooms += [activity_room(channel_id)] if is_new and channel_id is not None else []
+        if rooms and not any(self._is_heard(room) for room in rooms):
             return  # what nobody hears need not be read
         try:
             with self._stores.database.read() as tx:
@@ -74,6 +88,8 @@ class News:
             return
         room = channel_room(str(message["channelId"]))
         self._channel.emit(event, {"message": message}, room)
+        if is_new:
+            tell_activity(self._channel, message, reply_to=reply_to)
         if root is not None:
             self._channel.emit("message:updated", {"message": root}, room)
 

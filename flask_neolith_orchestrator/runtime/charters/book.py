@@ -102,7 +102,9 @@ class CharterBook:
         if found.version != before.version:
             self.changed(tx, self._stores.people.snapshots(tx, [orchestrator_id]))
             details = {"version": found.version}
-            self._stores.audit.add(tx, Deed(SYSTEM, "charter.saved", orchestrator_id=orchestrator_id, details=details))
+            self._stores.records.audit.add(
+                tx, Deed(SYSTEM, "charter.saved", orchestrator_id=orchestrator_id, details=details)
+            )
         return found
 
     def changed(self, tx: Any, snapshots: Sequence[OrchestratorSnapshot]) -> None:

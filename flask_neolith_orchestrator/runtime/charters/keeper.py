@@ -76,7 +76,7 @@ class CharterKeeper:
         self._book = book
         self._people = stores.people
         self._escalations = stores.escalations
-        self._audit = stores.audit
+        self._audit = stores.records.audit
         self._roster = Roster(stores.models)
 
     def examine(self, tx: Any, one: OrchestratorSnapshot, charter: object) -> Report:

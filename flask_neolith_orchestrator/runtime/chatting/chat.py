@@ -80,6 +80,7 @@ class Chat(ChatTurns, ChatApprovals, ChatSessions):
             # told before the bell rings, so that no browser sees an answer before its question
             self._tell("message", room.id, {"message": shown})
             self._tell_root(tx, shown)
+            self._tell_activity(tx, shown, None if replied is None else replied.author_id)
             heard = self._heard(shown, room, text, self._addressee(tx, room, replied))
             if wakes and not self._decided_in_words(tx, heard):
                 accepted = self._parts.reception.receive(self._parts.session(), heard)

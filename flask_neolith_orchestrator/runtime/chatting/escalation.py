@@ -18,6 +18,7 @@ from ...store.chat.messages import Draft
 from ...store.chat.rooms import dm_key
 from ...store.records.escalations import LOOK_BACK, Noted
 from ...store.stores import Stores
+from ..broadcast.activity import tell_activity
 from ..charters.book import CharterBook
 from .rights import ChatParts
 
@@ -88,6 +89,7 @@ class _Post:
                 for user_id in one.joined:
                     told(one.channel_id, user_id, True)
             self._parts.channel.emit("message", {"message": one.message}, channel_room(one.channel_id))
+            tell_activity(self._parts.channel, one.message)
 
 
 class Escalator:

@@ -10,7 +10,7 @@ from ...core.deeds import Actor
 from ...core.errors import Conflict, Forbidden, Invalid, NotFound
 from ...store.chat.rooms import Room, dm_key
 from . import checks
-from .rights import ChatDoor
+from .marks import ChatMarks
 
 MOST_IN_DM = 9
 """People in a direct message, with the one who opens it."""
@@ -19,15 +19,21 @@ MOST_INVITED = 500
 """People whom a new channel can be given at once."""
 
 
-class ChatRooms(ChatDoor):
+class ChatRooms(ChatMarks):
     """The channels of `Chat`. Lifetime: app, in one process; safe for all threads."""
 
     def channels(self, actor: str) -> list[dict[str, Any]]:
         """The channels and direct messages somebody is in: {id, name, topic, kind, organizationId, memberCount}.
 
-        A direct message also has its `members`, as `members()` shows them.
+        A direct message also has its `members`, as `members()` shows them. What is new to the actor is in `unread` and
+        `mentions` (both at most 100), `lastReadId` and `lastMessage`.
         """
-        return self._parts.rooms.of(self._reading(), actor)
+        tx = self._reading()
+        return self._marked(tx, actor, self._parts.rooms.of(tx, actor))
+
+    def rooms_of(self, actor: str) -> set[str]:
+        """The ids of the channels that somebody is in."""
+        return self._parts.rooms.ids_of(self._reading(), actor)
 
     def create_channel(
         self, actor: str, *, organization_id: str, name: str, topic: str = "", member_ids: Sequence[str] = ()
@@ -48,7 +54,7 @@ class ChatRooms(ChatDoor):
         if channel is None:
             raise Conflict(f"There is a channel named {name} already.")
         self._join(tx, channel, [actor, *invited])
-        return self._parts.rooms.view(tx, channel)
+        return self._marked(tx, actor, [self._parts.rooms.view(tx, channel)], only=channel)[0]
 
     def open_dm(self, actor: str, user_ids: Sequence[str]) -> dict[str, Any]:
         """The direct message of the actor and these people, made if there is none yet.
@@ -66,7 +72,7 @@ class ChatRooms(ChatDoor):
             tx = self._writing()
             found = self._parts.rooms.open_dm(tx, key, self._now())
             self._join(tx, found, [actor, *others])
-        return self._parts.rooms.view(tx, found)
+        return self._marked(tx, actor, [self._parts.rooms.view(tx, found)], only=found)[0]
 
     def members(self, actor: str, channel_id: str) -> list[dict[str, Any]]:
         """Who is in a channel: {userId, name, handle, isOrchestrator, orchestratorId, status}."""

@@ -150,7 +150,7 @@ class Crew:
             for limit, ids in by_limit.items():
                 stores.leases.make_slots_of(tx, ids, limit)
             if changed:
-                stores.history.add(tx, sorted(changed), "started")
+                stores.records.history.add(tx, sorted(changed), "started")
                 stores.people.set_statuses(tx, sorted(changed), OrchestratorStatus.ONLINE)
         return [daemon for daemon in daemons if daemon.id in changed]
 
@@ -161,7 +161,7 @@ class Crew:
                 tx, daemon.id, DaemonStatus.STOPPED, unless=[DaemonStatus.ERROR], reason=reason
             )
             if changed:
-                self._stores.history.add(tx, [daemon.id], "stopped", reason=reason)
+                self._stores.records.history.add(tx, [daemon.id], "stopped", reason=reason)
                 self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.OFFLINE)
         return changed
 
@@ -171,7 +171,7 @@ class Crew:
             self._stores.daemons.ensure(tx, daemon.id)
             changed = self._stores.daemons.move(tx, daemon.id, DaemonStatus.ERROR, error=str(error)[:1000])
             if changed:
-                self._stores.history.add(tx, [daemon.id], "failed", error=str(error)[:1000])
+                self._stores.records.history.add(tx, [daemon.id], "failed", error=str(error)[:1000])
             self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.ERROR)
         return changed
 

@@ -92,7 +92,7 @@ class Lives:
             self.run(daemon)
         if ran:
             with self._stores.database.write() as tx:
-                self._stores.history.add(tx, [daemon.id], "restarted", reason="person")
+                self._stores.records.history.add(tx, [daemon.id], "restarted", reason="person")
 
     @staticmethod
     def _calm(daemon: OrchestratorDaemon) -> None:

@@ -172,7 +172,7 @@ class Restarts:
             if allowed:
                 self._stores.daemons.record_restart(tx, daemon.id, [*window, now], count=True)
                 why = str(error)[:1000] or type(error).__name__
-                self._stores.history.add(tx, [daemon.id], "died", error=why, restarts=len(window) + 1)
+                self._stores.records.history.add(tx, [daemon.id], "died", error=why, restarts=len(window) + 1)
         if not allowed:
             self._take(daemon)
             try:
@@ -226,7 +226,7 @@ class Restarts:
             daemon.life.release()
         count = self._manager.restarts(daemon.id)
         with self._stores.database.write() as tx:
-            self._stores.history.add(tx, [daemon.id], "restarted", reason="died", restarts=count)
+            self._stores.records.history.add(tx, [daemon.id], "restarted", reason="died", restarts=count)
         self._manager.emit("daemon:restarted", orchestrator_id=daemon.id, restart_count=count)
         return None
 

@@ -27,7 +27,7 @@ class Statuses:
             snapshots = stores.people.snapshots(tx, orchestrator_ids)
             ids = None if orchestrator_ids is None else [snapshot.id for snapshot in snapshots]
             rows, counts = stores.daemons.rows(tx, ids), stores.daemons.counts(tx, ids)
-            dead = stores.turn_list.dead(tx, ids)
+            dead = stores.records.turn_list.dead(tx, ids)
         found = [
             self._state(snapshot, rows.get(snapshot.id), counts.get(snapshot.id, (0, 0)), local.get(snapshot.id))
             for snapshot in snapshots

@@ -72,8 +72,8 @@ class Caretaker:
         """A batch of old deeds, and one of old changes of daemons."""
         now, stores = self._stores.database.clock.wall(), self._stores
         with stores.database.write() as tx:
-            deeds = stores.audit.forget(tx, now - self._keep_audit) if self._keep_audit else 0
-            return deeds + (stores.history.forget(tx, now - self._keep_history) if self._keep_history else 0)
+            deeds = stores.records.audit.forget(tx, now - self._keep_audit) if self._keep_audit else 0
+            return deeds + (stores.records.history.forget(tx, now - self._keep_history) if self._keep_history else 0)
 
     def _all(self, batch: Callable[[], int]) -> int:
         """Batch after batch until nothing is left, or it is time to stop."""

@@ -58,7 +58,7 @@ class NodeLife:
     def _unbacked(self, tx: Any) -> list[str]:
         """Nobody is alive, so nobody runs. Decided in the transaction in which nodes come and go, one by one."""
         changed = self._stores.daemons.unbacked(tx)
-        self._stores.history.add(tx, changed, "stopped", reason=NO_NODE)
+        self._stores.records.history.add(tx, changed, "stopped", reason=NO_NODE)
         for start in range(0, len(changed), BATCH):
             some = changed[start : start + BATCH]
             self._stores.people.set_statuses(tx, some, OrchestratorStatus.OFFLINE)

@@ -15,6 +15,7 @@ from ..people.people import People
 from ..sql.database import Database
 from ..sql.inserts import insert_into
 from ..tables.models import Models
+from .marks import Marks
 
 LONGEST_KEY = 255
 """Characters of a `dm_key`, and of a user id that can be one."""
@@ -50,6 +51,8 @@ class Rooms:
         self._models = models
         self._dialect = database.dialect
         self._people = people
+        self.marks = Marks(models, people)
+        self._m = models.table("Message")
         self._c = models.table("Channel")
         self._cm = models.table("ChannelMember")
         self._o = models.table("Orchestrator")
@@ -103,9 +106,10 @@ class Rooms:
         return str(made)
 
     def join(self, tx: Connection, channel_id: str, user_ids: Iterable[str]) -> list[str]:
-        """Add people; returns those who were not in the channel before."""
-        cm = self._cm
-        rows = [{"channel_id": int(channel_id), "user_id": self.key(one)} for one in sorted(set(user_ids))]
+        """Add people; returns those who were not in the channel before. What was said before counts as read."""
+        cm, m, key = self._cm, self._m, int(channel_id)
+        newest = tx.execute(select(func.max(m.c.id)).where(m.c.channel_id == key)).scalar()
+        rows = [{"channel_id": key, "user_id": self.key(one), "read_id": newest} for one in sorted(set(user_ids))]
         joined: list[str] = []
         for batch in _batches(rows):
             statement = insert_into(cm, self._dialect).values(batch)
@@ -132,6 +136,12 @@ class Rooms:
             ]
             found |= {str(row[0]) for row in tx.execute(union(*parts))}
         return frozenset(found)
+
+    def ids_of(self, tx: Connection, user_id: str) -> set[str]:
+        """The ids of the channels somebody is in."""
+        cm, key = self._cm, self.key(user_id)
+        rows = () if key is None else tx.execute(select(cm.c.channel_id).where(cm.c.user_id == key))
+        return {str(row[0]) for row in rows}
 
     def of(self, tx: Connection, user_id: str) -> list[dict[str, Any]]:
         """The channels somebody is in, as the wire shows them, in the order they were made."""

@@ -99,7 +99,8 @@ _MESSAGES = {
     Fate.FAILED: MessageState.FAILED,
     Fate.REFUSED: MessageState.FAILED,
 }
-_OVER = (Fate.ANSWERED, Fate.STOPPED, Fate.FAILED, Fate.REFUSED)
+OVER = (Fate.ANSWERED, Fate.STOPPED, Fate.FAILED, Fate.REFUSED)
+"""After these nothing more comes of a turn, unless a person has it tried again."""
 
 
 class Endings:
@@ -174,7 +175,7 @@ class Endings:
             outcome.notice,
             channel_id=claim.place.channel_id,
         )
-        return self._replies.end(tx, claim, write, over=outcome.fate in _OVER)
+        return self._replies.end(tx, claim, write, over=outcome.fate in OVER)
 
 
 def ended_rows(rows: Iterable[Any]) -> list[Ended]:

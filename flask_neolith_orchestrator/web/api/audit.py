@@ -78,7 +78,7 @@ def list_deeds(call: Call) -> Page[DeedView]:
         None if asked.cursor is None else int(asked.cursor),
         asked.limit + 1,
     )
-    rows = call.house.stores.audit.page(call.reading, _seen(call, asked), wanted)
+    rows = call.house.stores.records.audit.page(call.reading, _seen(call, asked), wanted)
     ids = {str(row["orchestrator_id"]) for row in rows if row["orchestrator_id"] is not None}
     names = {one.id: one.user.name for one in call.house.people.snapshots(call.reading, sorted(ids))} if ids else {}
     items = [_view(row, names) for row in rows[: asked.limit]]
@@ -121,7 +121,7 @@ def asker(call: Call) -> Actor:
 
 def record(call: Call, action: str, **more: Any) -> None:
     """Write a deed of the asker down, in the request's own transaction."""
-    call.house.stores.audit.add(call.writing(), Deed(asker(call), action, **more))
+    call.house.stores.records.audit.add(call.writing(), Deed(asker(call), action, **more))
 
 
 ROUTES: Final = (

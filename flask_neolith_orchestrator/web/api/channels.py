@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ..calls import Call, Route
 from ..shapes import Body, Line, OwnId, Page, Query, UserId, Wire, own_id
+from .messages import AuthorView
 
 TAG: Final = "channels"
 
@@ -25,6 +26,15 @@ class MemberView(Wire):
     status: str | None
 
 
+class LastMessageView(Wire):
+    """The newest message of a channel, in a thread or not."""
+
+    id: str
+    thread_id: str | None
+    author: AuthorView
+    at: str
+
+
 class ChannelView(Wire):
     """A channel or direct message. `members` is only there for direct messages."""
 
@@ -35,6 +45,10 @@ class ChannelView(Wire):
     organization_id: str | None
     member_count: int
     members: list[MemberView] | None = None
+    unread: int = Field(description="messages of others that one has not read, 100 at the most")
+    mentions: int = Field(description="those of them that name one or answer one")
+    last_read_id: str | None
+    last_message: LastMessageView | None
 
 
 class ChannelBody(Body):
@@ -63,6 +77,21 @@ class MemberBody(Body):
     """Whom to add."""
 
     user_id: UserId
+
+
+class ReadBody(Body):
+    """Up to which message one has read."""
+
+    message_id: OwnId
+
+
+class ReadView(Wire):
+    """Where the mark is now, and what is new behind it."""
+
+    channel_id: str
+    last_read_id: str | None
+    unread: int
+    mentions: int
 
 
 class MemberQuery(Query):
@@ -108,6 +137,11 @@ def remove_member(call: Call) -> None:
     call.house.chat.remove_member(call.actor, own_id(call.path["id"]), user_id, key_id=key_id)
 
 
+def read_channel(call: Call) -> dict[str, Any]:
+    """Say up to which message one has read a channel. The mark never goes back; one's other browsers hear of it."""
+    return call.house.chat.read(call.actor, own_id(call.path["id"]), call.body(ReadBody).message_id)
+
+
 ROUTES: Final = (
     Route("GET", "channels", list_channels, "List my channels", TAG, "channels:read", answer=Page[ChannelView]),
     Route(
@@ -120,6 +154,17 @@ ROUTES: Final = (
         body=ChannelBody,
         answer=ChannelView,
         status=201,
+        writes=True,
+    ),
+    Route(
+        "PUT",
+        "channels/{id}/read",
+        read_channel,
+        "Say what I have read",
+        TAG,
+        "channels:write",
+        body=ReadBody,
+        answer=ReadView,
         writes=True,
     ),
     Route(

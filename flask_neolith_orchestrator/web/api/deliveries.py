@@ -101,7 +101,7 @@ def list_deliveries(call: Call) -> Page[DeliveryItemView]:
 
 def _items(call: Call, rows: Sequence[Mapping[str, Any]]) -> list[DeliveryItemView]:
     """With what belongs to them, by a few statements however many they are."""
-    told = call.house.stores.turn_list.deliveries(call.reading, rows, call.actor)
+    told = call.house.stores.records.turn_list.deliveries(call.reading, rows, call.actor)
     ids = sorted({str(row["orchestrator_id"]) for row in rows})
     ones = {one.id: one for one in (call.house.people.snapshots(call.reading, ids) if ids else ())}
     now = call.house.clock.wall()

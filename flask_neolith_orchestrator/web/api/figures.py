@@ -121,7 +121,7 @@ def get_all_figures(call: Call) -> FiguresView:
 
 def _figures(call: Call, whose: Whose, asked: FiguresQuery) -> FiguresView:
     span, now = _span(asked, call.house.clock.wall()), call.house.clock.wall()
-    figures, tx = call.house.stores.figures, call.reading
+    figures, tx = call.house.stores.records.figures, call.reading
     endings, spending = figures.endings(tx, whose, span), figures.spending(tx, whose, span)
     latencies = figures.latencies(tx, whose, span).buckets
     whole = figures.latencies(tx, whose, span, whole=True).buckets.get(None, {})

@@ -63,7 +63,7 @@ class HistoryQuery(SpanQuery):
 def list_history(call: Call) -> HistoryView:
     """What became of a daemon over time, for those who manage it."""
     one, asked = call.rights.managed(call.path["id"]), call.query(HistoryQuery)
-    history, now = call.house.stores.history, call.house.clock.wall()
+    history, now = call.house.stores.records.history, call.house.clock.wall()
     end = now if asked.to is None else seconds(asked.to) or 0.0
     begin = end - WEEK if asked.from_ is None else seconds(asked.from_) or 0.0
     before = None if asked.cursor is None else int(asked.cursor)

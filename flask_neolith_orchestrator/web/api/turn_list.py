@@ -54,7 +54,7 @@ class TurnQuery(Query):
 def list_turns(call: Call) -> Page[TurnItemView]:
     """An orchestrator's turns, for those who manage it."""
     one, asked = call.rights.managed(call.path["id"]), call.query(TurnQuery)
-    turns = call.house.stores.turn_list
+    turns = call.house.stores.records.turn_list
     rows = turns.page(
         call.reading,
         one.id,

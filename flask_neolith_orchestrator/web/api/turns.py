@@ -106,7 +106,7 @@ def get_turn(call: Call) -> TurnView:
         raise NotFound
     if row["requester_id"] != call.actor:
         require_managed(call, str(row["orchestrator_id"]))
-    (more,) = call.house.stores.turn_list.told(call.reading, [row], call.actor)
+    (more,) = call.house.stores.records.turn_list.told(call.reading, [row], call.actor)
     row = {**more, "reply_id": row["reply_id"]}
     steps = call.house.stores.steps.of(call.reading, str(row["id"]))
     mine = row["requester_id"] == call.actor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask_login import current_user, login_required, login_user, logout_user
 from werkzeug.security import generate_password_hash
@@ -10,6 +12,7 @@ from werkzeug.wrappers import Response
 from .first_start import ACCOUNTS, DEMO_PASSWORD
 from .models import User, user_by_email
 from .offline import about_visitor
+from .pages import COLOURS
 
 blueprint = Blueprint("accounts", __name__)
 blueprint.after_request(about_visitor)
@@ -42,7 +45,14 @@ def logout() -> Response:
 
 
 def _form(trouble: str = "") -> str:
-    return render_template("login.html", accounts=ACCOUNTS, password=DEMO_PASSWORD, trouble=trouble)
+    return render_template(
+        "login.html",
+        accounts=ACCOUNTS,
+        colours=COLOURS,
+        has_key=bool(os.environ.get("ANTHROPIC_API_KEY")),
+        password=DEMO_PASSWORD,
+        trouble=trouble,
+    )
 
 
 def _checked(email: str, password: str) -> User | None:

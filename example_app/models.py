@@ -1,10 +1,10 @@
-"""The app's own tables: only its users. Channels and messages are the extension's bundled chat."""
+"""The app's own tables: its users, the noticeboard, and who is new. Channels and messages are the extension's bundled chat."""
 
 from __future__ import annotations
 
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import String
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
 
@@ -37,6 +37,12 @@ class Notice(db.Model):  # type: ignore[name-defined,misc]  # made at run time; 
     key: Mapped[str] = mapped_column(String(80), unique=True)
     text: Mapped[str] = mapped_column(String(500))
     author: Mapped[str] = mapped_column(String(100))
+
+
+class Welcomed(db.Model):  # type: ignore[name-defined,misc]  # made at run time; untyped
+    """Somebody who needs no first-run hint any more."""
+
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id), primary_key=True)
 
 
 neolith = NeolithOrchestrator(db=db, user_model=User)

@@ -1,55 +1,46 @@
 // The page of a channel: its main line, one thread beside it, and everything that happens while one looks.
 import { ask } from "/neolith/static/client/api.js";
+import { showTrouble } from "/neolith/static/client/dom.js";
+import { Store, byAge } from "/neolith/static/client/store.js";
+import { actionsOf } from "./actions.js";
+import { Announcer } from "./announce.js";
 import { Approvals } from "./approvals.js";
 import { Composer } from "./composer.js";
-import { showTrouble } from "/neolith/static/client/dom.js";
+import { people, sidebar, socket } from "./frame.js";
+import { History } from "./history.js";
 import { LineView } from "./line.js";
-import { connect } from "/neolith/static/client/live.js";
-import { showPresence } from "/neolith/static/client/presence.js";
-import { keepDraft, keepLines, outbox } from "./offline/start.js";
 import { Reader } from "./reader.js";
+import { keepDraft, keepLines, outbox } from "./offline/start.js";
+import { openMembers } from "./rooms.js";
 import { Sender } from "./sender.js";
-import { Store } from "/neolith/static/client/store.js";
+import { ThreadPanel } from "./thread.js";
+import { Tail } from "./tail.js";
+import { ReadMark } from "./unread.js";
+import { done } from "./welcome.js";
 
 const AGAIN = 2000; // milliseconds
-const SPOKEN = 300; // characters
-const { me, name } = document.body.dataset;
+const { me, name, welcomed } = document.body.dataset;
 const lineSection = document.getElementById("line");
 const threadSection = document.getElementById("thread");
-const announcer = document.getElementById("announcer");
 const channelId = lineSection.dataset.channel;
+const asked = new URLSearchParams(location.search);
 let members = [];
-let openedBy = null;
+let wanted = asked.get("message"); // a permalink's, until it has been shown
+let isFirst = true;
+let newestId = null;
 
 const store = new Store({ me, changed, missing: (message) => reader.missing(message) });
-const reader = new Reader(channelId, store);
-const author = { id: me, name, handle: null, isOrchestrator: false };
-const approvals = new Approvals({ me, changed: (messageId) => store.get(messageId) && changed(store.get(messageId)) });
-const sender = new Sender({ channelId, store, author, changed: drawUnsent, outbox });
-const actions = {
-  me,
-  canStop: (message) => store.asker(message) === me && (message.state === "streaming" || (message.state === "interrupted" && Boolean(message.notice))),
-  stop: (message) => attempt(async () => store.put((await ask("POST", `messages/${message.id}/stop`)).message ?? message)),
-  react: (message, emoji, add) =>
-    attempt(async () => {
-      const path = `messages/${message.id}/reactions/${encodeURIComponent(emoji)}`;
-      store.put(await ask(add ? "PUT" : "DELETE", path));
-    }),
-  canRegenerate: (message) => isMine(message) && ["final", "interrupted"].includes(message.state) && !actions.canStop(message),
-  canTryAgain: (message) => isMine(message) && message.state === "failed",
-  steer: (message, what) => attempt(() => ask("POST", `messages/${message.id}/${what}`)),
-  waiting: (message) => store.waiting(message.id),
-  calls: (message) => approvals.calls(message),
-  decide: (message, calls, decision) => attempt(() => approvals.decide(message, calls, decision)),
-  again: (message) => sender.again(message),
-  discard: (message) => sender.discard(message),
-  rewrite: (message) => {
-    (message.threadId ? drafts.thread : drafts.line).add(message.content);
-    sender.discard(message);
-  },
-  openThread,
+const reader = new Reader(channelId, store, batch);
+const approvals = new Approvals({ me, manages: (message) => actions.manages(message), changed: (id) => store.get(id) && changed(store.get(id)) });
+const sender = new Sender({ channelId, store, author: { id: me, name, handle: null, isOrchestrator: false }, changed: drawUnsent, outbox });
+const actions = actionsOf({
+  ...{ me, store, people, approvals, sender },
+  members: () => members,
+  draftOf: ({ threadId }) => (threadId ? drafts.thread : drafts.line),
+  openThread: (id) => panel.open(id),
   loadReplies: (root) => reader.replies(root).catch(() => {}),
-};
+  isNew: (rootId, reply) => panel.isNew(rootId, reply),
+});
 const line = new LineView(lineSection, store, actions);
 const thread = new LineView(threadSection, store, actions);
 const drafts = {
@@ -58,15 +49,33 @@ const drafts = {
 };
 drafts.line.show(channelId);
 const kept = keepLines({ channelId, store });
-
-function isMine(answer) {
-  return answer.author.isOrchestrator && !answer.deleted && !answer.approval && store.asker(answer) === me;
-}
+const history = new History(line, reader, () => tail.look());
+const threadHistory = new History(thread, reader, () => {});
+const panel = new ThreadPanel({ section: threadSection, view: thread, line, reader, history: threadHistory, attempt, showDraft: (id) => drafts.thread.show(id && channelId, id) });
+const mark = new ReadMark({ channelId, newest: () => (sidebar.known.get(channelId)?.unread === undefined ? null : newestId), isSeen: () => line.isAtEnd() && !reader.hasMore("newer", null) });
+const tail = new Tail({ line, reader, history, mark, attempt });
+const announcer = new Announcer({
+  me,
+  region: document.getElementById("announcer"),
+  places: [
+    [lineSection.querySelector(".doing"), () => null],
+    [threadSection.querySelector(".doing"), () => thread.threadId ?? undefined],
+  ],
+  changed: (doing) => sidebar.showDoing(doing),
+});
+sidebar.isHereSeen = () => mark.isLookedAt();
 
 function changed(message) {
+  if (!newestId || byAge({ id: newestId }, message) < 0) newestId = message.id;
   line.update(message);
   thread.update(message);
+  announcer.look(message);
   kept.changed(message);
+  mark.look();
+}
+
+function batch(work) {
+  line.batch(() => thread.batch(work));
 }
 
 function drawUnsent() {
@@ -74,8 +83,9 @@ function drawUnsent() {
   thread.drawUnsent();
 }
 
+// an error of the page itself stands above the field one writes in
 async function attempt(work, section = lineSection) {
-  const trouble = section.querySelector("[role=alert]");
+  const trouble = section.querySelector(":scope > [role=alert]");
   try {
     await work();
     showTrouble(trouble, "");
@@ -86,94 +96,107 @@ async function attempt(work, section = lineSection) {
   }
 }
 
-// -- threads ----------------------------------------------------------------------------------------------
-
-async function openThread(id) {
-  openedBy = document.activeElement;
-  threadSection.hidden = false;
-  document.body.classList.add("with-thread");
-  thread.show(id);
-  drafts.thread.show(channelId, id);
-  threadSection.querySelector("textarea").focus();
-  await attempt(() => reader.newest(id), threadSection);
-  showOlder();
-  thread.toEnd();
-}
-
-function closeThread() {
-  threadSection.hidden = true;
-  document.body.classList.remove("with-thread");
-  thread.show(null);
-  drafts.thread.show(null);
-  openedBy?.focus();
-}
-
-function showOlder() {
-  lineSection.querySelector(".older").hidden = !reader.older.get(null);
-  threadSection.querySelector(".older").hidden = !reader.older.get(thread.threadId);
-}
-
-for (const [section, view, draft] of [[lineSection, line, drafts.line], [threadSection, thread, drafts.thread]]) {
-  section.querySelector(".older").addEventListener("click", async () => {
-    await attempt(() => view.keepingPlace(() => reader.before(view.threadId)), section);
-    showOlder();
-  });
-  new Composer(section.querySelector(".composer"), {
-    people: () => members.filter((one) => one.handle),
-    send: (content) => {
+for (const [view, draft] of [[line, drafts.line], [thread, drafts.thread]]) {
+  const composer = new Composer(view.section.querySelector(".composer"), {
+    people: () => members.filter((one) => one.userId !== me).map((one) => ({ ...one, ...people.get(one.userId), id: one.userId })),
+    editLast: () => {
+      const row = view.order.findLast(({ message }) => message.author.id === me && message.state === "final" && !message.deleted);
+      row?.view.edit();
+      return Boolean(row);
+    },
+    send: async (content) => {
       draft.sent();
+      if (view === line) await tail.comeBack();
       sender.send(content, view.threadId);
       view.toEnd();
     },
   });
+  if (view === line && asked.get("say")) composer.fill(asked.get("say"));
 }
-threadSection.querySelector(".close").addEventListener("click", closeThread);
-threadSection.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.defaultPrevented) closeThread();
+if (asked.has("say")) window.history.replaceState(null, "", location.pathname);
+
+document.getElementById("members").addEventListener("click", ({ currentTarget }) => {
+  const partner = members.find((one) => one.userId !== me);
+  if (lineSection.dataset.kind !== "dm") openMembers(channelId, people);
+  else if (partner) actions.openProfile(currentTarget, { ...partner, id: partner.userId });
 });
 
 // -- news -------------------------------------------------------------------------------------------------
 
-function announce(message) {
-  if (message.author.id === me || message.state === "streaming") return;
-  const state = message.approval ? "asks" : message.state;
-  const said = { asks: "asks for approval", interrupted: "was interrupted", failed: "failed" }[state] ?? "wrote";
-  announcer.textContent = `${message.author.name} ${said}: ${message.content.slice(0, SPOKEN)}`;
+// what lies beyond the ends of the list is read when one scrolls there
+function take(message) {
+  if (message.channelId !== channelId) return;
+  if (message.threadId === null && !store.get(message.id)) {
+    const [oldest] = line.order;
+    if (reader.hasMore("newer", null)) return tail.missed(message);
+    if (oldest && reader.hasMore("older", null) && byAge(message, oldest.message) < 0) return;
+  }
+  store.put(message);
 }
 
 async function enter() {
-  const answer = await socket.timeout(5000).emitWithAck("channel:join", { channelId });
+  const [answer] = await Promise.all([socket.timeout(5000).emitWithAck("channel:join", { channelId }), isFirst ? sidebar.read() : null]);
   if (!answer.ok) throw new Error(answer.error.detail ?? answer.error.title);
   members = answer.members;
-  // from here on events come; what was before them is read
-  await reader.newest();
-  line.forgetMissing();
-  if (thread.threadId) {
-    await reader.newest(thread.threadId);
-    thread.forgetMissing();
+  if (isFirst) {
+    const { lastReadId, lastMessage } = sidebar.known.get(channelId) ?? {};
+    line.readUntil = lastReadId ?? null;
+    mark.sent = lastReadId ?? null;
+    panel.readUntil(lastReadId ?? null, lastMessage?.id ?? null);
   }
-  drawUnsent();
-  showOlder();
+  // from here on events come; what was before them is read
+  line.list.dataset.ready = "almost";
+  if (wanted) await showWanted();
+  else if (reader.hasMore("newer", null)) await reader.around(line.order[Math.floor(line.order.length / 2)].message.id);
+  else await reader.newest();
+  line.forgetMissing();
+  await panel.refresh();
+  announcer.keep((id) => store.get(id));
   line.list.dataset.ready = "yes";
+  drawUnsent();
+  history.draw();
+  if (isFirst && !tail.isPinned) line.toEnd();
+  isFirst = false;
+  tail.look();
+  mark.look();
   kept.live();
 }
 
-const socket = connect();
-showPresence(socket);
+async function showWanted() {
+  const id = wanted;
+  try {
+    const message = await ask("GET", `messages/${id}`);
+    if (message.channelId !== channelId) throw new Error("This message is in another channel.");
+    await reader.around(message.threadId ?? id);
+    tail.isPinned = true;
+    if (message.threadId) await panel.open(message.threadId, id);
+    line.point(message.threadId ?? id);
+  } catch (error) {
+    if (!error.status) throw error;
+    await reader.newest();
+    showTrouble(lineSection.querySelector(":scope > [role=alert]"), "The message that this address is for is not here any more.");
+  }
+  wanted = null;
+}
+
 socket.on("connect", async () => {
   line.list.dataset.ready = "no";
   while (socket.connected && !(await attempt(enter))) await new Promise((resolve) => setTimeout(resolve, AGAIN));
 });
-function learnPresence(all) {
-  const statuses = new Map(all.map(({ userId, status }) => [userId, status]));
-  for (const one of members) one.status = statuses.get(one.userId) ?? one.status;
-}
-socket.on("presence:snapshot", learnPresence);
-socket.on("presence", (one) => learnPresence([one]));
-for (const event of ["message", "message:done", "message:updated"]) {
-  socket.on(event, ({ message }) => message.channelId === channelId && store.put(message));
-}
-for (const event of ["message", "message:done"]) socket.on(event, ({ message }) => announce(message));
+for (const event of ["message", "message:done", "message:updated"]) socket.on(event, ({ message }) => take(message));
+socket.on("message", ({ message }) => {
+  if (message.channelId !== channelId) return;
+  announcer.begins(message);
+  tail.count(message);
+  panel.hear(message, mark.isLookedAt());
+});
+for (const event of ["message", "message:done"]) socket.on(event, ({ message }) => message.channelId === channelId && announcer.ends(message));
+let isNewHere = Boolean(welcomed);
+socket.on("message:done", ({ message }) => {
+  if (!isNewHere || message.state !== "final" || store.asker(message) !== me) return;
+  isNewHere = false;
+  done(welcomed); // the first answer is there: the hint at home has done its work
+});
 socket.on("message:delta", (delta) => store.delta(delta));
 socket.on("message:reset", (reset) => store.reset(reset));
 socket.on("delivery:waiting", (work) => store.wait(work));

@@ -1,52 +1,74 @@
-// A list of messages on the screen: a channel's main line, or one thread. Follows its end while the reader is there.
-import { button, make } from "/neolith/static/client/dom.js";
-import { MessageView } from "./message.js";
+// A list of messages on the screen: a channel's main line, or one thread. Follows its end while the reader is there,
+// and lets go of what is far away, so that the page stays small however long the channel is.
 import { byAge } from "/neolith/static/client/store.js";
+import { MessageView } from "./message.js";
+import { Row } from "./row.js";
+import { Toolbar } from "./toolbar.js";
 
 const NEAR = 80; // pixels from the end that count as being there
+const MOST = 300; // messages in the list; more are let go of at the far end
 
 export class LineView {
-  // actions: those of MessageView, and {openThread(id), loadReplies(root)}
+  // actions: those of MessageView, and {openThread(id), loadReplies(root), offered(message)}
   constructor(section, store, actions) {
     this.store = store;
     this.actions = actions;
     this.threadId = null;
     this.isMain = section.id === "line";
+    this.section = section;
     this.list = section.querySelector(".messages");
     this.scroll = section.querySelector(".scroll");
     this.empty = section.querySelector(".empty");
-    this.rows = new Map(); // message id -> {element, view, newest, replies, message}
+    this.rows = new Map(); // message id -> Row
+    this.order = []; // rows, oldest first
     this.unsent = new Map(); // clientId -> MessageView
-    this.seen = new IntersectionObserver((entries) => this.#onSeen(entries));
+    this.readUntil = null; // what is newer is new to the reader
+    this.isBatch = false;
+    this.toolbar = new Toolbar(this.list, actions.offered);
   }
 
   // show another thread, or everything anew
   show(threadId = null) {
     this.threadId = threadId;
-    this.rows.clear();
-    this.list.replaceChildren();
-    this.unsent.clear();
-    for (const message of this.store.line(threadId)) this.update(message);
-    this.drawUnsent();
+    this.clear();
+    this.batch(() => this.store.line(threadId).forEach((message) => this.update(message)));
     this.toEnd();
   }
 
+  clear() {
+    this.rows.clear();
+    this.order = [];
+    this.unsent.clear();
+    this.toolbar.leave();
+    this.list.replaceChildren();
+  }
+
   forgetMissing() {
-    for (const [id, row] of this.rows) {
-      if (this.store.get(id)) continue;
-      row.element.remove();
-      this.rows.delete(id);
-    }
+    for (const id of this.rows.keys()) if (!this.store.get(id)) this.#drop(id);
   }
 
   update(message) {
     this.#staying(() => {
-      if (this.#belongs(message)) this.#row(message);
-      else if (this.isMain && message.threadId) this.#replied(message.threadId);
+      if (this.#belongs(message)) this.#put(message);
+      else if (this.isMain && message.threadId) this.rows.get(message.threadId)?.showReplies(this.store);
       // who asked may have become known only now
-      for (const row of this.rows.values()) if (row.message.replyToId === message.id) row.view.update(row.message);
+      for (const row of this.order) if (row.message.replyToId === message.id) row.view.update(row.message);
     });
-    this.drawUnsent();
+    if (!this.isBatch) this.drawUnsent();
+  }
+
+  // one measure of the page for many messages
+  batch(work) {
+    if (this.isBatch) return work();
+    const followed = this.isAtEnd();
+    this.isBatch = true;
+    try {
+      return work();
+    } finally {
+      this.isBatch = false;
+      this.drawUnsent();
+      if (followed) this.toEnd();
+    }
   }
 
   drawUnsent() {
@@ -64,18 +86,50 @@ export class LineView {
       view.update(message);
       if (!view.element.isConnected) this.list.append(view.element);
     }
-    if (this.empty) this.empty.hidden = this.rows.size + this.unsent.size > 0;
+    if (this.empty) this.empty.hidden = this.list.dataset.ready !== "yes" || this.rows.size + this.unsent.size > 0;
+    this.toolbar.comeIn(this.order.at(-1)?.view.element ?? null);
+  }
+
+  // show one message, as a permalink asks for it
+  point(id) {
+    const view = this.rows.get(id)?.view;
+    if (!view) return;
+    view.element.classList.add("pointed");
+    view.element.scrollIntoView({ block: "center" });
+    this.toolbar.comeIn(view.element);
+    view.element.focus({ preventScroll: true });
+  }
+
+  isAtEnd() {
+    const { scroll } = this;
+    return scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR;
   }
 
   toEnd() {
     this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
-  // run what puts older messages on top without moving what is being read
-  async keepingPlace(work) {
-    const below = this.scroll.scrollHeight - this.scroll.scrollTop;
-    await work();
-    this.scroll.scrollTop = this.scroll.scrollHeight - below;
+  // run what changes the list elsewhere, without moving what is being read
+  keepingPlace(work) {
+    const { top } = this.scroll.getBoundingClientRect();
+    const held = this.order.find(({ element }) => element.getBoundingClientRect().bottom > top);
+    const before = held?.element.getBoundingClientRect().top;
+    this.isBatch = true;
+    work();
+    this.isBatch = false;
+    this.drawUnsent();
+    if (held?.element.isConnected) this.scroll.scrollTop += held.element.getBoundingClientRect().top - before;
+  }
+
+  // let go of what is too much at one end; returns the ids that have gone
+  trim(edge) {
+    const extra = this.order.length - MOST;
+    if (extra <= 0) return [];
+    const gone = edge === "older" ? this.order.slice(0, extra) : this.order.slice(-extra);
+    return gone.map(({ message: { id } }) => {
+      this.#drop(id);
+      return id;
+    });
   }
 
   #belongs(message) {
@@ -83,63 +137,43 @@ export class LineView {
     return this.threadId !== null && (message.id === this.threadId || message.threadId === this.threadId);
   }
 
-  #row(message) {
+  #put(message) {
     let row = this.rows.get(message.id);
     if (!row) {
-      row = this.#newRow(message);
+      row = new Row(message, this.actions, this.isMain);
       this.rows.set(message.id, row);
-      this.#insert(row.element, message);
+      this.#insert(row);
     }
-    row.message = message;
-    row.view.update(message);
-    if (this.isMain) this.#replied(message.id);
+    row.update(message, this.store);
   }
 
-  #newRow(message) {
-    const view = new MessageView(this.actions);
-    const element = make("li", {}, view.element);
-    if (!this.isMain) return { element, view, message };
-    const newest = new MessageView(this.actions);
-    const replies = button("thread", "", () => this.actions.openThread(message.id));
-    newest.element.classList.add("newest");
-    newest.element.hidden = true;
-    element.append(newest.element, make("div", { className: "actions" }, replies));
-    return { element, view, newest, replies, message };
-  }
-
-  #insert(element, message) {
-    const later = [...this.rows.values()].filter((row) => byAge(message, row.message) < 0);
-    const next = later.reduce((a, b) => (a && byAge(a.message, b.message) < 0 ? a : b), null);
+  #insert(row) {
+    let at = this.order.length;
+    while (at > 0 && byAge(row.message, this.order[at - 1].message) < 0) at -= 1;
     const firstUnsent = [...this.unsent.values()].find((view) => view.element.isConnected);
-    this.list.insertBefore(element, next?.element ?? firstUnsent?.element ?? null);
+    this.list.insertBefore(row.element, this.order[at]?.element ?? firstUnsent?.element ?? null);
+    this.order.splice(at, 0, row);
+    this.#join(at);
+    this.#join(at + 1);
   }
 
-  // the newest answer of a thread stands under its root
-  #replied(rootId) {
-    const row = this.rows.get(rootId);
-    if (!row) return;
-    const { message } = row;
-    const count = message.replyCount ?? 0;
-    const newest = this.store.newestReply(rootId);
-    row.replies.textContent = count ? `${count} ${count === 1 ? "reply" : "replies"}` : "Reply in thread";
-    row.newest.element.hidden = !newest;
-    if (newest) row.newest.update(newest);
-    if (message.lastReply && !this.store.get(message.lastReply.id)) this.seen.observe(row.element);
+  #drop(id) {
+    const row = this.rows.get(id);
+    const at = this.order.indexOf(row);
+    row.element.remove();
+    this.rows.delete(id);
+    this.order.splice(at, 1);
+    this.#join(at);
   }
 
-  #onSeen(entries) {
-    for (const { target, isIntersecting } of entries) {
-      if (!isIntersecting) continue;
-      this.seen.unobserve(target);
-      const row = [...this.rows.values()].find((one) => one.element === target);
-      if (row) this.actions.loadReplies(row.message);
-    }
+  #join(at) {
+    this.order[at]?.follow(this.order[at - 1] ?? null, this.readUntil, this.actions.me);
   }
 
   #staying(work) {
-    const { scroll } = this;
-    const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR;
+    if (this.isBatch) return work();
+    const followed = this.isAtEnd();
     work();
-    if (atEnd) this.toEnd();
+    return followed && this.toEnd();
   }
 }

@@ -65,6 +65,12 @@ def message(section: Locator, content: str) -> Locator:
     return section.locator(".messages > li", has_text=content)
 
 
+def press(row: Locator, name: str) -> None:
+    """Press a button of the toolbar that a message has under the pointer."""
+    row.locator(".head").last.hover(force=True)
+    row.get_by_role("toolbar").get_by_role("button", name=name).click()
+
+
 def dot(page: Page, handle: str) -> Locator:
     """The dot of an orchestrator beside the channels."""
     return page.get_by_role("navigation").locator(f"[data-orchestrator={handle}] .dot")

@@ -159,7 +159,7 @@ def test_login_and_logout_need_the_token(start: Callable[..., Flask]) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "given"),
-    [("/daemons", "/daemons"), ("https://evil.test/", "/"), ("//evil.test", "/"), ("/\\evil.test", "/"), ("", "/")],
+    [("/people", "/people"), ("https://evil.test/", "/"), ("//evil.test", "/"), ("/\\evil.test", "/"), ("", "/")],
 )
 def test_a_login_leads_to_our_own_pages_only(start: Callable[..., Flask], wanted: str, given: str) -> None:
     """The address in `next` cannot lead away."""
@@ -185,7 +185,7 @@ def test_pages_carry_nothing_inline(start: Callable[..., Flask]) -> None:
     client = start().test_client()
     pages = {"/login": client.get("/login")}
     log_in(client, "maya@neolith.test")
-    pages |= {path: client.get(path) for path in ("/", "/channels/1", "/daemons")}
+    pages |= {path: client.get(path) for path in ("/", "/channels/1")}
     for path, page in pages.items():
         assert page.status_code == 200, path
         policy = page.headers["Content-Security-Policy"]

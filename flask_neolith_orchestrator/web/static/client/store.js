@@ -32,7 +32,17 @@ export class Store {
   }
 
   newestReply(rootId) {
-    return this.line(rootId).filter((one) => one.threadId === rootId && !one.deleted).at(-1);
+    let newest;
+    for (const one of this.messages.values()) {
+      if (one.threadId === rootId && !one.deleted && (!newest || byAge(newest, one) < 0)) newest = one;
+    }
+    return newest;
+  }
+
+  // what nobody looks at any more, with its threads
+  forget(ids) {
+    const gone = new Set(ids);
+    for (const [id, one] of this.messages) if (gone.has(id) || gone.has(one.threadId)) this.messages.delete(id);
   }
 
   asker(answer) {

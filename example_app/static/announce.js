@@ -1,0 +1,60 @@
+// For who cannot see: says once who begins to write and once what was written, never every word; beside it, for all,
+// who is thinking or writing.
+const SAID = 300; // characters
+const ENDS = { asks: "asks for approval", interrupted: "was interrupted", failed: "failed" };
+
+export class Announcer {
+  // changed(doing): user id -> "thinking" or "writing"
+  constructor({ me, region, places, changed }) {
+    this.me = me;
+    this.region = region;
+    this.places = places; // [element, threadId()] of each line
+    this.changed = changed;
+    this.open = new Map(); // message id -> {message, phase}
+  }
+
+  begins({ author, state }) {
+    if (author.id !== this.me && state === "streaming") this.region.textContent = `${author.name} is writing.`;
+  }
+
+  ends({ author, state, approval, content }) {
+    if (author.id === this.me || state === "streaming") return;
+    const said = ENDS[approval ? "asks" : state] ?? "wrote";
+    this.region.textContent = `${author.name} ${said}: ${content.slice(0, SAID)}`;
+  }
+
+  // a message has changed: perhaps its author begins to write or has ended
+  look(message) {
+    const before = this.open.get(message.id)?.phase;
+    const phase = message.state === "streaming" && !message.deleted ? (message.content ? "writing" : "thinking") : undefined;
+    if (phase) this.open.set(message.id, { message, phase });
+    else this.open.delete(message.id);
+    if (phase !== before) this.#show();
+  }
+
+  // the list was read anew: what is not there any more is not being written
+  keep(isThere) {
+    for (const id of this.open.keys()) if (!isThere(id)) this.open.delete(id);
+    this.#show();
+  }
+
+  #show() {
+    const all = [...this.open.values()];
+    for (const [place, threadId] of this.places) {
+      const wanted = threadId();
+      const here = wanted === undefined ? [] : all.filter(({ message }) => wanted === null || message.threadId === wanted);
+      place.textContent = sentence(here);
+    }
+    this.changed(new Map(all.map(({ message, phase }) => [message.author.id, phase])));
+  }
+}
+
+function sentence(all) {
+  const phases = new Map();
+  for (const { message, phase } of all) if (phases.get(message.author.name) !== "writing") phases.set(message.author.name, phase);
+  const parts = ["thinking", "writing"].map((phase) => [phase, [...phases].filter(([, one]) => one === phase).map(([name]) => name)]);
+  return parts
+    .filter(([, names]) => names.length)
+    .map(([phase, names]) => `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} ${phase} …`)
+    .join(" ");
+}

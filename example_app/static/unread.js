@@ -1,0 +1,40 @@
+// Telling the server how far one has read: when the newest messages are on a screen that somebody looks at.
+import { ask } from "/neolith/static/client/api.js";
+import { byAge } from "/neolith/static/client/store.js";
+
+const PAUSE = 400; // milliseconds
+
+export class ReadMark {
+  // newest() -> id of the newest message known here, or null; isSeen() whether the end of the line is on the screen
+  constructor({ channelId, newest, isSeen }) {
+    this.channelId = channelId;
+    this.newest = newest;
+    this.isSeen = isSeen;
+    this.sent = null;
+    for (const event of ["focus", "visibilitychange", "pageshow"]) addEventListener(event, () => this.look());
+    document.addEventListener("visibilitychange", () => this.look());
+  }
+
+  isLookedAt() {
+    return document.visibilityState === "visible" && document.hasFocus() && this.isSeen();
+  }
+
+  look() {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.#send();
+    }, PAUSE);
+  }
+
+  async #send() {
+    const id = this.newest();
+    if (!id || !this.isLookedAt() || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
+    const before = this.sent;
+    this.sent = id;
+    try {
+      await ask("PUT", `channels/${this.channelId}/read`, { messageId: id });
+    } catch (error) {
+      if (!error.status) this.sent = before; // no connection: told when something comes again
+    }
+  }
+}

@@ -1,4 +1,4 @@
-"""The app's own tables: its users, the noticeboard, and who is new. Channels and messages are the extension's bundled chat."""
+"""The app's own tables: users, noticeboard, who is new. Channels and messages are the extension's bundled chat."""
 
 from __future__ import annotations
 

@@ -96,9 +96,15 @@ async function attempt(work, section = lineSection) {
   }
 }
 
+// colleagues who answer first
+function mentionable() {
+  const others = members.filter((one) => one.userId !== me).map((one) => ({ ...one, ...people.get(one.userId), id: one.userId }));
+  return others.sort((a, b) => Number(b.isOrchestrator) - Number(a.isOrchestrator) || a.name.localeCompare(b.name));
+}
+
 for (const [view, draft] of [[line, drafts.line], [thread, drafts.thread]]) {
   const composer = new Composer(view.section.querySelector(".composer"), {
-    people: () => members.filter((one) => one.userId !== me).map((one) => ({ ...one, ...people.get(one.userId), id: one.userId })),
+    people: mentionable,
     editLast: () => {
       const row = view.order.findLast(({ message }) => message.author.id === me && message.state === "final" && !message.deleted);
       row?.view.edit();

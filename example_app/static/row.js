@@ -19,20 +19,18 @@ export class Row {
     this.mark = make("p", { className: "new", hidden: true }, make("span", {}, "New"));
     this.element = make("li", {}, this.day, this.mark, this.view.element);
     if (!isMain) return;
-    this.newest = new MessageView(actions);
-    this.newest.element.classList.add("newest");
-    this.newest.element.hidden = true;
+    this.newest = null; // a view of the newest reply
     this.replies = button("thread", "", () => actions.openThread(this.message.id));
     this.replies.className = "replies";
     this.replies.hidden = true;
-    this.element.append(this.newest.element, this.replies);
+    this.element.append(this.replies);
     rowsOf.set(this.element, this);
   }
 
   update(message, store) {
     this.message = message;
     this.view.update(message);
-    if (this.newest) this.showReplies(store);
+    if (this.replies) this.showReplies(store);
   }
 
   // what stands above depends on the message before
@@ -60,9 +58,19 @@ export class Row {
     const isNew = Boolean(lastReply && this.actions.isNew(message.id, lastReply));
     replies.classList.toggle("is-new", isNew);
     if (isNew) replies.append(make("span", { className: "tag" }, "New"));
-    this.newest.element.hidden = !newest;
-    if (newest) this.newest.update(newest);
+    if (newest) this.#showNewest(newest);
+    else if (this.newest) this.newest.element.hidden = true;
     if (lastReply && !store.get(lastReply.id)) seen.observe(this.element);
+  }
+
+  #showNewest(message) {
+    if (!this.newest) {
+      this.newest = new MessageView(this.actions);
+      this.newest.element.classList.add("newest");
+      this.replies.before(this.newest.element);
+    }
+    this.newest.element.hidden = false;
+    this.newest.update(message);
   }
 
   onSeen(isSeen) {

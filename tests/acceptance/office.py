@@ -67,7 +67,7 @@ def message(section: Locator, content: str) -> Locator:
 
 def press(row: Locator, name: str) -> None:
     """Press a button of the toolbar that a message has under the pointer."""
-    row.locator(".head").last.hover(force=True)
+    row.locator(".text").first.hover()
     row.get_by_role("toolbar").get_by_role("button", name=name).click()
 
 

@@ -105,7 +105,10 @@ class Breaker:
             return answered_at is not None and answered_at > moment
 
     def _line(self, model: str) -> _Line:
-        return self._lines.setdefault(model, _Line())
+        line = self._lines.get(model)
+        if line is None:
+            line = self._lines[model] = _Line()
+        return line
 
     def _wait(self, line: _Line) -> float:
         if line.open_until is None:

@@ -80,7 +80,7 @@ def label(text: str, longest: int = LONGEST_LABEL) -> str:
 def mark(line: Line) -> str:
     """What stands before a line's text."""
     name = label(line.author_name, LONGEST_NAME) or "Somebody"
-    handle = label(line.author_handle or "", LONGEST_NAME)
+    handle = label(line.author_handle, LONGEST_NAME) if line.author_handle else ""
     if not (handle or line.attachments or line.reactions):
         return f"[{name}]: "
     parts = [f"{name} (@{handle})" if handle else name]

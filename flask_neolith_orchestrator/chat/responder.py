@@ -31,7 +31,6 @@ from ..core.errors import (
     ModelUnpriced,
 )
 from ..core.model import Model, ModelRequest, ModelStop, TextDelta, ToolCall, UsageReport
-from ..core.types import Usage
 from .breaker import Breaker
 from .metering import Meter, Spent, Unmetered
 from .reading import Answer, Reading, Tried
@@ -142,18 +141,19 @@ class Responder:
 
     def _charged(self, request: ModelRequest, cancel: Cancel, reading: Reading) -> ModelStop:
         charge = self._meter.reserve(request)
-        spent = Spent(request.model, Usage(), error="Cancelled")
+        model, request_id = request.model, None
+        failure: str | None = "Cancelled"
         reading.tool_calls.clear()  # of a call that broke off
         try:
             stop = self._read(request, cancel, reading)
-            spent = Spent(stop.model, Usage(), stop.request_id)
+            model, request_id, failure = stop.model, stop.request_id, None
             return stop
         except ModelError as error:
-            spent = Spent(request.model, Usage(), error.request_id, type(error).__name__)
+            request_id, failure = error.request_id, type(error).__name__
             raise
         finally:
             heard = reading.heard_in_call
-            charge.settle(replace(spent, usage=reading.end_call(), heard=heard))
+            charge.settle(Spent(model, reading.end_call(), request_id, failure, heard))
 
     def _read(self, request: ModelRequest, cancel: Cancel, reading: Reading) -> ModelStop:
         stream = self._model_for(request.model).stream(request, cancel)

@@ -191,7 +191,9 @@ class Briefing:
             trigger_ids=self.claim.messages,
             background=told.background,
         )
-        return request if request.fallbacks else replace(request, fallbacks=settings.fallbacks)
+        if request.fallbacks or not settings.fallbacks:
+            return request
+        return replace(request, fallbacks=settings.fallbacks)
 
     def _lines(self, tx: Any, snapshot: OrchestratorSnapshot) -> list[Line]:
         """The history without the answer that is to be written, own lines marked as such."""

@@ -146,6 +146,8 @@ class Dialogue:
         """The last round's answer as that of all rounds."""
         if not self.text:  # it called tools although it was told to finish
             self._say(LIMIT_REACHED)
+        if not self._rounds and not answer.tool_calls:  # there was one round, and its answer is the whole
+            return answer
         return replace(answer, text=self.text, usage=self.usage, calls=self.calls, tool_calls=(), tried=self.tried)
 
     def _recorded(self, answer: Answer) -> Round:

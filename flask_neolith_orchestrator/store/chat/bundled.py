@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -115,8 +116,7 @@ class BundledChat(BundledVolumes):
         self._main_line = Prepared(_newest(line.where(m.c.parent_id.is_(None)), m.c.id))
         # apart, as one condition for both would be looked for in the whole channel
         replies = _newest(line.where(m.c.parent_id == bindparam("b_root")), m.c.id).subquery()
-        both = union_all(select(*replies.c), line.where(m.c.id == bindparam("b_root"))).subquery()
-        self._thread = Prepared(_newest(select(*both.c), both.c.id))
+        self._thread = Prepared(union_all(select(*replies.c), line.where(m.c.id == bindparam("b_root"))))
 
     def _prepare_writes(self, database: Database) -> None:
         m = self._m
@@ -185,10 +185,11 @@ class BundledChat(BundledVolumes):
             "b_limit": limit,
         }
         if place.thread_id is None:
-            found = self._main_line.run(tx, **values)
-        else:
-            found = self._thread.run(tx, b_root=int(place.thread_id), **values)
-        rows = [(_Said(*row[:_WIDTH]), row[_WIDTH:]) for row in found.fetchall()[::-1]]
+            found = self._main_line.run(tx, **values).fetchall()[::-1]
+        else:  # sorted here, as a database would first copy all of it
+            both = self._thread.run(tx, b_root=int(place.thread_id), **values).fetchall()
+            found = sorted(both, key=itemgetter(0))[-limit:]
+        rows = [(_Said(*row[:_WIDTH]), row[_WIDTH:]) for row in found]
         return self._lines(tx, [row for row in rows if row[0].state == "final" or row[0].content], own)
 
     def _lines(self, tx: Connection, rows: Sequence[tuple[_Said, Sequence[Any]]], own: str) -> list[Line]:

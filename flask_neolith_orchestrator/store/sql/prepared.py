@@ -103,10 +103,10 @@ class Prepared:
         recipe = self._recipe
         if recipe is None:
             recipe = self._recipe = _Recipe(self._statement, tx.dialect)
-        widths = tuple([len(values[name]) for name in recipe.lists])
+        widths = tuple([len(values[name]) for name in recipe.lists]) if recipe.lists else ()
         text = self._texts.get(widths)
         if text is None:
-            if max(widths, default=0) > WIDEST:
+            if widths and max(widths) > WIDEST:
                 found = tx.execute(self._statement, values)
                 return Rows([tuple(row) for row in found] if found.returns_rows else (), found.rowcount)
             text = self._texts[widths] = recipe.text({name: values[name] for name in recipe.lists})

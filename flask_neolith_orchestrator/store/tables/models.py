@@ -23,9 +23,13 @@ SCHEMA_VERSION = 4
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Our mapped classes. Lifetime: the process, like the host's own classes."""
+    """Our mapped classes. Lifetime: the process, like the host's own classes.
+
+    `user_key` is the primary key column of the host's users.
+    """
 
     user: type[Any]
+    user_key: Column[Any]
     Organization: type[chat.OrganizationColumns]
     OrganizationMember: type[chat.OrganizationMemberColumns]
     Orchestrator: type[chat.OrchestratorColumns]
@@ -63,11 +67,6 @@ class Models:
     def user_table(self) -> Table:
         """The host's users."""
         return cast(Table, self.user.__table__)
-
-    @property
-    def user_key(self) -> Column[Any]:
-        """The primary key column of the host's users."""
-        return user_key(self.user)
 
     def user_id(self, user: Any) -> str:
         """`str(primary key)` of one of the host's user objects, or of what stands for one. Runs no SQL."""
@@ -153,7 +152,7 @@ def make_models(user_model: type[Any]) -> Models:
     if not hasattr(user_model, "is_orchestrator") or not hasattr(user_model, "orchestrator_config"):
         msg = f"{user_model.__name__} lacks the columns of OrchestratorUserMixin: add it to the bases of the class."
         raise SetupError(msg)
-    metadata.info["neolith_user_key"] = user_key(user_model)
+    key = metadata.info["neolith_user_key"] = user_key(user_model)
     own = registry(metadata=metadata)
     base = type(
         "NeolithTables",
@@ -161,5 +160,5 @@ def make_models(user_model: type[Any]) -> Models:
         {"__abstract__": True, "registry": own, "_sa_registry": own, "metadata": metadata},
     )
     classes = {name: type(name, (columns, base), {"__doc__": columns.__doc__}) for name, columns in _COLUMNS.items()}
-    kept[user_model] = Models(user=user_model, **classes)
+    kept[user_model] = Models(user=user_model, user_key=key, **classes)
     return kept[user_model]

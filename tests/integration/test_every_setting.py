@@ -629,6 +629,25 @@ def calls_after_three_months(see: Sight, config: Mapping[str, Any]) -> int:
     return len(world.rows("Ledger"))
 
 
+def looked_up_later(table: str) -> Observe:
+    """How many deeds or changes of a daemon are there a day later."""
+
+    def observe(see: Sight, config: Mapping[str, Any]) -> int:
+        clock = ManualClock()
+        world = see.make(clock=clock, **config)
+        world.start("ada")
+        with world.context():
+            world.neolith.directory.set_charter(world.ada, {"mission": "Count."})
+            world.neolith.directory.set_charter(world.ada, {"mission": "Count again."})
+            world.db.session.commit()
+            world.neolith.manager.stop_daemon(world.ada)
+        clock.advance(86_400.0)
+        world.house.caretaker.run()
+        return len(world.rows(table))
+
+    return observe
+
+
 def posted_twice(see: Sight, config: Mapping[str, Any]) -> str:
     """Whether one user may post twice from outside."""
     rates = see.make(**config).house.front.rates
@@ -742,6 +761,8 @@ TABLE: dict[str, Case] = {
     "NEOLITH_RATE_PERSON": Case("1/minute", posts),
     "NEOLITH_RATE_POSTS": Case("1/minute", posted_twice),
     "NEOLITH_KEEP_LEDGER": Case(1_000, calls_after_three_months),
+    "NEOLITH_KEEP_AUDIT": Case(1_000, looked_up_later("Audit")),
+    "NEOLITH_KEEP_HISTORY": Case(1_000, looked_up_later("History")),
     "NEOLITH_PRICES": Case({"stage": {"input": 1, "output": 2}}, written_down),
     "NEOLITH_PERSON_BUDGET": Case('{"tokens_per_day": 1}', is_paid_for),
 }

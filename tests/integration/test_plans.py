@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from flask_neolith_orchestrator.store.chat.bundled import BundledChat
+from flask_neolith_orchestrator.store.records.figures import Span, Whose
 from flask_neolith_orchestrator.store.sql.prepared import Prepared
+from flask_neolith_orchestrator.store.tables.runs import DEAD
 
 from .conftest import MakeWorld
 from .world import World
@@ -141,3 +143,31 @@ def test_the_charters_in_force_are_found_however_many_versions_there_are(world: 
     assert by == [f"{own} (orchestrator_id=?)", *[f"{parent} (organization_id=?)"] * 2]
     active = plan(world, world.house.charters.own.versions._active)
     assert how(active, "neolith_charter_version") == f"{own} (orchestrator_id=?)"
+
+
+def test_what_people_look_at_is_found_by_its_index(world: World) -> None:
+    """A span of figures, a page of deeds, of changes or of turns, and dead letters: none looks through a table."""
+    records, span = world.stores.records, Span(0.0, 1.0, 1.0)
+    for whose in (Whose(["1"]), Whose(organizations=["1"])):
+        for look in (records.figures.find_endings(whose, span), records.figures.find_latencies(whose, span)):
+            steps = plan(world, Prepared(look))
+            within = "ix_neolith_delivery_over (orchestrator_id=? AND ended_at>? AND ended_at<?)"
+            assert [step for step in steps if within in step] != [], steps
+            assert not any(step.startswith("SCAN neolith_delivery") for step in steps), steps
+            turns = [step for step in steps if "neolith_turn" in step]
+            assert all("INTEGER PRIMARY KEY (rowid=?)" in step for step in turns), turns
+        spent = plan(world, Prepared(records.figures.find_spending(whose, span)))
+        by = "ix_neolith_ledger_orchestrator (orchestrator_id=? AND at>? AND at<?)"
+        assert [step for step in spent if by in step] != [], spent
+    looks = {
+        "neolith_audit WHERE organization_id = 1 AND id < 9 ORDER BY id DESC": "ix_neolith_audit_organization",
+        "neolith_history WHERE orchestrator_id = 1 AND at > 1 ORDER BY id DESC": "ix_neolith_history_orchestrator",
+        "neolith_turn WHERE orchestrator_id = 1 ORDER BY id DESC": "ix_neolith_turn_orchestrator_id",
+        f"neolith_delivery WHERE orchestrator_id = 1 AND {DEAD}": "ix_neolith_delivery_dead",
+        "neolith_message WHERE channel_id = 1 AND id > 5 ORDER BY id DESC": "ix_neolith_message_channel",
+    }
+    with world.stores.database.read() as tx:
+        for rows, index in looks.items():
+            steps = [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT * FROM {rows}").all()]
+            assert index in steps[0], steps
+            assert not any("TEMP B-TREE" in step for step in steps), steps

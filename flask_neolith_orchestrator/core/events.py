@@ -78,6 +78,8 @@ WIRE_EVENTS: Final = (
     "channel:read",
     "channel:added",
     "channel:removed",
+    "delivery:dead",
+    "audit:added",
 )
 """What the server says on the Socket.IO namespace `/neolith`."""
 

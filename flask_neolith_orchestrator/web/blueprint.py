@@ -30,6 +30,7 @@ from .api import (
     orchestrators,
     organization_charters,
     sessions,
+    spending,
     turn_list,
     turns,
 )
@@ -53,6 +54,7 @@ ROUTES: Final = (
     *turns.ROUTES,
     *keys.ROUTES,
     *budget.ROUTES,
+    *spending.ROUTES,
     *health.ROUTES,
     *me.ROUTES,
     *nodes.ROUTES,

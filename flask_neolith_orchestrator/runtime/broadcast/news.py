@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...core.events import activity_room, channel_room, organization_room, watch_room
+from ...core.events import activity_room, channel_room, organization_room, user_room, watch_room
 from ...core.ports import Channel, Clock, Crowd
-from ...core.types import Claim, OrchestratorSnapshot, OrchestratorStatus
+from ...core.types import Claim, DeliveryState, OrchestratorSnapshot, OrchestratorStatus
 from ...store.chat.views import iso
 from ...store.stores import Stores
-from ...store.turns.endings import OVER, Outcome
+from ...store.turns.endings import OVER, Ended, Outcome
 from .activity import tell_activity
 from .pauses import Pause
 
@@ -137,6 +137,36 @@ class News:
 
     def _is_heard(self, room: str) -> bool:
         return self._crowd is None or self._crowd.is_heard(room)
+
+    def dead_letters(self, ended: Sequence[Ended]) -> None:
+        """Those who manage an orchestrator hear of its deliveries that have failed or expired."""
+        for one in ended:
+            if one.state in (DeliveryState.FAILED, DeliveryState.EXPIRED):
+                payload = {
+                    "deliveryId": one.delivery_id,
+                    "orchestratorId": one.orchestrator_id,
+                    "state": str(one.state),
+                }
+                self._managers("delivery:dead", payload, orchestrator_id=one.orchestrator_id)
+
+    def deed(self, *, orchestrator_id: str | None, organization_id: str | None) -> None:
+        """They hear that the audit log has a new entry; what it says they read."""
+        payload = {"orchestratorId": orchestrator_id, "organizationId": organization_id}
+        self._managers("audit:added", payload, orchestrator_id=orchestrator_id, organization_id=organization_id)
+
+    def _managers(
+        self, event: str, payload: Mapping[str, Any], *, orchestrator_id: str | None, organization_id: str | None = None
+    ) -> None:
+        try:
+            with self._stores.database.read() as tx:
+                one = None if orchestrator_id is None else self._stores.people.snapshot(tx, orchestrator_id)
+                organization = organization_id or (one.organization_id if one is not None else None)
+                people = [] if organization is None else self._stores.people.managers_of(tx, organization)
+        except Exception:
+            log.exception("%s was not told", event, extra={"action": "news-failed", "event": event})
+            return
+        for user_id in dict.fromkeys([*people, *([] if one is None else [one.user.id])]):
+            self._channel.emit(event, payload, user_room(user_id))
 
     def daemon(
         self, event: str, snapshot: OrchestratorSnapshot, payload: Mapping[str, Any], *, watched: bool = False

@@ -166,7 +166,8 @@ class CharterKeeper:
         return written
 
     def _record(self, tx: Any, version: int, by: Author, **whose: Any) -> None:
-        actor, details = by.actor or Actor.who_wrote(by.id), {"version": version}
+        actor = by.actor or Actor.who_wrote(by.id)
+        details: dict[str, Any] = {"version": version} | ({"reason": by.reason} if by.reason else {})
         if by.again is None:
             self._audit.add(tx, Deed(actor, "charter.saved", details=details, **whose))
         else:

@@ -59,6 +59,7 @@ class Duty:
     def turn_ended(self, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
         """Tell the daemon's listeners, and those who wait for deliveries."""
         self.manager.ended(ended)
+        self._news.dead_letters(ended)
         if self.overheard is not None:
             self.overheard.told(claim)
         daemon = self.manager.get_daemon(claim.orchestrator_id)

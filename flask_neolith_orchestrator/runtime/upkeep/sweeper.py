@@ -134,6 +134,7 @@ class Sweeper:
             extra={"action": "turn-recovered", "turn": recovered.turn_id},
         )
         self._manager.ended(recovered.ended)
+        self._news.dead_letters(recovered.ended)
         self._ring(recovered.orchestrator_id, 1)
 
     def ring_ready(self) -> None:
@@ -158,6 +159,7 @@ class Sweeper:
         recovered = self._stores.recovery.expire(delivery_id)
         if recovered is not None:
             self._manager.ended(recovered.ended)
+            self._news.dead_letters(recovered.ended)
             if recovered.reply_id is not None and recovered.turn_id is not None:
                 self._news.reply_changed(recovered.reply_id)
             elif recovered.reply_id is not None:

@@ -10,6 +10,7 @@ from ..tables.models import Models
 from .audit import Audit
 from .figures import Figures
 from .history import History
+from .spending import Spending
 from .turn_list import TurnList
 
 
@@ -21,6 +22,7 @@ class Records:
     history: History
     figures: Figures
     turn_list: TurnList
+    spending: Spending
 
 
 def make_records(models: Models, database: Database, people: People) -> Records:
@@ -30,4 +32,5 @@ def make_records(models: Models, database: Database, people: People) -> Records:
         history=History(models, database),
         figures=Figures(models, database),
         turn_list=TurnList(models, people),
+        spending=Spending(models, database),
     )

@@ -121,7 +121,17 @@ def asker(call: Call) -> Actor:
 
 def record(call: Call, action: str, **more: Any) -> None:
     """Write a deed of the asker down, in the request's own transaction."""
-    call.house.stores.records.audit.add(call.writing(), Deed(asker(call), action, **more))
+    deed = Deed(asker(call), action, **more)
+    call.house.stores.records.audit.add(call.writing(), deed)
+    tell(call, deed.orchestrator_id, deed.organization_id)
+
+
+def tell(call: Call, orchestrator_id: str | None, organization_id: str | None = None) -> None:
+    """After the commit, those who manage it hear that there is a new deed."""
+    news = call.house.news
+    call.house.reception.after_commit(
+        call.session, lambda: news.deed(orchestrator_id=orchestrator_id, organization_id=organization_id)
+    )
 
 
 ROUTES: Final = (

@@ -13,7 +13,7 @@ from ...store.people.charter_versions import CharterVersion
 from ...store.people.charters import Charters, OrganizationCharters
 from ..calls import Call, Route
 from ..shapes import Page, own_id
-from .audit import asker
+from .audit import asker, tell
 from .charter_shapes import (
     ActivateBody,
     CharterBody,
@@ -96,6 +96,7 @@ def put_organization_charter(call: Call) -> OrganizationCharterView:
     body = call.body(CharterBody)
     by = Author(call.actor, body.reason, body.version, body.confirm, asker(call))
     written = call.house.keeper.save_parent(call.writing(), organization, body.charter, by)
+    tell(call, None, organization)
     return organization_charter_view(call, written)
 
 
@@ -178,6 +179,7 @@ def _names(call: Call, user_ids: Sequence[str | None]) -> dict[str, str]:
 def _saved(call: Call, version: CharterVersion) -> CharterView:
     book, orchestrator_id = call.house.charters, version.owner_id
     call.house.reception.after_commit(call.session, lambda: book.refresh(orchestrator_id))
+    tell(call, orchestrator_id)
     return _view(call, version)
 
 

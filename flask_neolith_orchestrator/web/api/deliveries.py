@@ -99,6 +99,14 @@ def list_deliveries(call: Call) -> Page[DeliveryItemView]:
     return Page[DeliveryItemView](items=items, next=items[-1].id if len(rows) > asked.limit else None)
 
 
+def get_delivery(call: Call) -> DeliveryItemView:
+    """One delivery of an orchestrator that the asker manages."""
+    found = _items(call, [_managed(call, call.path["id"])])
+    if not found:
+        raise NotFound
+    return found[0]
+
+
 def _items(call: Call, rows: Sequence[Mapping[str, Any]]) -> list[DeliveryItemView]:
     """With what belongs to them, by a few statements however many they are."""
     told = call.house.stores.records.turn_list.deliveries(call.reading, rows, call.actor)
@@ -213,6 +221,7 @@ ROUTES: Final = (
         query=DeliveryQuery,
         answer=Page[DeliveryItemView],
     ),
+    Route("GET", "deliveries/{id}", get_delivery, "Show a delivery", TAG, "deliveries:read", answer=DeliveryItemView),
     Route(
         "POST",
         "deliveries/{id}/retry",

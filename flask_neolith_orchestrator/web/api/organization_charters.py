@@ -7,7 +7,7 @@ from typing import Final
 from ...runtime.charters.keeper import Author
 from ..calls import Call, Route
 from ..shapes import Page
-from .audit import asker
+from .audit import asker, tell
 from .charter_shapes import (
     ActivateBody,
     CharterVersionView,
@@ -38,6 +38,7 @@ def activate_organization_charter(call: Call) -> OrganizationCharterView:
     body = call.body(ActivateBody)
     by = Author(call.actor, body.reason, body.expected, body.confirm, asker(call))
     written = call.house.keeper.restore_parent(call.writing(), organization, body.version, by)
+    tell(call, None, organization)
     return organization_charter_view(call, written)
 
 

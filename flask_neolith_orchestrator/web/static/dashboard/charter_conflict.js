@@ -18,7 +18,7 @@ export async function settled({ base, theirs, mine, who, version }) {
     body: [
       make("p", {}, `${who} saved version ${version} while you were writing. Choose for each field what shall be there; nothing `
         + "is saved yet. With Cancel you keep what you have typed."),
-      make("table", { className: "stack changes" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),
+      make("table", { className: "folds changes" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),
     ],
     confirm: "Go on with these",
     wide: true,

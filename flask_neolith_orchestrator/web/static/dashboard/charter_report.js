@@ -38,7 +38,7 @@ export function changeTable(found, names = ["Now", "Then"]) {
   const rows = found.map(({ path, before, after }) => make("tr", {},
     make("th", { scope: "row" }, make("code", {}, path)),
     cell(before, names[0], "del"), cell(after, names[1], "ins")));
-  return make("table", { className: "stack changes" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+  return make("table", { className: "folds changes" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
 }
 
 function cell(value, label, tag) {

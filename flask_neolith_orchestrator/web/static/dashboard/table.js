@@ -48,7 +48,9 @@ export class Rows {
     const parts = Array.isArray(content) ? content : [content];
     const cell = place === this.heading ? make("th", { scope: "row" }) : make("td");
     cell.dataset.label = this.labels[place] ?? "";
-    cell.append(...parts.filter((one) => one !== null && one !== undefined));
+    const given = parts.filter((one) => one !== null && one !== undefined && one !== "");
+    cell.append(make("div", {}, ...given));
+    cell.classList.toggle("none", !given.length);
     return cell;
   }
 

@@ -43,8 +43,8 @@ Short answer: **yes, but less than the headlines say.** Three field studies agre
 | Okafor 2025 | 12 | -51 % | before and after |
 | Hu and Berg 2026 | 88 | -29 % | randomised |
 
-The strongest is Hu and Berg: largest, randomised, and their data are open. What would settle the rest is a trial that
-lasts longer than a quarter; all three stop when the novelty does.
+The strongest is Hu and Berg: largest, randomised, and their data are open. A trial longer than a quarter would settle \
+the rest; all three stop when the novelty does.
 
 ```python
 pooled = sum(w * d for w, d in zip(weights, changes)) / sum(weights)   # -31 %, 95 % CI -38 to -24
@@ -64,8 +64,7 @@ I would do it on a Tuesday: support is at full strength, and there is time until
 LETTER: Final = """\
 > Dear Ms Aydin,
 >
-> thank you for waiting. The part is on its way and will be with you on **Thursday before noon**. The repair costs
-> you nothing.
+> thank you for waiting. The part will be with you on **Thursday before noon**. The repair costs you nothing.
 
 I left out the paragraph about the supplier: it explains, but it does not help her.
 """
@@ -113,12 +112,11 @@ class Company:
         return str(self.ask(who, "POST", f"channels/{channel}/messages", content=content, **more)["id"])
 
     def rest(self) -> None:
-        """Wait until nothing is waited for any more but a person's approval."""
+        """Wait until everything has been answered, or waits for a person's approval."""
         deadline = time.monotonic() + PATIENCE
-        waiting = "SELECT count(*) FROM neolith_delivery WHERE state IN ('waiting', 'claimed')"
-        parked = "SELECT count(*) FROM neolith_turn WHERE state = 'parked'"
+        busy = "SELECT count(*) FROM neolith_delivery WHERE state IN ('waiting', 'running')"
         with closing(sqlite3.connect(self.database)) as connection:
-            while connection.execute(waiting).fetchone()[0] > connection.execute(parked).fetchone()[0]:
+            while connection.execute(busy).fetchone()[0]:
                 if time.monotonic() > deadline:
                     raise TimeoutError("An answer never came.")
                 time.sleep(0.1)

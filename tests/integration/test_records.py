@@ -114,6 +114,24 @@ def test_the_last_process_says_that_nobody_is_left(world: World) -> None:
     assert changes(world)[-1] == ("stopped", "no-node", None)
 
 
+def test_who_was_killed_is_known_to_have_gone_when_it_was_last_seen(
+    make_world: MakeWorld, databases: Databases
+) -> None:
+    """The next process writes it down: an outage is not longer up than anybody was there."""
+    world = make_world(on=databases, ORCHESTRATOR_MODE=False)
+    models, now = world.neolith.models, world.house.clock.wall()
+    node = {"id": "gone", "name": "elsewhere:1", "host": "elsewhere", "started_at": now - 900}
+    with world.stores.database.write() as tx:
+        world.stores.daemons.ensure(tx, world.ada)
+        tx.execute(models.table("Daemon").update().values(state="running", started_at=now - 900))
+        tx.execute(insert(models.table("Node")).values(**node, seen_at=now - 300))
+    successor = make_world(like=world)
+    with successor.context():
+        successor.house.ensure_started()
+    (change,) = world.rows("History")
+    assert (change["event"], change["reason"], change["at"]) == ("stopped", "no-node", now - 300)
+
+
 def test_availability_is_of_the_rows_that_are_there(world: World) -> None:
     """And a daemon that has run for longer than changes are kept was up all the time."""
     history = world.stores.records.history

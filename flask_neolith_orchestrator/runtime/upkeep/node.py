@@ -34,7 +34,8 @@ class NodeLife:
                 extra={"action": "no-lock-file"},
             )
         with self._stores.database.write() as tx:
-            changed = self._unbacked(tx) if nodes.join(tx) else []
+            # those who were killed could not say so: they were there when they were seen last
+            changed = self._unbacked(tx, nodes.last_seen(tx)) if nodes.join(tx) else []
         self._tell(changed)
 
     def warn_if_apart(self, channel: Channel) -> None:
@@ -55,10 +56,10 @@ class NodeLife:
         nodes.close()
         self._tell(changed)
 
-    def _unbacked(self, tx: Any) -> list[str]:
+    def _unbacked(self, tx: Any, since: float | None = None) -> list[str]:
         """Nobody is alive, so nobody runs. Decided in the transaction in which nodes come and go, one by one."""
         changed = self._stores.daemons.unbacked(tx)
-        self._stores.records.history.add(tx, changed, "stopped", reason=NO_NODE)
+        self._stores.records.history.add(tx, changed, "stopped", reason=NO_NODE, at=since)
         for start in range(0, len(changed), BATCH):
             some = changed[start : start + BATCH]
             self._stores.people.set_statuses(tx, some, OrchestratorStatus.OFFLINE)

@@ -159,6 +159,11 @@ class Nodes:
             if row.id not in dead and ((row.lock is not None and row.host == self.host) or row.seen_at >= limit)
         ]
 
+    def last_seen(self, tx: Connection) -> float | None:
+        """When any other node was seen last, as far as it has left a row behind."""
+        found: float | None = tx.execute(select(func.max(self._n.c.seen_at)).where(self._n.c.id != self.id)).scalar()
+        return found
+
     def survey(self, tx: Connection) -> list[NodeRow]:
         """All nodes, this one too, in the order they started."""
         n, s = self._n, self._slots

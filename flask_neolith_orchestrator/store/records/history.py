@@ -32,9 +32,11 @@ class History:
         reason: str | None = None,
         error: str | None = None,
         restarts: int | None = None,
+        at: float | None = None,
     ) -> None:
-        """Write the same change of some daemons, by one statement."""
-        told = {"at": self._clock.wall(), "event": event, "reason": reason, "error": error, "restarts": restarts}
+        """Write the same change of some daemons, by one statement; `at` is when, if that was not now."""
+        when = self._clock.wall() if at is None else at
+        told = {"at": when, "event": event, "reason": reason, "error": error, "restarts": restarts}
         if orchestrator_ids:
             tx.execute(insert(self._h), [{"orchestrator_id": int(one), **told} for one in orchestrator_ids])
 

@@ -47,8 +47,8 @@ class Browsers:
 
     def check(self) -> None:
         """Nobody complained and nothing left the host. To be called at the end."""
-        assert self.complaints == []
-        assert self.foreign == []
+        assert self.complaints == [], self.complaints
+        assert self.foreign == [], self.foreign
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "error":
@@ -65,7 +65,7 @@ def check_accessible(page: Page) -> None:
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": STANDARDS}, "resultTypes": ["violations"]})
     serious = [one for one in found.response["violations"] if one["impact"] in SERIOUS]
     told = [f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:5]}" for one in serious]
-    assert told == []
+    assert told == [], told
 
 
 def check_fits(page: Page) -> None:

@@ -28,7 +28,7 @@ export class Chart {
     const parts = [head, about, this.legend, this.plot, this.empty, this.details];
     this.element = make("section", { className: "card chart", "aria-labelledby": id }, ...parts);
     this.plot.addEventListener("keydown", (event) => this.move(event));
-    this.plot.addEventListener("blur", () => this.point(null));
+    this.plot.addEventListener("blur", () => this.uplot?.setCursor({ left: -10, top: -10 }));
     this.details.addEventListener("toggle", () => this.showTable());
     new ResizeObserver(() => this.resize()).observe(this.plot);
     this.at = null;

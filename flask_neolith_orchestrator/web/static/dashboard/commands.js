@@ -1,6 +1,7 @@
 // Start, stop and restart of one daemon. The first button is what can be done now; it keeps the focus when that changes.
 import { ask } from "../client/api.js";
 import { button, make } from "../client/dom.js";
+import { asked } from "./dialog.js";
 import { showIf, say, tell } from "./inplace.js";
 
 const DOING = { start: "Starting…", stop: "Stopping…", restart: "Restarting…" };
@@ -61,33 +62,13 @@ export class Commands {
     const { activeConversations: active } = await ask("GET", `orchestrators/${this.id}/status`);
     if (!active) return true;
     const answers = active === 1 ? "An answer is being written." : `${active} answers are being written.`;
-    return confirmed(
-      `${WORDS[action]} ${this.name}?`,
-      `${answers} It has a few seconds to end; what is not complete then is answered anew when ${this.name} runs again.`,
-      WORDS[action],
-    );
+    const told = `${answers} It has a few seconds to end; what is not complete then is answered anew when ${this.name} runs again.`;
+    const title = `${WORDS[action]} ${this.name}?`;
+    return (await asked({ title, body: [make("p", {}, told)], confirm: WORDS[action], harm: true })) !== null;
   }
 }
 
 export function announce(text) {
   const region = document.getElementById("said");
   if (region) region.textContent = text;
-}
-
-// a question in a dialog: whether it was answered with yes
-export function confirmed(title, text, yes) {
-  const dialog = make("dialog", { "aria-label": title });
-  const close = (value) => dialog.close(value);
-  const no = button("cancel", "Cancel", () => close(""));
-  const go = make("button", { type: "button", className: "harm", onclick: () => close("yes") }, yes);
-  no.autofocus = true;
-  dialog.append(make("article", {}, make("h2", {}, title), make("p", {}, text), make("div", { className: "bar end" }, no, go)));
-  document.body.append(dialog);
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    });
-    dialog.showModal();
-  });
 }

@@ -100,7 +100,9 @@ function draw({ span, share, down, bar, ticks }, runs, { percent, downMs }, now)
   fill(bar, inside, () =>
     inside.map((run) => {
       const part = make("i", { className: `run-${run.state}`, title: `${run.state} from ${at(run.from)} to ${at(run.to)}` });
-      place(part, (run.from - begin) / span.length, (run.to - run.from) / span.length);
+      // from its end on: the newest is to be seen, however short it is
+      part.style.insetInlineEnd = `${((now - run.to) / span.length) * 100}%`;
+      part.style.inlineSize = `${((run.to - run.from) / span.length) * 100}%`;
       return part;
     }),
   );
@@ -114,15 +116,10 @@ function draw({ span, share, down, bar, ticks }, runs, { percent, downMs }, now)
   fill(ticks, marks, () =>
     marks.map((time) => {
       const mark = make("span", {}, new Date(time).toLocaleString([], span.tick));
-      place(mark, (time - begin) / span.length);
+      mark.style.insetInlineStart = `${((time - begin) / span.length) * 100}%`;
       return mark;
     }),
   );
-}
-
-function place(element, start, size) {
-  element.style.insetInlineStart = `${start * 100}%`;
-  if (size !== undefined) element.style.inlineSize = `${size * 100}%`;
 }
 
 // never 100 % where something was down

@@ -90,6 +90,7 @@ for (const event of ["presence", "daemon:status", "daemon:health"]) {
 keepLooking(socket, ["presence:snapshot"], soon);
 socket?.on("connect", () => {
   socket.emit("dashboard:watch", {});
+  complain("");
   history.look();
   figures.look();
 });

@@ -9,7 +9,7 @@ import { showIf } from "./inplace.js";
 import { Sums } from "./sums.js";
 
 const EVERY = 30_000; // milliseconds; what no event tells is read again then
-const MONEY = 3_000; // milliseconds between two looks at what is spent, while answers are being given
+const MONEY = 2_000; // milliseconds between two looks at what is spent, while answers are being given
 
 const notice = document.getElementById("notice");
 const loading = document.getElementById("loading");
@@ -66,7 +66,10 @@ keepLooking(
     sums.read();
   }),
 );
-socket?.on("connect", () => figures.look());
+socket?.on("connect", () => {
+  complain("");
+  figures.look();
+});
 figures.look();
 setInterval(() => table.tick(), 1000);
 setInterval(() => {

@@ -3,6 +3,8 @@ import { make } from "../client/dom.js";
 import { clockTime, count, dollars, duration } from "../client/time.js";
 import { STATES, STEPS, wakeText } from "./words.js";
 
+const KINDS = { resume: "Its approval", regenerate: "To be written anew", scheduled: "Its own plan" };
+
 export function showTurn(turn, messageLink) {
   return [errorNote(turn), facts(turn, messageLink), steps(turn), deliveries(turn)].filter(Boolean);
 }
@@ -46,16 +48,16 @@ function link({ replyId, channel, state }, messageLink) {
   return make("a", { href }, "Show in the channel");
 }
 
-function steps({ steps: all, usage }) {
+function steps({ steps: all, usage, requester }) {
   const title = make("h3", {}, "Steps");
   if (!all.length) {
     const calls = usage.calls === 1 ? "one model call" : `${count(usage.calls)} model calls`;
     return make("div", {}, title, make("p", { className: "soft" }, `${calls}, no tools.`));
   }
-  return make("div", {}, title, make("ol", { className: "steps" }, ...all.map(step)));
+  return make("div", {}, title, make("ol", { className: "steps" }, ...all.map((one) => step(one, requester))));
 }
 
-function step(one) {
+function step(one, requester) {
   const isTool = one.kind === "tool";
   const head = make(
     "div",
@@ -65,18 +67,20 @@ function step(one) {
     make("span", { className: "soft" }, took(one)),
     clockTime(one.createdAt),
   );
-  return make("li", {}, head, decision(one), isTool ? block("Called with", JSON.stringify(one.arguments, null, 2)) : null, outcome(one, isTool));
+  return make("li", {}, head, decision(one, requester), isTool ? block("Called with", JSON.stringify(one.arguments, null, 2)) : null, outcome(one, isTool));
 }
 
 function took({ createdAt, endedAt, decidedAt, expiresAt, state }) {
   if (state === "waiting" && expiresAt) return `until ${new Date(expiresAt).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}`;
+  if (createdAt === endedAt) return "";
   return endedAt ? duration(Date.parse(endedAt) - Date.parse(decidedAt ?? createdAt)) : "";
 }
 
-function decision({ decidedAt, decidedBy, createdAt, state, expiresAt }) {
+function decision({ decidedAt, decidedBy, createdAt, state, expiresAt }, requester) {
   if (!decidedAt || !expiresAt) return null;
   const waited = duration(Date.parse(decidedAt) - Date.parse(createdAt));
-  const who = decidedBy ? `user ${decidedBy}` : state === "expired" ? "nobody in time" : "the charter";
+  const person = decidedBy === requester.id ? requester.name : `user ${decidedBy}`;
+  const who = decidedBy ? person : state === "expired" ? "nobody in time" : "the charter";
   return make("p", { className: "soft" }, `Decided by ${who} after ${waited}.`);
 }
 
@@ -96,7 +100,7 @@ function deliveries({ deliveries: all }) {
     make(
       "li",
       {},
-      one.messageId ? `Message ${one.messageId}: ` : `${one.kind}: `,
+      `${one.messageId ? `Message ${one.messageId}` : (KINDS[one.kind] ?? one.kind)}: `,
       make("span", { className: "dot", data: { status: one.state === "answered" ? "done" : one.state } }, STATES[one.state] ?? one.state),
       ` ${[wakeText(one.reason), one.outcome, one.attempts > 1 && `${one.attempts} attempts`].filter(Boolean).join(", ")}, accepted `,
       clockTime(one.acceptedAt),

@@ -109,14 +109,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleServer]:
         yield server
 
 
-def enter(browsers: Browsers, path: str, **more: object) -> Page:
-    """A page of the dashboard in a new browser of Maya, who owns the demo's organization."""
-    page = browsers.context(**more).new_page()  # type: ignore[arg-type]  # width and dark
-    page.goto(f"{browsers.url}/login?next=/neolith/{path}")
+def enter(browsers: Browsers) -> Page:
+    """The overview in a new browser of Maya, who owns the demo's organization, and likes no motion."""
+    page = browsers.context(reduced_motion="reduce").new_page()
+    page.goto(f"{browsers.url}/login?next=/neolith/")
     page.get_by_label("E-mail").fill("maya@neolith.test")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"**/neolith/{path}")
+    page.wait_for_url("**/neolith/")
     live(page)
     return page
 
@@ -138,7 +138,7 @@ def test_a_day_with_the_dashboard(server: ExampleServer, browser: Browser) -> No
 
     with ExitStack() as stack:
         browsers = Browsers(server.url, browser, stack)
-        board = enter(browsers, "")
+        board = enter(browsers)
         ada_row = board.get_by_role("row").filter(has=board.get_by_role("rowheader", name="Ada"))
         expect(ada_row.locator("[data-daemon]")).to_have_text("daemon running")
         check_stop_asks_first(board, lambda: post(f"@ada {LONG}"))
@@ -149,7 +149,7 @@ def test_a_day_with_the_dashboard(server: ExampleServer, browser: Browser) -> No
         expect(board.locator("[data-sum=answers] strong")).to_have_text("2")
         for page in (board, one):
             for colours in ("light", "dark"):
-                page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+                page.emulate_media(color_scheme=colours)
                 check_accessible(page)
             page.set_viewport_size({"width": 360, "height": 800})
             check_fits(page)
@@ -240,6 +240,8 @@ def check_charts(page: Page) -> None:
 
 def check_a_crash(server: ExampleServer, board: Page, one: Page, ask: Callable[[], None]) -> None:
     """Killed: the pages say so, and so does a command; started again: they are right without a reload."""
+    one.locator("#turns .opener").first.click()
+    expect(one.locator(".turn:visible")).to_contain_text("pin_notice")
     server.kill()
     for page in (board, one):
         expect(page.locator("#connection")).to_have_text("reconnecting")

@@ -76,7 +76,7 @@ def about_visitor(response: Response) -> Response:
 
 
 def version() -> str:
-    """The version of all that a browser keeps: another one if any of it differs. Found once per app, unless debugging."""
+    """What all that a browser keeps is called: another name if any of it differs. Found once, unless debugging."""
     known = current_app.extensions
     if current_app.debug or _VERSION not in known:
         known[_VERSION] = _hash()

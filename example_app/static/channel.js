@@ -48,7 +48,7 @@ const drafts = {
   thread: keepDraft(threadSection.querySelector("textarea")),
 };
 drafts.line.show(channelId);
-const kept = keepLines({ channelId, store });
+const kept = keepLines({ channelId, store, batch, isNewest: (id) => !reader.hasMore("newer", id), shown: () => line.toEnd() });
 const history = new History(line, reader, () => tail.look());
 const threadHistory = new History(thread, reader, () => {});
 const panel = new ThreadPanel({ section: threadSection, view: thread, line, reader, history: threadHistory, attempt, showDraft: (id) => drafts.thread.show(id && channelId, id) });

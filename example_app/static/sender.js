@@ -1,7 +1,5 @@
 // What the visitor wrote here and the server has not confirmed, as messages on the screen: the outbox as this page sees it.
 
-const NO_USE = [403, 404]; // to send the same again
-
 export class Sender {
   constructor({ channelId, store, author, changed, outbox }) {
     this.channelId = channelId;
@@ -37,8 +35,7 @@ export class Sender {
     const { clientId, content, threadId, createdAt, state } = entry;
     const shown = { id: `unsent-${clientId}`, clientId, content, threadId, createdAt, author: this.author, state: "final" };
     const isRefused = state === "refused";
-    const canRepeat = isRefused ? !NO_USE.includes(entry.status) : Boolean(entry.again);
-    return { ...shown, sending: this.#words(entry), isRefused, canRepeat };
+    return { ...shown, sending: this.#words(entry), isRefused, canRepeat: isRefused || Boolean(entry.again) };
   }
 
   #words({ clientId, state, reason, again }) {

@@ -46,7 +46,7 @@ async function keepAnew(path) {
 
 // the network first; without it the copy, and without that the page that says so
 async function page(event) {
-  const copy = await caches.match(event.request, { cacheName: PAGES, ignoreVary: true });
+  const copy = await caches.match(event.request, { cacheName: PAGES, ignoreVary: true, ignoreSearch: true });
   const answering = fetch(event.request).then((answer) => {
     if (AWAY_STATUS.includes(answer.status) && copy) throw new Error("nobody is there");
     return answer;
@@ -54,7 +54,7 @@ async function page(event) {
   try {
     const answer = await (copy ? Promise.race([answering, tooLate()]) : answering);
     remember(event.resultingClientId, answer);
-    event.waitUntil(keep(event.request, answer.clone()));
+    event.waitUntil(keep(new URL(event.request.url).pathname, answer.clone()));
     return answer;
   } catch {
     answering.catch(() => {}); // too late, or told already
@@ -68,7 +68,7 @@ function tooLate() {
 }
 
 // pages of one person at a time: whoever comes next, and the login page, make an end of those before
-async function keep(request, answer) {
+async function keep(path, answer) {
   const visitor = answer.headers.get("X-Neolith-Visitor");
   if (!visitor) return; // no page of the chat
   let cache = await caches.open(PAGES);
@@ -79,7 +79,7 @@ async function keep(request, answer) {
     cache = await caches.open(PAGES);
   }
   if (visitor === "nobody" || !answer.ok || answer.redirected) return;
-  await cache.put(request, answer);
+  await cache.put(path, answer);
   const kept = await cache.keys();
   await Promise.all(kept.slice(0, Math.max(0, kept.length - MOST)).map((one) => cache.delete(one)));
 }

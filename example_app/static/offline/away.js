@@ -3,7 +3,10 @@ import { make } from "/neolith/static/client/dom.js";
 
 const again = () => location.reload();
 document.getElementById("again").addEventListener("click", again);
-addEventListener("online", again);
+addEventListener("online", async () => {
+  const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null); // online, but is the server?
+  if (answer) again();
+});
 
 const cache = await caches.open("neolith-pages");
 const links = [];

@@ -1,6 +1,6 @@
 // What is being written, kept per channel and thread until it is sent. In localStorage: that is written at once, even
 // when the page is being closed. Two tabs share a draft until both are typed in; then each keeps its own.
-import { stored } from "./kept.js";
+import { stored } from "./person.js";
 
 const PAUSE = 300; // milliseconds
 const all = new Set();
@@ -9,37 +9,39 @@ export class Draft {
   constructor(kept, input) {
     this.kept = kept;
     this.input = input;
-    this.key = null;
+    this.name = null;
     this.isTyped = false; // here, since it was shown
     all.add(this);
     input.addEventListener("input", () => {
       this.isTyped = true;
       this.timer ??= setTimeout(() => this.save(), PAUSE);
     });
+    input.addEventListener("blur", () => this.save());
     addEventListener("pagehide", () => this.save());
+    document.addEventListener("visibilitychange", () => this.save());
     addEventListener("storage", (event) => this.#hear(event));
   }
 
   // what is being written here; threadId null for the main line, channelId null for nowhere
   show(channelId, threadId = null) {
     this.save();
-    this.key = channelId && this.kept.draftKey(channelId, threadId);
-    this.#put(this.key ? stored((storage) => storage.getItem(this.key)) ?? "" : "");
+    this.name = channelId && this.kept.draftName(channelId, threadId);
+    this.#put(this.name ? stored((storage) => storage.getItem(this.name)) ?? "" : "");
   }
 
   sent() {
     clearTimeout(this.timer);
     this.timer = null;
     this.isTyped = false;
-    if (this.key) stored((storage) => storage.removeItem(this.key));
+    if (this.name) stored((storage) => storage.removeItem(this.name));
   }
 
   save() {
     clearTimeout(this.timer);
     this.timer = null;
-    if (!this.key || !this.isTyped || !this.kept.isMine) return;
+    if (!this.name || !this.isTyped || !this.kept.isMine) return;
     const text = this.input.value;
-    stored((storage) => (text.trim() ? storage.setItem(this.key, text) : storage.removeItem(this.key)));
+    stored((storage) => (text.trim() ? storage.setItem(this.name, text) : storage.removeItem(this.name)));
   }
 
   // a message that is to be written anew, below what is being written
@@ -56,7 +58,7 @@ export class Draft {
   }
 
   #hear({ key, newValue }) {
-    if (key === this.key && key && !this.isTyped) this.#put(newValue ?? "");
+    if (key === this.name && key !== null && !this.isTyped) this.#put(newValue ?? "");
   }
 }
 

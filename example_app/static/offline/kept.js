@@ -1,33 +1,14 @@
-// What this browser keeps of one person: messages and what waits to be sent, in an IndexedDB of their own.
-// Where there is no storage (a private window, a full disk) everything works as long as the page is open.
+// What this browser keeps of the visitor: the last messages, and what waits to be sent. Where there is no storage (a
+// private window, a full disk) everything works as long as the page is open.
+import { forget, forgetAllButUnsent, nameOf, namesOf, onTaken, open, own, owner, stored } from "./person.js";
 
-const OWNER = "neolith-owner"; // of all that is kept
-const SEEN = "neolith-seen"; // when the server was last there
-const PAGES = "neolith-pages"; // the service worker's
-export const LAST = 100; // messages of a channel or thread
 const LINES = 200; // channels and threads
-const LONG = 3000; // milliseconds that another page may take to let go
-
-const nameOf = (person) => `neolith-${person}`;
-const draftsOf = (person) => `neolith-draft-${person}-`;
-
-export function stored(work, otherwise = null) {
-  try {
-    return work(localStorage);
-  } catch {
-    return otherwise;
-  }
-}
-
-// undefined where there is no storage
-export const owner = () => stored((storage) => storage.getItem(OWNER), undefined);
-export const lastSeen = () => stored((storage) => storage.getItem(SEEN));
 
 export class Kept {
   // a page open for somebody makes this browser theirs: what was kept of another person goes
   constructor(person) {
     this.person = person;
-    this.gone = false;
+    this.gone = false; // nothing is kept by this page any more
     this.isForgetting = false;
     this.ready = this.#takeOver();
   }
@@ -35,14 +16,7 @@ export class Kept {
   async #takeOver() {
     const before = owner();
     if (before && before !== this.person) await forget(before);
-    stored((storage) => storage.setItem(OWNER, this.person));
-  }
-
-  // tell when another tab has forgotten everything, or somebody else has taken this browser over
-  onTaken(taken) {
-    addEventListener("storage", ({ key }) => {
-      if ((key === OWNER || key === null) && !this.isMine && !this.isForgetting) taken();
-    });
+    own(this.person);
   }
 
   // false once everything was forgotten, here or in another tab
@@ -51,8 +25,8 @@ export class Kept {
     return !this.gone && (now === undefined || now === this.person);
   }
 
-  seen() {
-    if (this.isMine) stored((storage) => storage.setItem(SEEN, new Date().toISOString()));
+  onTaken(taken) {
+    onTaken(() => this.isMine || this.isForgetting, taken);
   }
 
   // -- messages ---------------------------------------------------------------------------------------------
@@ -74,15 +48,38 @@ export class Kept {
     return this.#run((db) => db.getAllFromIndex("lines", "channelId", channelId), []);
   }
 
-  // -- the outbox -------------------------------------------------------------------------------------------
-
-  // in the order they were written
-  waiting() {
-    return this.#run((db) => db.getAllFromIndex("outbox", "order"), null);
+  // when the server was last there
+  seen() {
+    if (this.isMine) stored((storage) => storage.setItem(nameOf(this.person, "seen"), new Date().toISOString()));
   }
 
-  putWaiting(entry) {
-    return this.#write("outbox", (outbox) => outbox.put(entry));
+  get lastSeen() {
+    return stored((storage) => storage.getItem(nameOf(this.person, "seen")));
+  }
+
+  // -- the outbox -------------------------------------------------------------------------------------------
+
+  // in the order they were written; null if nothing can be kept
+  waiting() {
+    return this.#run(async (db) => {
+      await this.#takeIn();
+      return db.getAllFromIndex("outbox", "order");
+    }, null);
+  }
+
+  // at once, even when the page is being closed: first where that takes no time
+  async putWaiting(entry) {
+    const name = nameOf(this.person, "written", entry.clientId);
+    stored((storage) => storage.setItem(name, JSON.stringify(entry)));
+    if (await this.#write("outbox", (outbox) => outbox.put(entry))) stored((storage) => storage.removeItem(name));
+  }
+
+  // what a page that was closed had written, but not put into the database
+  async #takeIn() {
+    for (const name of namesOf(this.person, "written")) {
+      const entry = stored((storage) => storage.getItem(name));
+      if (entry) await this.putWaiting(JSON.parse(entry));
+    }
   }
 
   // only if it is still there: another tab may have discarded it
@@ -96,17 +93,16 @@ export class Kept {
 
   // -- drafts -----------------------------------------------------------------------------------------------
 
-  draftKey(channelId, threadId) {
-    return `${draftsOf(this.person)}${channelId}-${threadId ?? ""}`;
+  draftName(channelId, threadId) {
+    return nameOf(this.person, "draft", `${channelId}-${threadId ?? ""}`);
   }
 
   drafts() {
-    return draftsIn(this.person);
+    return namesOf(this.person, "draft").map((name) => stored((storage) => storage.getItem(name)) ?? "");
   }
 
   // -- forgetting -------------------------------------------------------------------------------------------
 
-  // all of it; nothing is written by this page any more
   async forget() {
     this.gone = this.isForgetting = true;
     await forget(this.person);
@@ -136,61 +132,4 @@ export class Kept {
       return done;
     });
   }
-}
-
-async function open(person, onGone) {
-  const { openDB } = await import("/neolith/static/vendor/idb-8.0.4.js");
-  const db = await openDB(nameOf(person), 1, {
-    upgrade(made) {
-      const lines = made.createObjectStore("lines", { keyPath: ["channelId", "threadId"] });
-      lines.createIndex("channelId", "channelId");
-      lines.createIndex("at", "at");
-      made.createObjectStore("outbox", { keyPath: "clientId" }).createIndex("order", "order");
-    },
-    // another tab forgets everything
-    blocking() {
-      onGone();
-      db.close();
-    },
-  });
-  return db;
-}
-
-function draftsIn(person) {
-  const begins = draftsOf(person);
-  return stored((storage) => Object.keys(storage).filter((key) => key.startsWith(begins)), []);
-}
-
-// how much of what somebody wrote here was never sent
-export async function countUnsent(person) {
-  const db = await open(person, () => {}).catch(() => null);
-  const waiting = db ? await db.count("outbox") : 0;
-  db?.close();
-  return waiting + draftsIn(person).length;
-}
-
-export async function forgetAllButUnsent(person) {
-  await forgetPages();
-  const db = await open(person, () => {}).catch(() => null);
-  await db?.clear("lines");
-  db?.close();
-}
-
-export async function forget(person) {
-  stored((storage) => {
-    for (const key of [...draftsIn(person), SEEN]) storage.removeItem(key);
-    if (storage.getItem(OWNER) === person) storage.removeItem(OWNER);
-  });
-  await forgetPages();
-  await Promise.race([
-    new Promise((resolve) => {
-      const removing = indexedDB.deleteDatabase(nameOf(person));
-      removing.onsuccess = removing.onerror = resolve;
-    }).catch(() => {}),
-    new Promise((resolve) => setTimeout(resolve, LONG)), // it goes as soon as the other page lets go
-  ]);
-}
-
-async function forgetPages() {
-  await globalThis.caches?.delete(PAGES).catch(() => {}); // there are none over plain HTTP
 }

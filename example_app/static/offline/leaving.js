@@ -1,6 +1,5 @@
 // Leaving: what this browser keeps of a person goes when they log out or their login has ended. What they wrote and
 // nobody has got yet is told first.
-import { stored } from "./kept.js";
 import { question } from "./question.js";
 import { saveDrafts } from "./drafts.js";
 
@@ -26,8 +25,7 @@ export class Leaving {
   async #unsent() {
     saveDrafts();
     await this.outbox.loaded;
-    const drafts = this.kept.drafts().map((key) => stored((storage) => storage.getItem(key)) ?? "");
-    return [...this.outbox.entries.map((one) => one.content), ...drafts].map(short);
+    return [...this.outbox.entries.map((one) => one.content), ...this.kept.drafts()].map(short);
   }
 
   async #logOut(form) {

@@ -1,14 +1,14 @@
 // The last messages of a channel and its threads: kept while one looks, shown when the server cannot be reached.
 import { atMostEvery } from "/neolith/static/client/dom.js";
-import { LAST } from "./kept.js";
 
+const LAST = 100; // messages of a channel or thread
 const EVERY = 1000; // milliseconds
 
 export class Lines {
-  constructor({ kept, channelId, store }) {
-    this.kept = kept;
-    this.channelId = channelId;
-    this.store = store;
+  // batch(work): run what changes many messages; isNewest(threadId): whether the store has the newest ones of a line;
+  // shown() after kept ones have come
+  constructor({ kept, channelId, store, batch, isNewest, shown }) {
+    Object.assign(this, { kept, channelId, store, batch, isNewest, shown });
     this.isLive = false; // only what the server says is worth keeping
     this.changedLines = new Set(); // thread ids, null for the main line
     this.saveSoon = atMostEvery(EVERY, () => this.save());
@@ -36,7 +36,8 @@ export class Lines {
   }
 
   save() {
-    const work = [...this.changedLines].map((threadId) => this.kept.putLine(this.channelId, threadId, this.#last(threadId)));
+    const lines = [...this.changedLines].filter((threadId) => this.isNewest(threadId));
+    const work = lines.map((threadId) => this.kept.putLine(this.channelId, threadId, this.#last(threadId)));
     this.changedLines.clear();
     return Promise.all(work);
   }
@@ -52,7 +53,8 @@ export class Lines {
   async show() {
     const lines = await this.kept.lines(this.channelId);
     if (this.isLive) return null; // the server was faster
-    for (const { messages } of lines) for (const message of messages) this.store.put(message);
+    this.batch(() => lines.flatMap((one) => one.messages).forEach((message) => this.store.put(message)));
+    this.shown();
     return lines.find((one) => one.threadId === "")?.at ?? null;
   }
 }

@@ -10,6 +10,9 @@ const LONGEST = 30_000;
 const TOO_LONG = 30_000; // for one answer
 const LATER = [408, 425, 429]; // and every 5xx
 const LOGIN_ENDED = 401;
+const GONE = "If you should be able to write there, ask somebody in it, and send it again.";
+const REMEDIES = { 403: GONE, 404: GONE };
+const OTHERWISE = "Change it, and send it again.";
 
 export class Outbox {
   constructor(kept) {
@@ -121,7 +124,7 @@ export class Outbox {
       return "later";
     }
     if (error instanceof Refused) {
-      await this.#set(entry, { state: "refused", status, reason: error.message, again: null });
+      await this.#set(entry, { state: "refused", reason: `${error.message} ${REMEDIES[status] ?? OTHERWISE}`, again: null });
       return "refused";
     }
     this.#tryAgainIn(this.#longer());

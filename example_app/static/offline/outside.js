@@ -1,6 +1,6 @@
 // On the login page nobody is logged in: what this browser kept of somebody goes, but for what they have not sent.
 import { button } from "/neolith/static/client/dom.js";
-import { countUnsent, forget, forgetAllButUnsent, owner } from "./kept.js";
+import { countUnsent, forget, forgetAllButUnsent, owner } from "./person.js";
 
 const note = document.getElementById("unsent");
 const person = owner();

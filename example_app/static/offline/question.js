@@ -1,26 +1,22 @@
-// A question in the page that has to be answered first: a dialog with a title, a sentence, a list, and buttons.
+// A question that has to be answered first: a dialog with a sentence, a list of texts, and buttons.
 import { make } from "/neolith/static/client/dom.js";
+import { openDialog } from "../dialog.js";
 
-// choices: [value, words, class]; answers the value, null for Escape
+// choices: [value, words, class], the first one is the harmless one; answers the value, null for Escape
 export function question({ title, text, items = [], choices }) {
   return new Promise((resolve) => {
+    let chosen = null;
     const buttons = choices.map(([value, words, className = ""]) => {
-      return make("button", { type: "button", className, onclick: () => dialog.close(value) }, words);
+      const choose = () => {
+        chosen = value;
+        close();
+      };
+      return make("button", { type: "button", className, onclick: choose }, words);
     });
-    const dialog = make(
-      "dialog",
-      { className: "question", "aria-labelledby": "question-title" },
-      make("h2", { id: "question-title" }, title),
-      make("p", {}, text),
-      items.length ? make("ul", { tabIndex: 0 }, ...items.map((one) => make("li", {}, one))) : null,
-      make("div", { className: "bar" }, ...buttons),
-    );
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue || null);
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+    const list = items.length ? make("ul", { className: "texts", tabIndex: 0, "aria-label": "Texts" }) : null;
+    list?.append(...items.map((one) => make("li", {}, one)));
+    const { element, close } = openDialog(title, make("p", {}, text), list, make("div", { className: "answers" }, ...buttons));
+    element.addEventListener("close", () => resolve(chosen));
     buttons[0].focus();
   });
 }

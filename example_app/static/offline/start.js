@@ -1,12 +1,14 @@
 // On every page of the chat: the service worker, what waits to be sent, the banner, and leaving.
-import { make } from "/neolith/static/client/dom.js";
+import { button } from "/neolith/static/client/dom.js";
 import { Connection } from "./connection.js";
 import { Draft } from "./drafts.js";
-import { Kept, lastSeen } from "./kept.js";
+import { Kept } from "./kept.js";
 import { Leaving } from "./leaving.js";
 import { Lines } from "./lines.js";
 import { Outbox } from "./outbox.js";
+import { question } from "./question.js";
 
+const SHOW = "Show";
 const { me, home = "/", worker = "/service-worker.js" } = document.body.dataset;
 const banner = document.getElementById("offline");
 const kept = new Kept(me);
@@ -19,9 +21,9 @@ new Leaving({ kept, outbox, form: document.querySelector("form[data-logout]") })
 outbox.watch({ changed: draw });
 addEventListener("online", () => outbox.flush());
 
-// the messages of the page's channel; call changed(message) on each change, live() when all was read
-export function keepLines({ channelId, store }) {
-  lines = new Lines({ kept, channelId, store });
+// the messages of the page's channel; call changed(message) on each change, live() when all was read. about: that of Lines
+export function keepLines(about) {
+  lines = new Lines({ kept, ...about });
   if (connection.isLost) lost();
   return lines;
 }
@@ -31,7 +33,7 @@ export const keepDraft = (input) => new Draft(kept, input);
 async function lost() {
   since = new Date().toISOString();
   if (lines?.isLive) lines.lost();
-  else since = (await lines?.show()) ?? lastSeen() ?? since;
+  else since = (await lines?.show()) ?? kept.lastSeen ?? since;
   draw();
 }
 
@@ -46,22 +48,41 @@ function back() {
 function draw() {
   if (!banner) return;
   const waiting = outbox.entries.filter((one) => one.state === "waiting").length;
-  const refused = outbox.entries.length - waiting;
+  const refused = refusals().length;
   const said = [];
   if (connection?.isLost) {
-    said.push(navigator.onLine ? "The server does not answer" : "You are offline", `: showing what was here at ${clock(since)}. `);
+    said.push(`${navigator.onLine ? "The server does not answer" : "You are offline"}: showing what was here at ${clock(since)}. `);
     if (waiting) said.push(`${count(waiting)} will be sent when the connection is back. `);
   }
-  banner.replaceChildren(...said);
-  if (refused) banner.append(...refusals(refused));
-  banner.hidden = !banner.childNodes.length;
+  if (refused) said.push(`${count(refused)} could not be sent. `);
+  const text = said.join("");
+  if (banner.textContent !== text + (refused ? SHOW : "")) {
+    banner.replaceChildren(text, ...(refused ? [button("refused", SHOW, decide)] : [])); // read aloud when it changes
+  }
+  banner.hidden = !text;
 }
 
-function refusals(number) {
-  const { channelId } = outbox.entries.find((one) => one.state === "refused");
-  const path = `${home}channels/${channelId}`;
-  const words = `${count(number)} could not be sent`;
-  return [location.pathname === path ? `${words}: see below.` : make("a", { href: path }, words)];
+function refusals() {
+  return outbox.entries.filter((one) => one.state === "refused");
+}
+
+// also where the page of the channel cannot be opened any more
+async function decide() {
+  for (const { clientId, content, reason } of refusals()) {
+    const choice = await question({
+      title: "This could not be sent",
+      text: reason,
+      items: [content],
+      choices: [
+        ["later", "Decide later", "main"],
+        ["again", "Send again"],
+        ["discard", "Discard", "harm"],
+      ],
+    });
+    if (choice === "again") await outbox.again(clientId);
+    else if (choice === "discard") await outbox.discard(clientId);
+    else return;
+  }
 }
 
 function count(number) {

@@ -1,4 +1,4 @@
-"""The example chat without a connection: what was there is read, what is written waits, is sent once, and is nobody else's."""
+"""The example chat without a connection: what was there is read, what is written is sent once, and is nobody else's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from .browser import check_accessible, check_fits
+from .browser import TIMEOUT, check_accessible
 from .conftest import ARGUMENTS, CHROMIUM
 from .example_server import PASSWORD, ExampleServer
 from .office import Office, message, office, press, say, server
@@ -65,7 +65,8 @@ def wait_until_kept(page: Page, pages: int) -> None:
             const lines = await db.getAllFromIndex("lines", "channelId", line.dataset.channel);
             db.close();
             const kept = lines.flatMap((one) => one.messages).map((one) => one.content);
-            return lines.length && [...line.querySelectorAll(".text")].every((one) => kept.includes(one.textContent.trim()));
+            const shown = [...line.querySelectorAll(".text")].map((one) => one.textContent.trim());
+            return lines.length && shown.every((one) => kept.includes(one));
           };
           const until = performance.now() + 10_000;
           while (!(await isKept())) {
@@ -165,7 +166,7 @@ def test_what_is_read_and_written_without_a_connection(office: Office, far: Far)
 
 
 def test_a_server_that_dies_has_the_message_once(tmp_path: Path, browser: Browser) -> None:
-    """It took the message and died before it said so; the page is reloaded meanwhile; back, the message is there once."""
+    """It took the message and died before it said so; the page is reloaded; then the message is there once."""
     with ExampleServer(tmp_path) as server, ExitStack() as stack:
         office = Office(server, browser, stack)
         maya, sam = open_kept(office, "maya", "# general"), office.open("sam")
@@ -313,6 +314,58 @@ def test_nothing_of_one_person_is_left_for_the_next(far: Far) -> None:
     page.go_back()
     expect(page.get_by_text("Sam")).to_have_count(0)
     far.forgive("401")
+
+
+def test_it_can_be_installed_and_outlives_the_browser(server: ExampleServer, browser: Browser, tmp_path: Path) -> None:
+    """An app for Chromium. What is written before the browser ends is sent after it; plain HTTP is enough to chat."""
+    with ExitStack() as stack:
+        tunnel = stack.enter_context(Tunnel(server.url))
+        line = Profile(browser, tmp_path, stack).page.locator("#line")
+        page = line.page
+        # not this machine for the browser, so no service worker, no locks and no caches
+        page.goto(f"http://neolith.test:{server.port}/login")
+        assert not page.evaluate("isSecureContext || 'serviceWorker' in navigator || 'caches' in window")
+        log_in(page, "maya")
+        page.goto(f"http://neolith.test:{server.port}/channels/2")
+        say(line, "over plain HTTP")
+        expect(message(line, "over plain HTTP").get_by_role("article")).to_be_visible()
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        page.goto(f"{tunnel.url}/login")
+        log_in(page, "maya")
+        page.goto(f"{tunnel.url}/channels/2")
+        page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+        wait_until_kept(page, 2)
+        chromium = page.context.new_cdp_session(page)
+        assert chromium.send("Page.getInstallabilityErrors")["installabilityErrors"] == []
+        assert chromium.send("Page.getAppManifest")["errors"] == []
+        tunnel.cut()
+        say(line, "before the browser ended")
+        expect(message(line, "before the browser ended").locator(".remark")).to_have_text("Waiting for the connection")
+        page.context.close()
+        page = Profile(browser, tmp_path, stack).page
+        line = page.locator("#line")
+        page.goto(f"{tunnel.url}/channels/2")
+        expect(message(line, "before the browser ended").locator(".remark")).to_have_text("Waiting for the connection")
+        expect(message(line, "over plain HTTP")).to_be_visible()
+        # its session was the browser's, so there is a login to begin with
+        tunnel.mend()
+        page.get_by_role("dialog", name="Your login has ended").get_by_role("button", name="Log in again").click()
+        log_in(page, "maya")
+        expect(message(line, "before the browser ended").get_by_role("article")).to_have_count(1)
+        expect(line.locator(".remark")).to_have_count(0)
+
+
+class Profile:
+    """A browser that keeps what it has in a folder, with one page. Lifetime: the stack, or its context's `close`."""
+
+    def __init__(self, browser: Browser, folder: Path, stack: ExitStack) -> None:
+        arguments = [*ARGUMENTS, "--host-resolver-rules=MAP neolith.test 127.0.0.1"]
+        start = browser.browser_type.launch_persistent_context
+        context = start(folder / "profile", executable_path=CHROMIUM, args=arguments)
+        stack.callback(context.close)
+        context.set_default_timeout(TIMEOUT)
+        self.page = context.pages[0]
 
 
 def log_in(page: Page, name: str) -> None:

@@ -98,6 +98,9 @@ neolith.init_app(app)
 with app.app_context():
     db.create_all()
     db.session.add(User(name="maya"))
+    db.session.flush()
+    acme = neolith.directory.create_organization("Acme", "acme")
+    neolith.directory.add_to_organization(acme, "1", "owner")
     db.session.commit()
 browser = app.test_client()
 with browser.session_transaction() as kept:

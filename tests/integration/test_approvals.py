@@ -131,6 +131,9 @@ def test_who_may_decide(scene: Scenery) -> None:
         scene.decide("bob", turn, "maybe")
     assert not scene.box.runs
     assert scene.decide("ann", turn, "deny")["resumed"]
+    scene.decide("bob", turn, "deny")
+    written = [(row["action"], row["actor_id"], row["details"]) for row in world.rows("Audit", subject_kind="turn")]
+    assert written == [("approval.denied", world.ids["ann"], {"tools": ["announce"]})], "the first decision, once"
 
 
 def test_what_is_escalated_is_for_those_who_manage(scene: Scenery) -> None:

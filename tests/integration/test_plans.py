@@ -163,7 +163,7 @@ def test_what_people_look_at_is_found_by_its_index(world: World) -> None:
         "neolith_audit WHERE organization_id = 1 AND id < 9 ORDER BY id DESC": "ix_neolith_audit_organization",
         "neolith_history WHERE orchestrator_id = 1 AND at > 1 ORDER BY id DESC": "ix_neolith_history_orchestrator",
         "neolith_turn WHERE orchestrator_id = 1 ORDER BY id DESC": "ix_neolith_turn_orchestrator_id",
-        f"neolith_delivery WHERE orchestrator_id = 1 AND {DEAD}": "ix_neolith_delivery_dead",
+        f"neolith_delivery WHERE orchestrator_id = 1 AND {DEAD} ORDER BY id DESC": "ix_neolith_delivery_dead",
         "neolith_message WHERE channel_id = 1 AND id > 5 ORDER BY id DESC": "ix_neolith_message_channel",
     }
     with world.stores.database.read() as tx:

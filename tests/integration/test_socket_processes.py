@@ -13,7 +13,7 @@ from flask_socketio import SocketIO
 from socketio.pubsub_manager import PubSubManager
 
 from flask_neolith_orchestrator.backends.socketio import SocketIOChannel
-from flask_neolith_orchestrator.core.events import channel_room, user_room
+from flask_neolith_orchestrator.core.events import activity_room, channel_room, user_room
 from tests.integration.live import LiveServer
 from tests.integration.socket_ear import Ear, Refused
 from tests.integration.web_site import SAME_ORIGIN, Site, Visitor, make_site
@@ -112,12 +112,19 @@ def test_who_is_taken_out_on_one_process_hears_no_more_on_the_other(two: Two) ->
         assert ear.ask("channel:join", {"channelId": general})["ok"]
     ann = two.sites[0].as_("ann")
     assert ann.call("DELETE", f"channels/{general}/members?userId={ids['bob']}").status_code == 204
-    # behind the order, on the same way: whoever hears this has obeyed it
-    two.sites[0].state.house.channel.emit("presence", {"n": 1}, user_room(ids["bob"]))
-    for ear in ears:
-        assert ear.next("presence") == {"n": 1}
-    for site in two.sites:
-        assert list(site.socketio.server.manager.get_participants("/neolith", channel_room(general))) == []
+
+    def there(n: int) -> list[list[int]]:
+        # behind the order, on the same way: whoever hears this has obeyed it
+        two.sites[0].state.house.channel.emit("presence", {"n": n}, user_room(ids["bob"]))
+        for ear in ears:
+            assert ear.next("presence") == {"n": n}
+        managers = [site.socketio.server.manager for site in two.sites]
+        rooms = (channel_room(general), activity_room(general))
+        return [[len(list(one.get_participants("/neolith", room))) for room in rooms] for one in managers]
+
+    assert there(1) == [[0, 0], [0, 0]]
+    assert ann.call("POST", f"channels/{general}/members", json={"userId": ids["bob"]}).status_code == 200
+    assert there(2) == [[0, 1], [0, 1]], "a member hears of the channel again on both, and has to join it anew"
     ann.call("POST", f"channels/{general}/messages", json={"content": "now we can talk"})
     for ear in ears:
         assert "message" not in ear.names()

@@ -221,17 +221,16 @@ def test_figures_are_of_the_rows_in_their_buckets(told: World) -> None:
     figures, span = told.stores.records.figures, Span(NOON, NOON + 2 * HOUR, HOUR)
     whose = Whose([told.ada])
     with told.stores.database.read() as tx:
-        endings = figures.endings(tx, whose, span)
-        late = figures.latencies(tx, whose, span).buckets
-        whole = figures.latencies(tx, whose, span, whole=True).buckets[None]
+        work = figures.work(tx, whose, span)
         money = figures.spending(tx, whose, span).buckets
-        same = figures.endings(tx, Whose(organizations=[told.organization]), span)
-        nothing = figures.endings(tx, Whose(), span)
-    kinds = ("answered", "failed", "expired", "refused", "interrupted", "cancelled")
-    assert [[endings.buckets[n][kind] for kind in kinds] for n in (0, 1)] == [[4, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
-    assert endings.counted_from == NOON
-    assert same == endings
-    assert nothing.buckets == {}
+        same = figures.work(tx, Whose(organizations=[told.organization]), span)
+        nothing = figures.work(tx, Whose(), span)
+    counted = [[work.buckets[n][kind] for kind in figures_module.KINDS] for n in (0, 1, None)]
+    assert counted == [[4, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1], [5, 1, 1, 1, 1, 1]]
+    assert work.counted_from == NOON
+    assert same == work
+    assert list(nothing.buckets) == [None]
+    late, whole = work.buckets, work.buckets[None]
     first = {name: round(value, 3) for name, value in late[0].items()}
     assert (first["waiting_p50"], first["waiting_p95"]) == (2, 4)
     assert (first["first_text_p50"], first["first_text_p95"]) == (3, 5)
@@ -247,9 +246,9 @@ def test_figures_say_from_when_they_are_complete(told: World, monkeypatch: pytes
     """Of too many rows only the newest are counted."""
     monkeypatch.setattr(figures_module, "MOST", 3)
     with told.stores.database.read() as tx:
-        found = told.stores.records.figures.endings(tx, Whose([told.ada]), Span(NOON, NOON + 2 * HOUR, HOUR))
-    assert sum(row["seen"] for row in found.buckets.values()) == 3
-    assert found.counted_from == NOON + HOUR + 2
+        work = told.stores.records.figures.work(tx, Whose([told.ada]), Span(NOON, NOON + 2 * HOUR, HOUR))
+    assert sum(work.buckets[None][kind] for kind in figures_module.KINDS) == 3
+    assert work.counted_from == NOON + HOUR + 2
 
 
 def test_a_turn_is_listed_with_what_it_took(world: World) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
+from sqlalchemy import Connection, Integer, Select, and_, bindparam, case, func, literal_column, or_, select, update
 
 from ..people.people import People
+from ..sql.database import Database
 from ..tables.models import Models
 from .views import iso
 
-LOOKED_AT: Final = 400
+LOOKED_AT: Final = 200
 """Messages of one channel behind the mark that are looked at, the newest."""
 
 QUOTES: Final = ("<@", '@"', "@“", "@”", "@„", "@«")
@@ -43,14 +44,26 @@ class Marked:
     fresh: Sequence[Fresh]
 
 
+class _Line(NamedTuple):
+    """A message that may be new."""
+
+    id: int
+    parent_id: int | None
+    author_id: Any
+    reply_to_id: int | None
+    text: str | None
+
+
 class Marks:
     """Reads and moves marks. Lifetime: app, in one process; safe for all threads (each brings its transaction)."""
 
-    def __init__(self, models: Models, people: People) -> None:
+    def __init__(self, models: Models, database: Database, people: People) -> None:
         self._models = models
         self._people = people
         self._m, self._cm = models.table("Message"), models.table("ChannelMember")
         self._o = models.table("Orchestrator")
+        self._server = database.dialect.name == "postgresql"
+        self._look = [database.prepare(self._newer_statement(signs)) for signs in (QUOTES, ("@",))]
 
     def advance(self, tx: Connection, channel_id: str, user_id: str, message_id: str) -> bool:
         """Move a member's mark forward; False where it is there or further already."""
@@ -106,8 +119,8 @@ class Marks:
         """One bounded look for each channel that has something new, and two for all of them together."""
         rows = {row[0]: self._newer(tx, row[0], row[1] or 0, any_mention) for row in channels}
         every = [one for some in rows.values() for one in some]
-        roots = {one.parent_id for one in every} - {None}
-        mine = self._mine(tx, roots | ({one.reply_to_id for one in every} - {None}), me)
+        roots = {one.parent_id for one in every if one.parent_id is not None}
+        mine = self._mine(tx, roots | {one.reply_to_id for one in every if one.reply_to_id is not None}, me)
         joined = mine | self._wrote_in(tx, roots, me)
         found: dict[int, list[Fresh]] = {}
         for channel, some in rows.items():
@@ -118,30 +131,22 @@ class Marks:
             ]
         return found
 
-    def _newer(self, tx: Connection, channel: int, read: int, any_mention: bool) -> list[Any]:
-        m = self._m
-        signs = ("@",) if any_mention else QUOTES
-        names: ColumnElement[bool] = or_(*[m.c.content.contains(sign, autoescape=True) for sign in signs])
-        columns = (
-            m.c.id,
-            m.c.parent_id,
-            m.c.author_id,
-            m.c.reply_to_id,
-            m.c.deleted_at,
-            m.c.continuation_of,
-            m.c.state,
-        )
-        newest = (
-            select(*columns, case((names, m.c.content)).label("text"))
-            .where(m.c.channel_id == channel, m.c.id > read)
-            .order_by(m.c.id.desc())
-            .limit(LOOKED_AT)
-        )
-        rows = tx.execute(newest).all()
+    def _newer(self, tx: Connection, channel: int, read: int, any_mention: bool) -> list[_Line]:
+        rows = self._look[any_mention].run(tx, b_channel=channel, b_read=read, b_most=LOOKED_AT)
         # what is being written is not there yet, and the parts of a long answer are one message
-        return [
-            row for row in rows if row.deleted_at is None and row.continuation_of is None and row.state != "streaming"
-        ]
+        return [_Line(*row[:5]) for row in rows if row[5] is None and row[6] is None and row[7] != "streaming"]
+
+    def _newer_statement(self, signs: Sequence[str]) -> Select[Any]:
+        m = self._m
+        find = func.strpos if self._server else func.instr
+        names = or_(*[find(m.c.content, literal_column(f"'{sign}'")) > 0 for sign in signs])
+        who = (m.c.id, m.c.parent_id, m.c.author_id, m.c.reply_to_id, case((names, m.c.content)))
+        return (
+            select(*who, m.c.deleted_at, m.c.continuation_of, m.c.state)
+            .where(m.c.channel_id == bindparam("b_channel"), m.c.id > bindparam("b_read"))
+            .order_by(m.c.id.desc())
+            .limit(bindparam("b_most", type_=Integer))
+        )
 
     def _mine(self, tx: Connection, ids: Iterable[int], me: Any) -> set[int]:
         m = self._m

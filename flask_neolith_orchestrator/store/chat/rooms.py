@@ -51,7 +51,7 @@ class Rooms:
         self._models = models
         self._dialect = database.dialect
         self._people = people
-        self.marks = Marks(models, people)
+        self.marks = Marks(models, database, people)
         self._m = models.table("Message")
         self._c = models.table("Channel")
         self._cm = models.table("ChannelMember")

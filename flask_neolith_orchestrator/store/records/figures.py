@@ -7,6 +7,7 @@ are counted, and the answer says so.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,12 +18,9 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    Subquery,
     and_,
-    case,
     cast,
     func,
-    literal,
     or_,
     select,
 )
@@ -30,11 +28,14 @@ from sqlalchemy import (
 from ..sql.database import Database
 from ..tables.models import Models
 
-MOST: Final = 100_000
+MOST: Final = 50_000
 """Rows of one kind that are looked at for one answer."""
 
 USAGE: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 METRICS: Final = ("waiting", "first_text", "total")
+"""What is measured of an answer, from when it was accepted: until the attempt that made it, its first text, its end."""
+
+KINDS: Final = ("answered", "failed", "expired", "refused", "interrupted", "cancelled")
 _STOPPED: Final = ("stopped", "person")
 
 
@@ -63,66 +64,77 @@ class Counted:
     counted_from: float
 
 
+class Tally:
+    """Deliveries of one bucket. Lifetime: one look."""
+
+    def __init__(self) -> None:
+        self._states: Counter[str] = Counter()
+        self._times: dict[str, list[float]] = {name: [] for name in METRICS}
+
+    def add(
+        self, at: float, accepted: float, state: str, outcome: str | None, began: float | None, text: float | None
+    ) -> None:
+        """Count one. Clocks differ a little: nothing takes less than no time."""
+        self._states["interrupted" if state == "cancelled" and outcome in _STOPPED else state] += 1
+        if state != "answered":
+            return
+        waiting, first_text, total = self._times.values()
+        total.append(at - accepted if at > accepted else 0.0)
+        if began is not None:
+            waiting.append(began - accepted if began > accepted else 0.0)
+        if text is not None:
+            first_text.append(text - accepted if text > accepted else 0.0)
+
+    def merge(self, other: Tally) -> None:
+        """Count all of another one too."""
+        self._states.update(other._states)
+        for name, times in other._times.items():
+            self._times[name] += times
+
+    def counts(self) -> dict[str, Any]:
+        """Each of KINDS, and p50 and p95 in seconds of each of METRICS, by the nearest rank."""
+        found: dict[str, Any] = {kind: self._states[kind] for kind in KINDS}
+        for name, times in self._times.items():
+            ranked = sorted(times)
+            for percent in (50, 95):
+                nearest = -(-len(ranked) * percent // 100) - 1
+                found[f"{name}_p{percent}"] = ranked[nearest] if ranked else None
+        return found
+
+
 class Figures:
     """Counts. Lifetime: app, in one process; safe for all threads (each brings its transaction)."""
 
     def __init__(self, models: Models, database: Database) -> None:
+        self._database = database
         self._server = database.dialect.name == "postgresql"
         self._d, self._t = models.table("Delivery"), models.table("Turn")
         self._o, self._l = models.table("Orchestrator"), models.table("Ledger")
 
-    def endings(self, tx: Connection, whose: Whose, span: Span) -> Counted:
-        """Per bucket: answered, failed, expired, refused, interrupted, cancelled."""
-        return self._counted(tx, self.find_endings(whose, span), span)
+    def work(self, tx: Connection, whose: Whose, span: Span) -> Counted:
+        """What ended, and how long it took: `Tally.counts` per bucket, and over the whole span."""
+        rows = tx.execute(self.find_work(whose, span)).all()
+        buckets: defaultdict[int | None, Tally] = defaultdict(Tally)
+        for row in rows:
+            buckets[int((row[0] - span.begin) // span.width)].add(*row)
+        whole = Tally()
+        for tally in buckets.values():
+            whole.merge(tally)
+        buckets[None] = whole
+        oldest = rows[-1][0] if len(rows) >= MOST else span.begin
+        return Counted({key: tally.counts() for key, tally in buckets.items()}, oldest)
 
-    def find_endings(self, whose: Whose, span: Span) -> Select[Any]:
-        """The look for them, by the index of what has ended."""
-        rows = self._ended(whose, span, answered=False)
-        stopped = and_(rows.c.state == "cancelled", rows.c.outcome.in_(_STOPPED))
-        kinds = {
-            "answered": rows.c.state == "answered",
-            **{one: rows.c.state == one for one in ("failed", "expired", "refused")},
-            "interrupted": stopped,
-            "cancelled": and_(rows.c.state == "cancelled", or_(rows.c.outcome.is_(None), ~stopped)),
-        }
-        counts = [func.count().filter(kind).label(name) for name, kind in kinds.items()]
-        return self._by_bucket(rows, rows.c.at, span, counts)
+    def find_work(self, whose: Whose, span: Span) -> Select[Any]:
+        """The look for it, newest first, by the index of what has ended; turns by their key.
 
-    def latencies(self, tx: Connection, whose: Whose, span: Span, *, whole: bool = False) -> Counted:
-        """Per bucket, or over the whole span: p50 and p95, in seconds, of each of METRICS."""
-        found = tx.execute(self.find_latencies(whose, span, whole=whole)).mappings()
-        buckets: dict[int | None, Mapping[str, Any]] = {row["bucket"]: dict(row) for row in found}
-        return Counted({None: buckets[0]} if whole and buckets else buckets, span.begin)
-
-    def find_latencies(self, whose: Whose, span: Span, *, whole: bool = False) -> Select[Any]:
-        """The look for them: answered deliveries by the index of what has ended, their turns by key.
-
-        From acceptance: until the attempt that answered began, until its first text, until the end. The nearest rank.
+        Deliveries that take a turn up again are not counted once more.
         """
-        rows, t = self._ended(whose, span, answered=True), self._t
-        bucket = literal(0) if whole else self._bucket(rows.c.at, span)
-        untils = dict(zip(METRICS, (t.c.started_at, t.c.first_text_at, rows.c.at), strict=True))
-        values = (
-            select(
-                bucket.label("bucket"),
-                *[self._least(until - rows.c.accepted_at).label(name) for name, until in untils.items()],
-            )
-            .select_from(rows.outerjoin(t, t.c.id == rows.c.turn_id))
-            .subquery("measured")
-        )
-        columns: list[ColumnElement[Any]] = [values.c.bucket]
-        for name in METRICS:
-            value, each = values.c[name], values.c.bucket
-            rank = func.row_number().over(partition_by=each, order_by=(value.is_(None), value))
-            columns += [value, rank.label(f"{name}_rank"), func.count(value).over(partition_by=each).label(f"{name}_n")]
-        ranked = select(*columns).subquery("ranked")
-        shown = [self._at_rank(ranked, name, percent) for name in METRICS for percent in (50, 95)]
-        return select(ranked.c.bucket, *shown).group_by(ranked.c.bucket)
-
-    @staticmethod
-    def _at_rank(ranked: Subquery, name: str, percent: int) -> ColumnElement[Any]:
-        nearest = (ranked.c[f"{name}_n"] * percent + 99) // 100
-        return func.max(case((ranked.c[f"{name}_rank"] == nearest, ranked.c[name]))).label(f"{name}_p{percent}")
+        d, t = self._d, self._t
+        within = and_(d.c.ended_at.is_not(None), d.c.ended_at >= span.begin, d.c.ended_at < span.end)
+        mine = and_(self._whose(d.c.orchestrator_id, whose), within, d.c.kind != "resume")
+        columns = (d.c.ended_at, d.c.accepted_at, d.c.state, d.c.outcome, t.c.started_at, t.c.first_text_at)
+        joined = d.outerjoin(t, t.c.id == d.c.turn_id)
+        return select(*columns).select_from(joined).where(mine).order_by(d.c.ended_at.desc()).limit(MOST)
 
     def spending(self, tx: Connection, whose: Whose, span: Span) -> Counted:
         """Per bucket: calls, tokens of each kind, cost of the calls whose price is known, and how many others."""
@@ -148,15 +160,6 @@ class Figures:
         ]
         return self._by_bucket(rows, rows.c.at, span, counts)
 
-    def _ended(self, whose: Whose, span: Span, *, answered: bool) -> Subquery:
-        """Deliveries that ended in the span; those that take a turn up again are not counted once more."""
-        d = self._d
-        within = and_(d.c.ended_at.is_not(None), d.c.ended_at >= span.begin, d.c.ended_at < span.end)
-        columns = [d.c.ended_at.label("at"), d.c.accepted_at, d.c.state, d.c.outcome, d.c.turn_id]
-        statement = select(*columns).where(self._whose(d.c.orchestrator_id, whose), within, d.c.kind != "resume")
-        newest = statement.order_by(d.c.ended_at.desc()).limit(MOST).subquery("newest")
-        return select(newest).where(newest.c.state == "answered").subquery("ended") if answered else newest
-
     def _by_bucket(
         self, rows: FromClause, at: ColumnElement[Any], span: Span, counts: Iterable[ColumnElement[Any]]
     ) -> Select[Any]:
@@ -173,10 +176,6 @@ class Figures:
     def _bucket(self, at: ColumnElement[Any], span: Span) -> ColumnElement[int]:
         share = (at - span.begin) / span.width
         return cast(func.floor(share) if self._server else share, Integer)  # a cast rounds on a server
-
-    def _least(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Clocks differ a little: nothing takes less than no time."""
-        return case((seconds < 0, 0.0), else_=seconds)
 
     def _whose(self, column: ColumnElement[Any], whose: Whose) -> ColumnElement[bool]:
         o = self._o

@@ -122,16 +122,14 @@ def get_all_figures(call: Call) -> FiguresView:
 def _figures(call: Call, whose: Whose, asked: FiguresQuery) -> FiguresView:
     span, now = _span(asked, call.house.clock.wall()), call.house.clock.wall()
     figures, tx = call.house.stores.records.figures, call.reading
-    endings, spending = figures.endings(tx, whose, span), figures.spending(tx, whose, span)
-    latencies = figures.latencies(tx, whose, span).buckets
-    whole = figures.latencies(tx, whose, span, whole=True).buckets.get(None, {})
+    work, spending = figures.work(tx, whose, span), figures.spending(tx, whose, span)
     keep = call.state.settings.keep_deliveries / 1000
     count = math.ceil((span.end - span.begin) / span.width)
     items = []
     for n in range(count):
-        found = _figure(endings.buckets.get(n, {}), latencies.get(n, {}), spending.buckets.get(n, {}))
+        found = _figure(work.buckets.get(n, {}), spending.buckets.get(n, {}))
         items.append(BucketView(at=iso(span.begin + n * span.width) or "", **found))
-    counted_from = max(endings.counted_from, spending.counted_from)
+    counted_from = max(work.counted_from, spending.counted_from)
     return FiguresView(
         from_=iso(span.begin) or "",
         to=iso(span.end) or "",
@@ -140,7 +138,7 @@ def _figures(call: Call, whose: Whose, asked: FiguresQuery) -> FiguresView:
         complete=counted_from == span.begin,
         counted_from=iso(counted_from) or "",
         items=items,
-        totals=FigureView(**_figure(_added(endings.buckets), whole, _added(spending.buckets))),
+        totals=FigureView(**_figure(work.buckets[None], _added(spending.buckets))),
     )
 
 
@@ -168,14 +166,14 @@ def _added(buckets: Mapping[int | None, Mapping[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def _figure(endings: Mapping[str, Any], latency: Mapping[str, Any], spending: Mapping[str, Any]) -> dict[str, Any]:
+def _figure(work: Mapping[str, Any], spending: Mapping[str, Any]) -> dict[str, Any]:
     percentiles = {
-        f"{name}_ms": PercentilesView(p50=_ms(latency.get(f"{name}_p50")), p95=_ms(latency.get(f"{name}_p95")))
+        f"{name}_ms": PercentilesView(p50=_ms(work.get(f"{name}_p50")), p95=_ms(work.get(f"{name}_p95")))
         for name in METRICS
     }
     return {
-        "answered": endings.get("answered", 0),
-        "failures": FailuresView(**{name: endings.get(name, 0) for name in _FAILURES}),
+        "answered": work.get("answered", 0),
+        "failures": FailuresView(**{name: work.get(name, 0) for name in _FAILURES}),
         **percentiles,
         **{name: int(spending.get(name) or 0) for name in ("calls", "unpriced", *USAGE)},
         "cost": shown_cost(float(spending.get("cost") or 0.0)) or "",

@@ -3,11 +3,12 @@ import { make } from "../client/dom.js";
 import { WORDS } from "../client/presence.js";
 import { clockTime, count, duration } from "../client/time.js";
 import { Commands } from "./commands.js";
-import { Errors } from "./errors.js";
+import { errorText, listErrors } from "./errors.js";
 import { uptimeNow } from "./fleet.js";
 import { fill, say, showDot, showIf, tell } from "./inplace.js";
 import { pauseText } from "./words.js";
 
+const MOST = 5; // errors; the others are on its own page
 const COLUMNS = [
   ["state", ""],
   ["uptime", "Uptime", "number"],
@@ -35,8 +36,13 @@ export class DaemonRow {
     this.daemon = make("small", { className: "soft" });
     this.paused = make("small", { className: "paused", hidden: true });
     this.cells.state.append(make("div", { className: "stack" }, this.presence, this.daemon, this.paused));
-    this.errors = new Errors(one.user.name);
-    this.cells.errors.append(this.errors.element);
+    this.none = make("span", { className: "soft" }, "none");
+    this.opener = make("button", { type: "button", className: "opener", onclick: () => this.toggle(this.opened.hidden) });
+    this.cells.errors.append(this.none, this.opener);
+    this.list = make("ul");
+    const panel = make("td", { colSpan: COLUMNS.length + 1 }, this.list);
+    this.opened = make("tr", { className: "opened errors", hidden: true }, panel);
+    this.toggle(false);
     this.commands = new Commands({ id: one.id, name: one.user.name, done: (health) => done(one.id, health), trouble });
     this.cells.actions.append(this.commands.element);
   }
@@ -59,12 +65,28 @@ export class DaemonRow {
     say(cells.queued, count(health.queued));
     say(cells.answered, count(health.totalMessagesProcessed));
     say(cells.failed, count(health.deadLetters ?? health.failed));
+    tell(cells.failed, "data-mood", (health.deadLetters ?? health.failed) ? "bad" : null);
     say(cells.restarts, count(health.restarts));
     fill(cells.beat, health.lastHeartbeat, () => clockTime(health.lastHeartbeat));
-    this.errors.show(health);
+    this.showErrors(health);
     showIf(this.commands.element, one.canManage);
     this.commands.show(health);
     this.tick();
+  }
+
+  showErrors(health) {
+    const text = errorText(health);
+    showIf(this.none, !text);
+    showIf(this.opener, text);
+    say(this.opener, text);
+    tell(this.opener, "aria-label", `${text} of ${this.one.user.name}`);
+    listErrors(this.list, health, MOST);
+    if (!text) this.toggle(false);
+  }
+
+  toggle(isOpen) {
+    showIf(this.opened, isOpen);
+    tell(this.opener, "aria-expanded", String(isOpen));
   }
 
   tick() {

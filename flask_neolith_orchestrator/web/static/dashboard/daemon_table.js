@@ -88,7 +88,7 @@ export class DaemonTable {
       if (!this.rows.has(id)) this.rows.set(id, new DaemonRow(this.fleet.get(id), this.callbacks));
       this.showRow(id);
     }
-    arrange(this.body, visible.map((id) => this.rows.get(id).element));
+    arrange(this.body, visible.flatMap((id) => [this.rows.get(id).element, this.rows.get(id).opened]));
     this.say(visible.length, found.length);
   }
 

@@ -93,7 +93,8 @@ function line(span) {
 function draw({ span, share, down, bar, ticks }, runs, { percent, downMs }, now) {
   const begin = now - span.length;
   const inside = runs.filter((run) => run.to > begin).map((run) => ({ ...run, from: Math.max(run.from, begin) }));
-  const said = percent === null ? "was not to run" : `${available(percent)} available`;
+  const hasRun = runs.some((run) => run.state !== "unknown");
+  const said = percent !== null ? `${available(percent)} available` : hasRun ? "was not to run" : "has not run yet";
   say(share, said);
   say(down, percent === null || !downMs ? "" : `down for ${duration(downMs)}`);
   const at = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
@@ -112,7 +113,7 @@ function draw({ span, share, down, bar, ticks }, runs, { percent, downMs }, now)
   tell(bar, "aria-label", `${span.text}: ${said}; ${told.join(", ")}`);
   const first = Math.ceil(begin / span.every) * span.every;
   const marks = [];
-  for (let time = first; time < now - span.length / 16; time += span.every) marks.push(time);
+  for (let time = first; time < now - span.length / 10; time += span.every) marks.push(time);
   fill(ticks, marks, () =>
     marks.map((time) => {
       const mark = make("span", {}, new Date(time).toLocaleString([], span.tick));

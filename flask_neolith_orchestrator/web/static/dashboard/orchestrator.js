@@ -23,7 +23,7 @@ const place = (what) => document.querySelector(`[data-health=${what}]`);
 const complain = (text) => showTrouble(notice, text);
 
 const commands = new Commands({ id, name, done: showHealth, trouble: complain });
-const errors = new Errors(name, { most: 50 });
+const errors = new Errors(50);
 const history = new History(document.getElementById("history"), id);
 const turns = new Turns(document.getElementById("turns"), id, { messageLink: about.dataset.messageLink });
 const figures = new Figures(document.getElementById("charts"), `orchestrators/${id}/figures`);
@@ -47,7 +47,7 @@ function showHealth(health) {
   tell(place("failed"), "data-mood", (health.deadLetters ?? health.failed) ? "bad" : null);
   say(place("restarts"), count(health.restarts));
   fill(place("beat"), health.lastHeartbeat, () => clockTime(health.lastHeartbeat));
-  fill(place("wanted"), [health.wanted, health.cause], () => `${health.wanted}, by ${health.cause === "login" ? "its login" : "a person"}`);
+  say(place("wanted"), wantedText(health));
   const paused = document.getElementById("paused");
   showIf(paused, health.paused);
   fill(paused, health.paused ?? null, () => (health.paused ? [`${name} runs and does not answer now, `, ...pauseText(health.paused), "."] : []));
@@ -56,6 +56,11 @@ function showHealth(health) {
   tick();
   if (before?.status !== health.status) history.look();
   if (before && before.totalMessagesProcessed !== health.totalMessagesProcessed) lookAtFigures();
+}
+
+function wantedText({ wanted, cause }) {
+  if (cause === "person") return `${wanted}, by a person`;
+  return wanted === "running" ? "running, by its login" : "stopped, until it logs in";
 }
 
 async function look() {

@@ -15,6 +15,7 @@ export class Turns {
     this.region = root.querySelector(".scroll");
     this.empty = root.querySelector("[data-empty]");
     this.trouble = root.querySelector("[data-trouble]");
+    this.keys = root.querySelector("[data-keys]");
     this.state = root.querySelector("[name=state]");
     this.more = button("more", "Show older turns", () => this.showMore());
     this.region.after(this.more);
@@ -68,6 +69,7 @@ export class Turns {
     }
     arrange(this.body, elements);
     showIf(this.region, items.length > 0);
+    showIf(this.keys, items.length > 0);
     showIf(this.more, Boolean(next));
     showIf(this.empty, items.length === 0);
     say(this.empty, this.state.value ? "No turns in this state." : "Nobody has been answered yet. Each answer will be listed here, with its steps.");

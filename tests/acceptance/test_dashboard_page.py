@@ -88,7 +88,7 @@ def test_many_are_searched_and_names_are_text(screen: Screen) -> None:
     """The page holds few rows of many; search and filters find the rest; a name like a tag is a name."""
     hire(screen, 60)
     page = screen.open("ann")
-    rows = page.locator("#daemons tbody tr")
+    rows = page.locator("#daemons tr[data-id]")
     expect(page.locator("[data-shown]")).to_have_text("50 shown of 61 orchestrators")
     expect(rows).to_have_count(50)
     expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()

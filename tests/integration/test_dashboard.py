@@ -143,3 +143,15 @@ def test_every_page_is_there_under_the_policy(site: Site, page: Page) -> None:
         if source:
             with client.get(source) as file:
                 assert file.status_code == 200, source
+
+
+def test_links_lead_to_where_the_host_shows_messages(tmp_path: Path, site: Site) -> None:
+    """By default to the example app's address of a message, else to the host's own."""
+    address = f"/neolith/orchestrators/{site.ids['ada-orchestrator']}"
+    page = site.as_("ann").client.get(address).text
+    assert 'data-message-link="/channels/{channel}#message-{message}"' in page
+    own = make_site(tmp_path / "own", NEOLITH_PUBLIC_URL="https://chat.test/c/{channel}/{message}")
+    try:
+        assert 'data-message-link="https://chat.test/c/{channel}/{message}"' in own.as_("ann").client.get(address).text
+    finally:
+        own.close()

@@ -24,12 +24,12 @@ export class Sums {
     const failed = sum((one) => (one.canManage ? (one.health.deadLetters ?? one.health.failed) : 0));
     const [active, waiting] = [sum((one) => one.health.activeConversations), sum((one) => one.health.queued)];
     this.put("running", count(number("running")), `of ${count(all.length)}`);
-    this.put("active", count(active), "answers now");
+    this.put("active", count(active), "answers");
     this.put("waiting", count(waiting), "messages");
     this.put("trouble", count(trouble), trouble ? "in error" : "all is well", trouble ? "bad" : null);
     this.put("failed", count(failed), failed ? "to look at" : "none", failed ? "bad" : null);
     const paused = number("paused");
-    this.put("paused", count(paused), paused ? "do not answer" : "nobody");
+    this.put("paused", count(paused), paused ? "no answers" : "nobody");
     showIf(this.of("paused"), paused);
   }
 

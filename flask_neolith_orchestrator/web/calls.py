@@ -181,7 +181,8 @@ def _answer(route: Route, result: Any) -> Response:
     if route.status == 204:
         return _sealed(Response(status=204))
     shown = result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
-    return _sealed(Response(json.dumps(shown), route.status, content_type="application/json"))
+    text = json.dumps(shown, sort_keys=False)  # a charter is shown in the order in which its author wrote it
+    return _sealed(Response(text, route.status, content_type="application/json"))
 
 
 def _sealed(response: Response) -> Response:

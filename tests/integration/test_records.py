@@ -10,6 +10,7 @@ from sqlalchemy import insert, text
 
 from flask_neolith_orchestrator.core.deeds import CLI, Actor, Deed
 from flask_neolith_orchestrator.core.errors import SchemaMissing
+from flask_neolith_orchestrator.core.money import Scope
 from flask_neolith_orchestrator.runtime.upkeep.caretaker import Caretaker
 from flask_neolith_orchestrator.store.records import figures as figures_module
 from flask_neolith_orchestrator.store.records.audit import Seen, Wanted
@@ -338,3 +339,35 @@ def test_tables_of_version_3_are_named_and_mended(make_world: MakeWorld, databas
         (channel,) = world.neolith.chat.channels(world.ids["bob"])
         assert (channel["lastMessage"]["id"], channel["unread"]) == (message["id"], 1)
     world.start("ada")
+
+
+def test_what_was_spent_is_added_up_by_day_and_model(world: World) -> None:
+    """Days are those of UTC, the newest first; what has no price is counted apart, and what goes on not yet."""
+    ledger = world.neolith.models.table("Ledger")
+    who: dict[str, Any] = {
+        "turn_id": 1,
+        "epoch": 1,
+        "orchestrator_id": int(world.ada),
+        "organization_id": int(world.organization),
+    }
+    who |= {"requester_id": world.ids["ann"], "purpose": "answer", "state": "settled", "output_tokens": 1}
+    calls = [
+        (NOON - 43_200, "a", 0.5, {}),
+        (NOON + 43_199, "a", None, {}),
+        (NOON, "b", None, {}),
+        (NOON, "b", 9.0, {"state": "reserved"}),
+        (NOON - 43_201, "a", 0.25, {}),
+        (NOON - 3 * 86_400, "a", 0.25, {}),
+    ]
+    with world.stores.database.write() as tx:
+        for at, model, cost, more in calls:
+            values = {**who, "at": at, "model": model, "cost": cost, "input_tokens": 10, **more}
+            tx.execute(insert(ledger).values(cache_read_tokens=0, cache_write_tokens=0, **values))
+    spending = world.stores.records.spending
+    for scope, scope_id in ((Scope.ORCHESTRATOR, world.ada), (Scope.ORGANIZATION, world.organization)):
+        with world.stores.database.read() as tx:
+            found = spending.by_day(tx, scope, scope_id, NOON - 43_200 - 86_400)
+        today = int(NOON // 86_400)
+        shown = [(one["day"] - today, one["model"], one["calls"], one["unpriced"], one["cost"]) for one in found]
+        assert shown == [(0, "a", 2, 1, 0.5), (0, "b", 1, 1, None), (-1, "a", 1, 0, 0.25)]
+        assert [int(one["input_tokens"]) for one in found] == [20, 10, 10]

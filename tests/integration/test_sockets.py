@@ -13,6 +13,8 @@ import requests
 import socketio
 
 from flask_neolith_orchestrator.core.events import channel_room
+from flask_neolith_orchestrator.core.types import DeliveryState
+from flask_neolith_orchestrator.store.turns.endings import Ended
 from tests.integration.live import LiveServer
 from tests.integration.socket_ear import SOON, Ear, Refused
 from tests.integration.web_site import SAME_ORIGIN, Site, Visitor, make_site
@@ -380,3 +382,20 @@ def test_who_watches_the_dashboard_hears_how_busy_daemons_are(tmp_path: Path) ->
         assert told["orchestratorId"] == site.ids["ada-orchestrator"]
         assert (told["status"], told["activeConversations"], told["queued"]) == ("running", 0, 0)
         assert "daemon:health" not in bob.names()
+
+
+def test_those_who_manage_hear_of_deeds_and_of_dead_letters(scene: Scene) -> None:
+    """They are told that there is something to read, and the orchestrator itself; a member is told nothing of it."""
+    site = scene.site
+    ann, ada, bob, one = scene.as_("ann"), scene.as_("ada"), scene.as_("bob"), site.ids["ada-orchestrator"]
+    patched = site.as_("ann").call("PATCH", f"orchestrators/{one}", json={"role": "Analyst"})
+    assert patched.status_code == 200
+    ends = [("answered", "1"), ("failed", "2")]
+    site.state.house.news.dead_letters([Ended(key, one, DeliveryState(state), "x") for state, key in ends])
+    for ear in (ann, ada):
+        assert ear.next("audit:added") == {"orchestratorId": one, "organizationId": None}
+        assert ear.next("delivery:dead") == {"deliveryId": "2", "orchestratorId": one, "state": "failed"}
+    parent = f"organizations/{site.ids['acme']}/charter"
+    assert site.as_("ann").call("PUT", parent, json={"charter": {}, "version": 0}).status_code == 200
+    assert ann.next("audit:added") == {"orchestratorId": None, "organizationId": site.ids["acme"]}
+    assert not {"audit:added", "delivery:dead"} & set(bob.names())

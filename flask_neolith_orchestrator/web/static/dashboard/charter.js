@@ -188,4 +188,4 @@ document.addEventListener("neolith:login-ended", () => (leaves = false)); // it 
 addEventListener("beforeunload", (event) => {
   if (leaves && draft.isDirty) event.preventDefault();
 });
-watch([], look);
+watch(["audit:added"], look);

@@ -57,7 +57,7 @@ function show() {
   rows.show($("all").checked || !live.length ? keys : live);
 }
 
-const { again } = watch([], async () => {
+const { again } = watch(["audit:added"], async () => {
   const found = (await ask("GET", "keys")).items;
   keys = found.map((key) => ({ ...key, state: state(key) }));
   show();

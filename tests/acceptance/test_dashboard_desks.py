@@ -336,11 +336,11 @@ def test_everybody_can_use_each_page(desks: Desks) -> None:
 
 
 def both_ways(page: Page) -> None:
-    """Wide and light, then dark on a phone, without a reload."""
+    """Wide and light, then dark on a phone, without a reload, and without colours on their way."""
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.emulate_media(color_scheme="light")
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     check_accessible(page)
     page.set_viewport_size({"width": 360, "height": 800})
-    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     check_accessible(page)
     check_fits(page)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from sqlalchemy import Engine, event
 
 from flask_neolith_orchestrator.runtime.charters.keeper import Author
 from tests.integration.test_api import prepare
@@ -223,3 +225,36 @@ def test_a_turn_is_told_with_its_timing(site: Site) -> None:
     assert (letter["retryable"], letter["orchestrator"]["handle"], letter["author"]["name"]) == (True, "ada", "ann")
     ones = ann.get("orchestrators?health=true")["items"]
     assert [one["health"]["deadLetters"] for one in ones] == [1]
+
+
+def test_many_are_listed_by_as_many_looks_as_one(site: Site) -> None:
+    """A dashboard asks for all daemons with their health: what that costs does not grow with their number."""
+    ann, here = site.as_("ann"), threading.get_ident()
+
+    def looks() -> tuple[int, int]:
+        seen: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if threading.get_ident() == here:  # jobs look too
+                seen.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            found = ann.get("orchestrators?health=true")["items"]
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert all(one["health"]["status"] == "stopped" for one in found)
+        return len(found), len([one for one in seen if "neolith_daemon" in one or "daemon_endpoint" in one])
+
+    looks()  # the first one starts the process
+    count, before = looks()
+    with site.app.app_context():
+        users = site.neolith.models.user
+        for n in range(5):
+            user = users(name=f"bot{n}", is_orchestrator=True)
+            site.db.session.add(user)
+            site.db.session.flush()
+            site.neolith.directory.create_orchestrator(str(user.id), site.ids["acme"], f"bot{n}")
+        site.db.session.commit()
+    assert looks() == (count + 5, before)
+    assert before

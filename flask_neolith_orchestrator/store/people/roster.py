@@ -44,11 +44,11 @@ class Roster:
             statement = statement.where(o.c.id > int(after))
         return [str(row[0]) for row in tx.execute(statement.order_by(o.c.id).limit(limit))]
 
-    def endpoint(self, tx: Connection, orchestrator_id: str) -> str | None:
-        """The address that was stored for an external daemon. Nothing here ever calls it."""
+    def endpoints(self, tx: Connection, orchestrator_ids: Collection[str]) -> dict[str, str | None]:
+        """The addresses that were stored for external daemons, by orchestrator. Nothing here ever calls them."""
         o = self._o
-        found: str | None = tx.execute(select(o.c.daemon_endpoint).where(o.c.id == int(orchestrator_id))).scalar()
-        return found
+        mine = o.c.id.in_([int(one) for one in orchestrator_ids])
+        return {str(row[0]): row[1] for row in tx.execute(select(o.c.id, o.c.daemon_endpoint).where(mine))}
 
     def edit(self, tx: Connection, orchestrator_id: str, changes: Mapping[str, Any]) -> None:
         """Write some of handle, role, discipline, capabilities and daemon_endpoint.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from ...core.errors import Invalid, NotFound
-from ...core.types import OrchestratorSnapshot
+from ...core.types import DaemonState, OrchestratorSnapshot
 from ...runtime.broadcast.pauses import Pause
 from ...store.chat.views import iso
 from ...store.people.roster import Roster
@@ -111,26 +112,39 @@ def list_orchestrators(call: Call) -> Page[OrchestratorView]:
     roster = Roster(call.state.models)
     ids = roster.page(call.reading, organizations, after=asked.cursor, limit=asked.limit + 1)
     shown = call.house.people.snapshots(call.reading, ids[: asked.limit])
-    items = [orchestrator_view(call, one, health=asked.health) for one in shown]
+    items = orchestrator_views(call, shown, health=asked.health)
     return Page[OrchestratorView](items=items, next=ids[asked.limit - 1] if len(ids) > asked.limit else None)
 
 
-def orchestrator_view(call: Call, one: OrchestratorSnapshot, *, health: bool = False) -> OrchestratorView:
-    """An orchestrator as the asker may see it."""
-    manages = call.rights.manages(one)
-    return OrchestratorView(
-        id=one.id,
-        handle=one.handle,
-        role=one.role,
-        discipline=one.discipline,
-        capabilities=list(one.capabilities),
-        status=str(one.status),
-        organization_id=one.organization_id,
-        user=UserView(id=one.user.id, name=one.user.name),
-        can_manage=manages,
-        daemon_endpoint=Roster(call.state.models).endpoint(call.reading, one.id) if manages else None,
-        health=status_view(call, one.id, manages=manages) if health else None,
-    )
+def orchestrator_views(
+    call: Call, ones: Sequence[OrchestratorSnapshot], *, health: bool = False
+) -> list[OrchestratorView]:
+    """Orchestrators as the asker may see them, by a few statements however many they are."""
+    managed = [one.id for one in ones if call.rights.manages(one)]
+    endpoints = Roster(call.state.models).endpoints(call.reading, managed)
+    shown = _healths(call, {one.id: one.id in managed for one in ones}) if health else {}
+    return [
+        OrchestratorView(
+            id=one.id,
+            handle=one.handle,
+            role=one.role,
+            discipline=one.discipline,
+            capabilities=list(one.capabilities),
+            status=str(one.status),
+            organization_id=one.organization_id,
+            user=UserView(id=one.user.id, name=one.user.name),
+            can_manage=one.id in managed,
+            daemon_endpoint=endpoints.get(one.id),
+            health=shown.get(one.id),
+        )
+        for one in ones
+    ]
+
+
+def orchestrator_view(call: Call, one: OrchestratorSnapshot) -> OrchestratorView:
+    """One of them."""
+    (shown,) = orchestrator_views(call, [one])
+    return shown
 
 
 def get_orchestrator(call: Call) -> OrchestratorView:
@@ -160,9 +174,21 @@ def get_status(call: Call) -> HealthView:
 
 def status_view(call: Call, orchestrator_id: str, *, manages: bool) -> HealthView:
     """A daemon's health as the asker may see it."""
-    state = call.house.manager.get_daemon_status(orchestrator_id)
-    if state is None:
+    found = _healths(call, {orchestrator_id: manages}).get(orchestrator_id)
+    if found is None:
         raise NotFound
+    return found
+
+
+def _healths(call: Call, managed: Mapping[str, bool]) -> dict[str, HealthView]:
+    """The same of several, by id, and whether the asker manages each."""
+    ids = list(managed)
+    pauses = call.house.front.pauses.of(call.reading, ids)
+    states = {one.orchestrator.id: one for one in call.house.manager.get_daemon_statuses(ids)}
+    return {key: _health(one, pauses.get(key), manages=managed[key]) for key, one in states.items()}
+
+
+def _health(state: DaemonState, pause: Pause | None, *, manages: bool) -> HealthView:
     health = state.health
     return HealthView(
         status=str(health.status),
@@ -181,7 +207,7 @@ def status_view(call: Call, orchestrator_id: str, *, manages: bool) -> HealthVie
         restarts=health.restarts,
         wanted=str(state.wanted),
         cause=str(state.cause),
-        paused=pause_view(call.house.front.pauses.of(call.reading, [orchestrator_id]).get(orchestrator_id)),
+        paused=pause_view(pause),
     )
 
 

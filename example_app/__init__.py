@@ -16,16 +16,16 @@ from flask_login import LoginManager
 from flask_socketio import SocketIO
 from flask_wtf import CSRFProtect
 
-from . import accounts, offline, pages
+from . import accounts, modules, offline, pages
 from . import tools as _tools  # noqa: F401 -- says what orchestrators may do
 from .first_start import prepare, secret_key
 from .models import db, load_user, neolith
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing inline, nothing from elsewhere, in nobody's frame. Pico has its few signs as data: images."""
+"""Nothing inline, nothing from elsewhere, in nobody's frame."""
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -50,6 +50,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     _add_extensions(app)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(pages.blueprint)
+    app.register_blueprint(modules.blueprint)
     app.register_blueprint(offline.blueprint)
     app.after_request(_protect)
     prepare(app)

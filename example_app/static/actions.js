@@ -4,9 +4,6 @@ import { ask } from "/neolith/static/client/api.js";
 import { button, make } from "/neolith/static/client/dom.js";
 import { openPopover } from "./popover.js";
 import { openProfile } from "./profile.js";
-import { openReactions } from "./reactions.js";
-import { openVersions } from "./versions.js";
-import { openWhy } from "./why.js";
 
 // page: {me, channelId, store, people, members(), approvals, sender, openThread(id), loadReplies(root), isNew(id, reply)}
 export function actionsOf(page) {
@@ -42,7 +39,7 @@ export function actionsOf(page) {
       page.draftOf(message).add(message.content);
       return sender.discard(message);
     },
-    openVersions: (message) => openVersions(message, actions, (now) => store.put(now)),
+    openVersions: async (message) => (await import("./versions.js")).openVersions(message, actions, (now) => store.put(now)),
     openProfile: (anchor, author) => openProfile(anchor, { ...author, ...people.get(author.id) }),
     openThread: page.openThread,
     loadReplies: page.loadReplies,
@@ -55,15 +52,20 @@ export function actionsOf(page) {
     if (message.deleted) return [];
     const mine = message.author.id === me;
     const found = [
-      { sign: "react", label: "React", press: (view, at) => openReactions(at, (emoji) => view.attempt(() => actions.react(view.message, emoji, true))) },
+      { sign: "react", label: "React", press: chooseReaction },
       { sign: "reply", label: "Reply in thread", press: ({ message: { threadId, id } }) => page.openThread(threadId ?? id) },
-      { sign: "why", label: message.author.isOrchestrator ? "Why this answer" : "Who is meant, and why", press: (view, at) => openWhy(at, view.message) },
+      { sign: "why", label: message.author.isOrchestrator ? "Why this answer" : "Who is meant, and why", press: async (view, at) => (await import("./why.js")).openWhy(at, view.message) },
     ];
     if (canRegenerate(message)) found.push({ sign: "regenerate", label: "Regenerate", press: (view) => view.attempt(() => actions.steer(view.message, "regenerate")) });
     found.push({ sign: "link", label: "Copy link", press: copyLink });
     if (mine && message.state === "final") found.push({ sign: "edit", label: "Edit", press: (view) => view.edit() });
     if (mine || people.managesAny) found.push({ sign: "delete", label: "Delete", press: confirmDelete });
     return found;
+  }
+
+  async function chooseReaction(view, at) {
+    const { openReactions } = await import("./reactions.js");
+    openReactions(at, (emoji) => view.attempt(() => actions.react(view.message, emoji, true)));
   }
 
   function copyLink({ message: { id } }, at) {

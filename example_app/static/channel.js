@@ -1,6 +1,7 @@
 // The page of a channel: its main line, one thread beside it, and everything that happens while one looks.
 import { ask } from "/neolith/static/client/api.js";
 import { showTrouble } from "/neolith/static/client/dom.js";
+import { dot } from "/neolith/static/client/presence.js";
 import { Store, byAge } from "/neolith/static/client/store.js";
 import { actionsOf } from "./actions.js";
 import { Announcer } from "./announce.js";
@@ -11,7 +12,6 @@ import { History } from "./history.js";
 import { LineView } from "./line.js";
 import { Reader } from "./reader.js";
 import { keepDraft, keepLines, outbox } from "./offline/start.js";
-import { openMembers } from "./rooms.js";
 import { Sender } from "./sender.js";
 import { ThreadPanel } from "./thread.js";
 import { Tail } from "./tail.js";
@@ -52,7 +52,7 @@ const kept = keepLines({ channelId, store, batch, isNewest: (id) => !reader.hasM
 const history = new History(line, reader, () => tail.look());
 const threadHistory = new History(thread, reader, () => {});
 const panel = new ThreadPanel({ section: threadSection, view: thread, line, reader, history: threadHistory, attempt, showDraft: (id) => drafts.thread.show(id && channelId, id) });
-const mark = new ReadMark({ channelId, newest: () => (sidebar.known.get(channelId)?.unread === undefined ? null : newestId), isSeen: () => line.isAtEnd() && !reader.hasMore("newer", null) });
+const mark = new ReadMark({ channelId, newest: () => newestId, isSeen: () => line.isAtEnd() && !reader.hasMore("newer", null) });
 const tail = new Tail({ line, reader, history, mark, attempt });
 const announcer = new Announcer({
   me,
@@ -121,9 +121,16 @@ for (const [view, draft] of [[line, drafts.line], [thread, drafts.thread]]) {
 }
 if (asked.has("say")) window.history.replaceState(null, "", location.pathname);
 
-document.getElementById("members").addEventListener("click", ({ currentTarget }) => {
+// of a direct message with one orchestrator the title says whether it is there
+people.onChange(() => {
+  const others = members.filter((one) => one.userId !== me);
+  const status = lineSection.dataset.kind === "dm" && others.length === 1 && people.get(others[0].userId)?.status;
+  if (status) lineSection.querySelector(".topic").replaceChildren(dot(status));
+});
+
+document.getElementById("members").addEventListener("click", async ({ currentTarget }) => {
   const partner = members.find((one) => one.userId !== me);
-  if (lineSection.dataset.kind !== "dm") openMembers(channelId, people);
+  if (lineSection.dataset.kind !== "dm") (await import("./rooms.js")).openMembers(channelId, people);
   else if (partner) actions.openProfile(currentTarget, { ...partner, id: partner.userId });
 });
 
@@ -141,17 +148,11 @@ function take(message) {
 }
 
 async function enter() {
-  const [answer] = await Promise.all([socket.timeout(5000).emitWithAck("channel:join", { channelId }), isFirst ? sidebar.read() : null]);
+  const answer = await socket.timeout(5000).emitWithAck("channel:join", { channelId });
   if (!answer.ok) throw new Error(answer.error.detail ?? answer.error.title);
   members = answer.members;
-  if (isFirst) {
-    const { lastReadId, lastMessage } = sidebar.known.get(channelId) ?? {};
-    line.readUntil = lastReadId ?? null;
-    mark.sent = lastReadId ?? null;
-    panel.readUntil(lastReadId ?? null, lastMessage?.id ?? null);
-  }
+  people.tell();
   // from here on events come; what was before them is read
-  line.list.dataset.ready = "almost";
   if (wanted) await showWanted();
   else if (reader.hasMore("newer", null)) await reader.around(line.order[Math.floor(line.order.length / 2)].message.id);
   else await reader.newest();
@@ -161,11 +162,20 @@ async function enter() {
   line.list.dataset.ready = "yes";
   drawUnsent();
   history.draw();
-  if (isFirst && !tail.isPinned) line.toEnd();
+  if (isFirst) await markNew();
   isFirst = false;
   tail.look();
-  mark.look();
   kept.live();
+}
+
+// what came since the last visit is marked, once: before this visit moves the mark
+async function markNew() {
+  await sidebar.read();
+  const { lastReadId, lastMessage, unread } = sidebar.known.get(channelId) ?? {};
+  mark.begin(lastReadId ?? null);
+  panel.readUntil(unread ? (lastReadId ?? "0") : null, lastMessage?.id ?? null);
+  line.markNew(unread ? (lastReadId ?? "0") : null);
+  if (!tail.isPinned) line.toEnd();
 }
 
 async function showWanted() {

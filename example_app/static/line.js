@@ -57,6 +57,15 @@ export class LineView {
     if (!this.isBatch) this.drawUnsent();
   }
 
+  // what is newer than the message `until` is new to the reader
+  markNew(until) {
+    this.readUntil = until;
+    this.order.forEach((row, at) => {
+      this.#join(at);
+      if (row.message.lastReply) row.update(row.message, this.store);
+    });
+  }
+
   // one measure of the page for many messages
   batch(work) {
     if (this.isBatch) return work();

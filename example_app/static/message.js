@@ -3,7 +3,6 @@ import { button, make, showTrouble } from "/neolith/static/client/dom.js";
 import { clockTime } from "/neolith/static/client/time.js";
 import { askedFor } from "./approvals.js";
 import { avatar } from "./avatar.js";
-import { EditForm } from "./edit.js";
 import { TextView } from "./text.js";
 
 const STATES = { interrupted: "Interrupted", failed: "Failed" };
@@ -59,7 +58,8 @@ export class MessageView {
     }
   }
 
-  edit() {
+  async edit() {
+    const { EditForm } = await import("./edit.js");
     this.form ??= new EditForm(this, () => {
       this.form = null;
       this.text.update(this.message);

@@ -46,7 +46,7 @@ export class People {
       .then((answer) => answer.json())
       .then(({ items }) => {
         for (const { id, name, role } of items) this.#put(id, { name, role, handle: null, isOrchestrator: false });
-        this.#tell();
+        this.tell();
       })
       .catch(() => (this.asked = null)); // no connection: asked again
     return this.asked;
@@ -60,7 +60,7 @@ export class People {
         const facts = { name: user.name, handle, role, discipline, canManage, organizationId, status: known };
         this.#put(user.id, { ...facts, orchestratorId: id, isOrchestrator: true });
       }
-      this.#tell();
+      this.tell();
     } catch {
       // no connection: read again when it is back
     }
@@ -73,14 +73,14 @@ export class People {
       this.newest.set(userId, at);
       this.#put(userId, { orchestratorId, name, handle, status, isOrchestrator: true });
     }
-    this.#tell();
+    this.tell();
   }
 
   #put(id, facts) {
     this.byUser.set(id, { ...this.byUser.get(id), id, ...facts });
   }
 
-  #tell() {
+  tell() {
     for (const listener of this.listeners) listener();
   }
 }

@@ -15,7 +15,7 @@ export function openPopover(anchor, label, ...children) {
     if (wasInside && anchor.isConnected) anchor.focus();
   });
   box.showPopover();
-  place(box, anchor);
+  new ResizeObserver(() => anchor.isConnected && place(box, anchor)).observe(box); // what it shows may come later
   (box.querySelector(FOCUSABLE) ?? box).focus();
   return () => box.isConnected && box.hidePopover();
 }

@@ -90,7 +90,7 @@ export class TextView {
   #mention(word) {
     const name = word.slice(1).replaceAll('"', "");
     const meant = this.names(name) ?? this.names(name.replace(/[._-]+$/u, ""));
-    return meant ? make("span", { className: meant.id === this.me ? "mention mine" : "mention" }, word) : null;
+    return meant ? make("span", { className: meant.id === this.me ? "mention mine" : "mention" }, word.replaceAll('"', "")) : null;
   }
 }
 

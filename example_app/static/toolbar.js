@@ -12,9 +12,7 @@ export class Toolbar {
     this.view = null;
     this.stop = null; // the message that Tab goes to
     this.element = make("div", { className: "toolbar", role: "toolbar", "aria-label": "Message" });
-    list.addEventListener("pointerover", ({ pointerType, target }) => {
-      if (pointerType === "mouse" && !this.element.contains(document.activeElement)) this.#moveTo(target);
-    });
+    list.addEventListener("pointerover", ({ pointerType, target }) => pointerType === "mouse" && this.#hover(target));
     list.addEventListener("pointerleave", () => this.element.contains(document.activeElement) || this.leave());
     list.addEventListener("focusin", (event) => this.#moveTo(event.target));
     list.addEventListener("keydown", (event) => this.#key(event));
@@ -31,6 +29,14 @@ export class Toolbar {
   leave() {
     this.element.remove();
     this.view = null;
+  }
+
+  // a focus that is in the toolbar stays with its message
+  #hover(target) {
+    if (document.querySelector(".popover")) return; // which belongs to a button here
+    const isElsewhere = target.closest(".message") !== this.view?.element;
+    if (isElsewhere && this.element.contains(document.activeElement)) this.view.element.focus({ preventScroll: true });
+    this.#moveTo(target);
   }
 
   #moveTo(target) {

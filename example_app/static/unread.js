@@ -10,9 +10,14 @@ export class ReadMark {
     this.channelId = channelId;
     this.newest = newest;
     this.isSeen = isSeen;
-    this.sent = null;
+    this.sent = undefined; // nothing is told before `begin`
     for (const event of ["focus", "visibilitychange", "pageshow"]) addEventListener(event, () => this.look());
     document.addEventListener("visibilitychange", () => this.look());
+  }
+
+  // id: of what was read before this visit, or null
+  begin(id) {
+    this.sent = id;
   }
 
   isLookedAt() {
@@ -28,7 +33,7 @@ export class ReadMark {
 
   async #send() {
     const id = this.newest();
-    if (!id || !this.isLookedAt() || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
+    if (!id || this.sent === undefined || !this.isLookedAt() || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
     const before = this.sent;
     this.sent = id;
     try {

@@ -48,9 +48,12 @@ export class LineView {
   }
 
   update(message) {
+    const isHere = this.#belongs(message);
+    const root = this.isMain && message.threadId ? this.rows.get(message.threadId) : undefined;
+    if (!isHere && !root) return; // not even a look at how high the page is
     this.#staying(() => {
-      if (this.#belongs(message)) this.#put(message);
-      else if (this.isMain && message.threadId) this.rows.get(message.threadId)?.showReplies(this.store);
+      if (isHere) this.#put(message);
+      else root.showReplies(this.store);
       // who asked may have become known only now
       for (const row of this.order) if (row.message.replyToId === message.id) row.view.update(row.message);
     });

@@ -4,7 +4,8 @@ import { ask, query } from "/neolith/static/client/api.js";
 
 const GAP = 500; // milliseconds until the server has surely stored more of an answer that is being written
 const REPLIES = 10; // of a thread nobody has opened
-const PAGE = 50;
+const PAGE = 50; // messages on entering
+const MORE = 30; // while one scrolls: few enough to be drawn between two frames
 
 export class Reader {
   // batch(work): run what changes many messages
@@ -38,7 +39,7 @@ export class Reader {
 
   fetch(edge, threadId) {
     const cursor = this[edge].get(threadId);
-    return this.#read(threadId, edge === "older" ? { before: cursor } : { after: cursor });
+    return this.#read(threadId, { limit: MORE, ...(edge === "older" ? { before: cursor } : { after: cursor }) });
   }
 
   take(page, edge, threadId) {

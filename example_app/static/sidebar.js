@@ -14,12 +14,14 @@ export class Sidebar {
   constructor({ socket, people, here }) {
     this.people = people;
     this.here = here;
+    this.reading = null;
     this.known = new Map(); // channel id -> channel as the API shows it
     this.doing = new Map(); // user id -> "thinking" or "writing"
+    this.isStale = false; // something happened while the list was being read
     this.isHereSeen = () => false; // whether what comes into the channel on the screen is seen as it comes
-    const again = atMostEvery(300, () => this.read());
+    this.again = atMostEvery(300, () => this.read());
     socket.on("connect", () => this.read());
-    socket.on("channel:activity", (news) => this.#hear(news, again));
+    socket.on("channel:activity", (news) => this.#hear(news));
     socket.on("channel:read", ({ channelId, unread, mentions }) => this.#count(channelId, { unread, mentions }));
     socket.on("channel:added", ({ channel }) => this.#add(channel));
     socket.on("channel:removed", ({ channelId }) => this.#remove(channelId));
@@ -27,11 +29,15 @@ export class Sidebar {
   }
 
   read() {
-    this.reading ??= this.#read().finally(() => (this.reading = null));
+    this.reading ??= this.#read().finally(() => {
+      this.reading = null;
+      if (this.isStale) this.again();
+    });
     return this.reading;
   }
 
   async #read() {
+    this.isStale = false;
     try {
       const { items } = await ask("GET", "channels");
       for (const id of this.known.keys()) if (!items.some((one) => one.id === id)) this.#remove(id);
@@ -47,11 +53,12 @@ export class Sidebar {
     this.#drawPeople();
   }
 
-  #hear({ channelId, threadId, authorId, mentions, replyToUserId }, again) {
+  #hear({ channelId, threadId, authorId, mentions, replyToUserId }) {
     if (authorId === me || (channelId === this.here && this.isHereSeen())) return;
+    this.isStale = this.reading !== null;
     const channel = this.known.get(channelId);
     // of threads those count that one takes part in: the server knows
-    if (!channel || threadId) return again();
+    if (!channel || threadId) return this.again();
     const meant = mentions.includes(me) || replyToUserId === me;
     this.#count(channelId, { unread: (channel.unread ?? 0) + 1, mentions: (channel.mentions ?? 0) + Number(meant) });
   }
@@ -97,7 +104,8 @@ export class Sidebar {
     count.hidden = !unread;
     count.classList.toggle("mentions", mentions > 0);
     const shown = unread >= MOST ? `${MOST - 1}+` : String(unread);
-    count.replaceChildren(mentions ? `@ ${shown}` : shown, make("span", { className: "unseen" }, mentions ? " unread, mentions you" : " unread"));
+    if (!unread) count.replaceChildren();
+    else count.replaceChildren(mentions ? `@ ${shown}` : shown, make("span", { className: "unseen" }, mentions ? " unread, mentions you" : " unread"));
     this.#drawTotal();
   }
 

@@ -2,7 +2,7 @@
 import { ask } from "/neolith/static/client/api.js";
 import { byAge } from "/neolith/static/client/store.js";
 
-const PAUSE = 400; // milliseconds
+const PAUSE = 200; // milliseconds
 
 export class ReadMark {
   // newest() -> id of the newest message known here, or null; isSeen() whether the end of the line is on the screen
@@ -11,8 +11,9 @@ export class ReadMark {
     this.newest = newest;
     this.isSeen = isSeen;
     this.sent = undefined; // nothing is told before `begin`
-    for (const event of ["focus", "visibilitychange", "pageshow"]) addEventListener(event, () => this.look());
+    for (const event of ["focus", "pageshow"]) addEventListener(event, () => this.look());
     document.addEventListener("visibilitychange", () => this.look());
+    addEventListener("pagehide", () => this.timer && this.#send({ keepalive: true })); // what was seen is seen
   }
 
   // id: of what was read before this visit, or null
@@ -25,19 +26,20 @@ export class ReadMark {
   }
 
   look() {
+    this.wasSeen = this.isLookedAt();
     this.timer ??= setTimeout(() => {
       this.timer = null;
       this.#send();
     }, PAUSE);
   }
 
-  async #send() {
+  async #send(more = {}) {
     const id = this.newest();
-    if (!id || this.sent === undefined || !this.isLookedAt() || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
+    if (!id || this.sent === undefined || !(more.keepalive ? this.wasSeen : this.isLookedAt()) || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
     const before = this.sent;
     this.sent = id;
     try {
-      await ask("PUT", `channels/${this.channelId}/read`, { messageId: id });
+      await ask("PUT", `channels/${this.channelId}/read`, { messageId: id }, more);
     } catch (error) {
       if (!error.status) this.sent = before; // no connection: told when something comes again
     }

@@ -34,8 +34,8 @@ export function query(values) {
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 
-export async function ask(method, path, body, { signal } = {}) {
-  const options = { method, signal, credentials: "same-origin", headers: { Accept: "application/json" } };
+export async function ask(method, path, body, { signal, keepalive } = {}) {
+  const options = { method, signal, keepalive, credentials: "same-origin", headers: { Accept: "application/json" } };
   if (method !== "GET") {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body ?? {});

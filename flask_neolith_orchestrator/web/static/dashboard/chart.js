@@ -1,10 +1,7 @@
 // One chart: uPlot on a canvas, and beside it all that the canvas cannot be: title, unit, legend, keys, and a table.
 import { make } from "../client/dom.js";
+import { HEIGHT, plotOptions } from "./chart_plot.js";
 import { fill, say, showIf, tell } from "./inplace.js";
-
-const HEIGHT = 170; // pixels
-const TICK = 60; // pixels between two labels of time, at the least
-const WHOLE = [1, 2, 5].flatMap((step) => [0, 1, 2, 3, 4, 5, 6, 7].map((power) => step * 10 ** power)).sort((a, b) => a - b);
 
 let numbered = 0;
 
@@ -18,10 +15,21 @@ export class Chart {
     this.when = make("span");
     this.legend = make("ul", { className: "legend" });
     for (const one of spec.series) this.addToLegend(one);
-    this.plot = make("div", { className: "plot", tabIndex: 0, role: "slider", "aria-label": `${spec.title}, by time`, "aria-valuemin": 0 });
+    this.plot = make("div", {
+      className: "plot",
+      tabIndex: 0,
+      role: "slider",
+      "aria-label": `${spec.title}, by time`,
+      "aria-valuemin": 0,
+    });
     this.empty = make("p", { className: "empty", hidden: true }, spec.nothing);
     this.summary = make("summary", {}, "As a table");
-    this.rows = make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `${spec.title} as a table` });
+    this.rows = make("div", {
+      className: "scroll",
+      tabIndex: 0,
+      role: "region",
+      "aria-label": `${spec.title} as a table`,
+    });
     this.details = make("details", {}, this.summary, this.rows);
     const head = make("div", { className: "bar" }, make("h3", { id }, spec.title), this.total);
     const about = make("p", { className: "about" }, `${spec.unit}, `, this.when);
@@ -37,7 +45,10 @@ export class Chart {
   // what is drawn dashed stands beside what it belongs to
   addToLegend(one) {
     one.value = make("b");
-    one.swatch = make("i", { className: `swatch hue-${one.hue}${one.isDashed ? " dashed" : ""}`, "aria-hidden": "true" });
+    one.swatch = make("i", {
+      className: `swatch hue-${one.hue}${one.isDashed ? " dashed" : ""}`,
+      "aria-hidden": "true",
+    });
     const item = one.isDashed ? this.legend.lastElementChild : this.legend.appendChild(make("li"));
     item.append(make("span", {}, one.swatch, one.short ?? one.label, " ", one.value));
   }
@@ -74,43 +85,20 @@ export class Chart {
   }
 
   draw() {
-    const kind = `${this.span.step}`;
-    if (this.uplot && this.drawnAs === kind) {
+    if (this.uplot && this.drawnAs === this.span.name) {
       this.uplot.setData(this.data);
       return;
     }
     this.uplot?.destroy();
-    this.drawnAs = kind;
-    this.uplot = new window.uPlot(this.options(), this.data, this.plot);
+    this.drawnAs = this.span.name;
+    this.uplot = new window.uPlot(plotOptions(this), this.data, this.plot);
     for (const canvas of this.plot.querySelectorAll("canvas")) canvas.setAttribute("aria-hidden", "true");
-  }
-
-  options() {
-    const ink = (name) => () => colour(this.plot, name);
-    const grid = { stroke: ink("--line"), width: 1 };
-    const axis = { stroke: ink("--soft"), grid, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-    const isBars = this.spec.kind === "bars";
-    const series = isBars ? [...this.spec.series].reverse() : this.spec.series;
-    return {
-      width: this.plot.clientWidth || 300,
-      height: HEIGHT,
-      legend: { show: false },
-      padding: [8, 22, 0, 0],
-      cursor: { y: false, drag: { x: false, y: false }, points: { show: !isBars } },
-      scales: { x: { range: () => [this.span.from, this.span.to] }, y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-      axes: [
-        { ...axis, size: 26, space: TICK, incrs: this.span.ticks, values: (_plot, at) => at.map(this.span.tick), grid: { show: false } },
-        { ...axis, size: 52, space: 32, values: (_plot, all) => all.map(this.spec.axis), ...(this.spec.areWhole && { incrs: WHOLE }) },
-      ],
-      tzDate: (at) => window.uPlot.tzDate(new Date(at * 1e3), this.span.zone),
-      series: [{}, ...series.map((one) => (isBars ? bars(one) : line(one)))],
-      hooks: { setCursor: [(plot) => this.point(plot.cursor.idx ?? null)] },
-    };
   }
 
   resize() {
     const { clientWidth } = this.plot;
-    if (this.uplot && clientWidth && clientWidth !== this.uplot.width) this.uplot.setSize({ width: clientWidth, height: HEIGHT });
+    if (this.uplot && clientWidth && clientWidth !== this.uplot.width)
+      this.uplot.setSize({ width: clientWidth, height: HEIGHT });
   }
 
   // other colours, the same data
@@ -121,7 +109,14 @@ export class Chart {
   move(event) {
     const last = this.figures.items.length - 1;
     const from = this.at ?? last + 1;
-    const to = { ArrowLeft: from - 1, ArrowDown: from - 1, ArrowRight: from + 1, ArrowUp: from + 1, Home: 0, End: last }[event.key];
+    const to = {
+      ArrowLeft: from - 1,
+      ArrowDown: from - 1,
+      ArrowRight: from + 1,
+      ArrowUp: from + 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     const index = Math.min(Math.max(to, 0), last);
@@ -138,7 +133,11 @@ export class Chart {
     for (const one of spec.series) say(one.value, spec.format(one.of(item)));
     say(this.when, when);
     tell(this.plot, "aria-valuenow", index ?? this.figures.items.length - 1);
-    tell(this.plot, "aria-valuetext", `${when}: ${spec.series.map((one) => `${one.label} ${spec.format(one.of(item))}`).join(", ")}`);
+    tell(
+      this.plot,
+      "aria-valuetext",
+      `${when}: ${spec.series.map((one) => `${one.label} ${spec.format(one.of(item))}`).join(", ")}`,
+    );
   }
 
   showTable() {
@@ -149,30 +148,23 @@ export class Chart {
       make(
         "table",
         {},
-        make("thead", {}, make("tr", {}, ...["Time", ...spec.series.map((one) => one.label)].map((name) => make("th", { scope: "col" }, name)))),
-        make("tbody", {}, ...figures.items.map((item) => make("tr", {}, make("th", { scope: "row" }, span.label(item.at)), ...cells(item)))),
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            ...["Time", ...spec.series.map((one) => one.label)].map((name) => make("th", { scope: "col" }, name)),
+          ),
+        ),
+        make(
+          "tbody",
+          {},
+          ...figures.items.map((item) =>
+            make("tr", {}, make("th", { scope: "row" }, span.label(item.at)), ...cells(item)),
+          ),
+        ),
       ),
     );
   }
-}
-
-function bars(one) {
-  const fill = () => swatchColour(one);
-  return { fill, stroke: fill, width: 0, paths: window.uPlot.paths.bars({ size: [0.72, 28] }), points: { show: false } };
-}
-
-function line(one) {
-  return { stroke: () => swatchColour(one), width: 2, dash: one.isDashed ? [5, 4] : undefined, points: { size: 5 }, spanGaps: false };
-}
-
-function swatchColour(one) {
-  return getComputedStyle(one.swatch).color;
-}
-
-// a custom property of the theme as a colour that a canvas takes
-function colour(element, name) {
-  const probe = element.appendChild(make("i", { className: `ink${name}` }));
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
 }

@@ -1,4 +1,4 @@
-// Start, stop and restart of one daemon. The first button is what can be done now; it keeps the focus when that changes.
+// Start, stop and restart of one daemon. The first button is what can be done now, and keeps the focus when it changes.
 import { ask } from "../client/api.js";
 import { button, make } from "../client/dom.js";
 import { asked } from "./dialog.js";
@@ -62,7 +62,8 @@ export class Commands {
     const { activeConversations: active } = await ask("GET", `orchestrators/${this.id}/status`);
     if (!active) return true;
     const answers = active === 1 ? "An answer is being written." : `${active} answers are being written.`;
-    const told = `${answers} It has a few seconds to end; what is not complete then is answered anew when ${this.name} runs again.`;
+    const later = `what is not complete then is answered anew when ${this.name} runs again.`;
+    const told = `${answers} It has a few seconds to end; ${later}`;
     const title = `${WORDS[action]} ${this.name}?`;
     return (await asked({ title, body: [make("p", {}, told)], confirm: WORDS[action], harm: true })) !== null;
   }

@@ -37,13 +37,22 @@ export class DaemonRow {
     this.paused = make("small", { className: "paused", hidden: true });
     this.cells.state.append(make("div", { className: "stack" }, this.presence, this.daemon, this.paused));
     this.none = make("span", { className: "soft" }, "none");
-    this.opener = make("button", { type: "button", className: "opener", onclick: () => this.toggle(this.opened.hidden) });
+    this.opener = make("button", {
+      type: "button",
+      className: "opener",
+      onclick: () => this.toggle(this.opened.hidden),
+    });
     this.cells.errors.append(this.none, this.opener);
     this.list = make("ul");
     const panel = make("td", { colSpan: COLUMNS.length + 1 }, this.list);
     this.opened = make("tr", { className: "opened errors", hidden: true }, panel);
     this.toggle(false);
-    this.commands = new Commands({ id: one.id, name: one.user.name, done: (health) => done(one.id, health), trouble });
+    this.commands = new Commands({
+      id: one.id,
+      name: one.user.name,
+      done: (health) => done(one.id, health),
+      trouble,
+    });
     this.cells.actions.append(this.commands.element);
   }
 

@@ -88,7 +88,10 @@ export class DaemonTable {
       if (!this.rows.has(id)) this.rows.set(id, new DaemonRow(this.fleet.get(id), this.callbacks));
       this.showRow(id);
     }
-    arrange(this.body, visible.flatMap((id) => [this.rows.get(id).element, this.rows.get(id).opened]));
+    arrange(
+      this.body,
+      visible.flatMap((id) => [this.rows.get(id).element, this.rows.get(id).opened]),
+    );
     this.say(visible.length, found.length);
   }
 
@@ -101,14 +104,25 @@ export class DaemonTable {
     const all = this.fleet.size;
     const filtered = found === all ? "" : ` of ${all.toLocaleString()}`;
     const cut = visible < found ? `${visible} shown of ` : "";
-    say(this.shown, `${cut}${found.toLocaleString()}${filtered}${found === 1 && !filtered ? " orchestrator" : " orchestrators"}`);
+    say(
+      this.shown,
+      `${cut}${found.toLocaleString()}${filtered}${found === 1 && !filtered ? " orchestrator" : " orchestrators"}`,
+    );
     showIf(this.more, visible < found);
     showIf(this.region, found > 0);
     showIf(this.empty, found === 0);
     if (found) return;
     this.empty.replaceChildren(
       all ? "Nothing matches. Search for less, or show all states." : "There are no orchestrators here yet. ",
-      all ? "" : make("span", {}, "Your app makes one with ", make("code", {}, "neolith.directory.create_orchestrator"), "."),
+      all
+        ? ""
+        : make(
+            "span",
+            {},
+            "Your app makes one with ",
+            make("code", {}, "neolith.directory.create_orchestrator"),
+            ".",
+          ),
     );
   }
 

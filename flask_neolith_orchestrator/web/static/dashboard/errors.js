@@ -14,8 +14,12 @@ export function listErrors(list, { errors = [], lastError }, most) {
   const shown = errors.slice(-most).reverse();
   fill(list, [lastError, shown, errors.length], () => [
     lastError ? make("li", {}, make("strong", {}, "Gave up: "), lastError) : null,
-    ...shown.map(({ at, kind, message }) => make("li", {}, clockTime(at), ` ${message ? `${kind}: ${message}` : kind}`)),
-    errors.length > shown.length ? make("li", { className: "soft" }, `and ${errors.length - shown.length} older ones`) : null,
+    ...shown.map(({ at, kind, message }) =>
+      make("li", {}, clockTime(at), ` ${message ? `${kind}: ${message}` : kind}`),
+    ),
+    errors.length > shown.length
+      ? make("li", { className: "soft" }, `and ${errors.length - shown.length} older ones`)
+      : null,
   ]);
 }
 

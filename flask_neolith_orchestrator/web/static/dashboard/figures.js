@@ -1,8 +1,7 @@
 // The charts of one orchestrator, or of all that one manages, over a time that one chooses.
 import { ask, query } from "../client/api.js";
-import { make } from "../client/dom.js";
-import { count, dollars, duration } from "../client/time.js";
 import { Chart } from "./chart.js";
+import { chartSpecs } from "./chart_specs.js";
 import { say, showIf } from "./inplace.js";
 
 const HOUR = 3600;
@@ -11,31 +10,50 @@ const local = (options) => (at) => new Date(at).toLocaleString([], options);
 const short = { hour: "2-digit", minute: "2-digit" };
 const weekday = { weekday: "short", day: "numeric", month: "short" };
 const RANGES = {
-  "1h": { text: "1 h", name: "the last hour", span: HOUR, bucket: "minute", step: 60, ticks: [300, 600, 900, 1800], label: short, tick: short },
-  "24h": { text: "24 h", name: "the last 24 hours", span: DAY, bucket: "hour", step: HOUR, ticks: [2 * HOUR, 3 * HOUR, 4 * HOUR, 6 * HOUR, 12 * HOUR], label: { weekday: "short", ...short }, tick: { hour: "numeric" } },
-  "7d": { text: "7 d", name: "the last 7 days", span: 7 * DAY, bucket: "hour", step: HOUR, ticks: [DAY, 2 * DAY, 4 * DAY], label: { ...weekday, ...short }, tick: { day: "numeric", month: "short" } },
+  "1h": {
+    text: "1 h",
+    name: "the last hour",
+    span: HOUR,
+    bucket: "minute",
+    step: 60,
+    ticks: [300, 600, 900, 1800],
+    label: short,
+    tick: short,
+  },
+  "24h": {
+    text: "24 h",
+    name: "the last 24 hours",
+    span: DAY,
+    bucket: "hour",
+    step: HOUR,
+    ticks: [2 * HOUR, 3 * HOUR, 4 * HOUR, 6 * HOUR, 12 * HOUR],
+    label: { weekday: "short", ...short },
+    tick: { hour: "numeric" },
+  },
+  "7d": {
+    text: "7 d",
+    name: "the last 7 days",
+    span: 7 * DAY,
+    bucket: "hour",
+    step: HOUR,
+    ticks: [DAY, 2 * DAY, 4 * DAY],
+    label: { ...weekday, ...short },
+    tick: { day: "numeric", month: "short" },
+  },
   // days begin and end by UTC, as budgets do
-  "30d": { text: "30 d", name: "the last 30 days", span: 30 * DAY, bucket: "day", step: DAY, ticks: [2 * DAY, 5 * DAY, 7 * DAY, 14 * DAY], label: { ...weekday, timeZone: "UTC" }, tick: { day: "numeric", month: "short", timeZone: "UTC" }, zone: "UTC" },
+  "30d": {
+    text: "30 d",
+    name: "the last 30 days",
+    span: 30 * DAY,
+    bucket: "day",
+    step: DAY,
+    ticks: [2 * DAY, 5 * DAY, 7 * DAY, 14 * DAY],
+    label: { ...weekday, timeZone: "UTC" },
+    tick: { day: "numeric", month: "short", timeZone: "UTC" },
+    zone: "UTC",
+  },
 };
 const EVERY = { "1h": 15_000, "24h": 60_000, "7d": 300_000, "30d": 300_000 }; // milliseconds, at the latest
-
-const seconds = (milliseconds) => (milliseconds === null ? null : milliseconds / 1000);
-const took = (value) => (value === null ? "–" : duration(value * 1000));
-const compact = (value) => value.toLocaleString([], { notation: "compact", maximumFractionDigits: 1 });
-const both = (label, hue, name) => [
-  { label: `${label}, median`, hue, of: (item) => seconds(item[name].p50) },
-  { label: `${label}, 95 %`, short: "95 %", hue, isDashed: true, of: (item) => seconds(item[name].p95) },
-];
-const failure = (label, hue, name) => ({ label, hue, of: (item) => item.failures[name] });
-const nothing = "Nothing happened in this time.";
-
-const SPECS = () => [
-  { title: "Answers", unit: "messages answered", kind: "bars", areWhole: true, format: count, axis: compact, nothing, whole: (all) => count(all.answered), series: [{ label: "Answered", hue: 1, of: (item) => item.answered }] },
-  { title: "Latency", unit: "seconds from the question on", kind: "lines", format: took, axis: (value) => `${compact(value)} s`, nothing: "No answers in this time.", whole: (all) => (all.totalMs.p50 === null ? "" : `median ${duration(all.totalMs.p50)}`), series: [...both("Waiting", 2, "waitingMs"), ...both("First text", 3, "firstTextMs"), ...both("Total", 1, "totalMs")] },
-  { title: "Failures", unit: "messages", kind: "bars", areWhole: true, format: count, axis: compact, nothing: "No failures in this time.", whole: ({ failures }) => count(Object.values(failures).reduce((sum, one) => sum + one, 0)), series: [failure("Failed", 4, "failed"), failure("Expired", 2, "expired"), failure("Refused", 5, "refused"), failure("Stopped by people", 3, "interrupted"), failure("Cancelled", 6, "cancelled")] },
-  { title: "Tokens", unit: "tokens", kind: "bars", format: compact, axis: compact, nothing, whole: (all) => compact(all.inputTokens + all.outputTokens + all.cacheReadTokens + all.cacheWriteTokens), series: [{ label: "Output", hue: 1, of: (item) => item.outputTokens }, { label: "Input", hue: 2, of: (item) => item.inputTokens }, { label: "Read from cache", hue: 3, of: (item) => item.cacheReadTokens }, { label: "Written to cache", hue: 6, of: (item) => item.cacheWriteTokens }] },
-  { title: "Cost", unit: "US dollars", kind: "bars", format: dollars, axis: (value) => `$${value.toLocaleString([], { minimumFractionDigits: value % 1 ? 2 : 0, maximumFractionDigits: 4 })}`, nothing: "Nothing with a known price in this time.", whole: (all) => dollars(all.cost) + (all.unpriced ? ` + ${count(all.unpriced)} calls without a price` : ""), series: [{ label: "Cost", hue: 1, of: (item) => Number(item.cost) }] },
-];
 
 export class Figures {
   // `path` is what is asked for figures; `root` has the choice of time and the place of the charts
@@ -43,7 +61,7 @@ export class Figures {
     this.path = path;
     this.note = root.querySelector("[data-figures-note]");
     this.trouble = root.querySelector("[data-figures-trouble]");
-    this.charts = SPECS().map((spec) => new Chart(spec));
+    this.charts = chartSpecs().map((spec) => new Chart(spec));
     this.place = root.querySelector("[data-charts]");
     this.asked = 0;
     this.readAt = 0;
@@ -98,15 +116,19 @@ export class Figures {
       tick: (at) => local(range.tick)(at * 1000),
     };
     showIf(this.trouble, false);
-    if (!this.place.contains(this.charts[0].element)) this.place.replaceChildren(...this.charts.map((chart) => chart.element));
+    if (!this.place.contains(this.charts[0].element))
+      this.place.replaceChildren(...this.charts.map((chart) => chart.element));
     for (const chart of this.charts) chart.show(figures, span);
-    say(this.note, remark(figures));
+    say(this.note, remark(figures, range.step * 1000));
     showIf(this.note, this.note.textContent);
   }
 }
 
-function remark({ complete, countedFrom, since, from }) {
+function remark({ complete, countedFrom, since, from }, step) {
   const when = (iso) => new Date(iso).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  if (!complete) return `There is too much to count all of it: only what happened since ${when(countedFrom)} is in these figures.`;
-  return since && since > from ? `What ended before ${when(since)} is not kept any more, and not in these figures.` : "";
+  if (!complete)
+    return `There is too much to count all of it: only what happened since ${when(countedFrom)} is in these figures.`;
+  return since && Date.parse(since) - Date.parse(from) > step
+    ? `What ended before ${when(since)} is not kept any more, and not in these figures.`
+    : "";
 }

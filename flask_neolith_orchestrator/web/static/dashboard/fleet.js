@@ -5,7 +5,16 @@ import { atMostEvery } from "../client/dom.js";
 const FEW = 5; // so many are read one by one, more by reading all of them again
 const PAUSE = 250; // milliseconds between two looks that events ask for
 const REST = 10; // after a look at all, events ask for the next one when ten times as long as it took has passed
-const HEALTH = ["status", "uptime", "activeConversations", "totalMessagesProcessed", "queued", "failed", "deadLetters", "restarts"];
+const HEALTH = [
+  "status",
+  "uptime",
+  "activeConversations",
+  "totalMessagesProcessed",
+  "queued",
+  "failed",
+  "deadLetters",
+  "restarts",
+];
 
 export class Fleet {
   // `changed(ids or null for all)` is told what to show; `trouble(text)` why nothing could be read
@@ -88,7 +97,10 @@ export class Fleet {
 
   async readOne(id) {
     try {
-      const [one, health] = await Promise.all([ask("GET", `orchestrators/${id}`), ask("GET", `orchestrators/${id}/status`)]);
+      const [one, health] = await Promise.all([
+        ask("GET", `orchestrators/${id}`),
+        ask("GET", `orchestrators/${id}/status`),
+      ]);
       this.known.set(id, stamped({ ...one, health }));
       this.changed([id]);
     } catch {

@@ -10,7 +10,13 @@ const SPANS = [
   { name: "week", text: "last 7 days", length: 168 * HOUR, every: 24 * HOUR, tick: { weekday: "short" } },
 ];
 const MOST = 5; // pages of changes; a daemon that changes more often has an older part that is not drawn
-const EVENTS = { started: "started", stopped: "stopped", died: "died", restarted: "started again", failed: "gave up" };
+const EVENTS = {
+  started: "started",
+  stopped: "stopped",
+  died: "died",
+  restarted: "started again",
+  failed: "gave up",
+};
 const REASONS = {
   person: "by a person",
   logout: "it logged out",
@@ -100,7 +106,10 @@ function draw({ span, share, down, bar, ticks }, runs, { percent, downMs }, now)
   const at = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   fill(bar, inside, () =>
     inside.map((run) => {
-      const part = make("i", { className: `run-${run.state}`, title: `${run.state} from ${at(run.from)} to ${at(run.to)}` });
+      const part = make("i", {
+        className: `run-${run.state}`,
+        title: `${run.state} from ${at(run.from)} to ${at(run.to)}`,
+      });
       // from its end on: the newest is to be seen, however short it is
       part.style.insetInlineEnd = `${((now - run.to) / span.length) * 100}%`;
       part.style.inlineSize = `${((run.to - run.from) / span.length) * 100}%`;

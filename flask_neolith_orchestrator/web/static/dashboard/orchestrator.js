@@ -50,7 +50,9 @@ function showHealth(health) {
   say(place("wanted"), wantedText(health));
   const paused = document.getElementById("paused");
   showIf(paused, health.paused);
-  fill(paused, health.paused ?? null, () => (health.paused ? [`${name} runs and does not answer now, `, ...pauseText(health.paused), "."] : []));
+  fill(paused, health.paused ?? null, () =>
+    health.paused ? [`${name} runs and does not answer now, `, ...pauseText(health.paused), "."] : [],
+  );
   errors.show(health);
   commands.show(health);
   tick();
@@ -67,7 +69,10 @@ async function look() {
   const turn = ++asked;
   turns.look();
   try {
-    const [one, health] = await Promise.all([ask("GET", `orchestrators/${id}`), ask("GET", `orchestrators/${id}/status`)]);
+    const [one, health] = await Promise.all([
+      ask("GET", `orchestrators/${id}`),
+      ask("GET", `orchestrators/${id}/status`),
+    ]);
     if (turn !== asked) return;
     showDot(document.getElementById("presence"), one.status, WORDS[one.status] ?? one.status);
     showHealth(health);

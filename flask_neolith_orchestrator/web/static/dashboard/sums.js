@@ -51,7 +51,8 @@ export class Sums {
       ]);
       if (turn !== this.asked) return;
       const managed = me.organizations.filter((one) => one.manages);
-      if (me.organizations.length > 1) this.organizations = new Map(me.organizations.map((one) => [one.id, one.name]));
+      if (me.organizations.length > 1)
+        this.organizations = new Map(me.organizations.map((one) => [one.id, one.name]));
       const { answered, cost, unpriced } = today.totals;
       this.put("answers", count(answered), "today");
       this.put("cost", dollars(cost), unpriced ? `today, and ${count(unpriced)} without a price` : "today");

@@ -27,14 +27,22 @@ function facts(turn, messageLink) {
     ["Ended", clockTime(turn.endedAt)],
     ["Model", turn.model ?? "–"],
     ["Model calls", count(usage.calls)],
-    ["Tokens in", `${count(usage.inputTokens)} new, ${count(usage.cacheReadTokens)} from cache, ${count(usage.cacheWriteTokens)} to cache`],
+    ["Tokens in", `${count(usage.inputTokens)} new, ${cached(usage)}`],
     ["Tokens out", count(usage.outputTokens)],
     ["Cost", cost(turn)],
     ["Charter", turn.charterVersion ? `version ${turn.charterVersion}` : "none"],
     ["Stopped because", turn.stopReason?.replaceAll("_", " ") ?? "–"],
     ["Answer", link(turn, messageLink)],
   ];
-  return make("dl", { className: "facts" }, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  return make(
+    "dl",
+    { className: "facts" },
+    ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
+  );
+}
+
+function cached({ cacheReadTokens, cacheWriteTokens }) {
+  return `${count(cacheReadTokens)} from cache, ${count(cacheWriteTokens)} to cache`;
 }
 
 function cost({ cost: known, unpriced }) {
@@ -44,7 +52,9 @@ function cost({ cost: known, unpriced }) {
 
 function link({ replyId, channel, state }, messageLink) {
   if (!replyId || !channel) return state === "running" ? "is being written" : "not yours to read";
-  const href = messageLink.replace("{channel}", encodeURIComponent(channel.id)).replace("{message}", encodeURIComponent(replyId));
+  const href = messageLink
+    .replace("{channel}", encodeURIComponent(channel.id))
+    .replace("{message}", encodeURIComponent(replyId));
   return make("a", { href }, "Show in the channel");
 }
 
@@ -63,15 +73,28 @@ function step(one, requester) {
     "div",
     { className: "bar" },
     make("strong", {}, isTool ? one.name : "Model"),
-    make("span", { className: "dot", data: { status: STEPS[one.state]?.[1] ?? one.state } }, STEPS[one.state]?.[0] ?? one.state),
+    make(
+      "span",
+      { className: "dot", data: { status: STEPS[one.state]?.[1] ?? one.state } },
+      STEPS[one.state]?.[0] ?? one.state,
+    ),
     make("span", { className: "soft" }, took(one)),
     clockTime(one.createdAt),
   );
-  return make("li", {}, head, decision(one, requester), isTool ? block("Called with", JSON.stringify(one.arguments, null, 2)) : null, outcome(one, isTool));
+  return make(
+    "li",
+    {},
+    head,
+    decision(one, requester),
+    isTool ? block("Called with", JSON.stringify(one.arguments, null, 2)) : null,
+    outcome(one, isTool),
+  );
 }
 
 function took({ createdAt, endedAt, decidedAt, expiresAt, state }) {
-  if (state === "waiting" && expiresAt) return `until ${new Date(expiresAt).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}`;
+  if (state === "waiting" && expiresAt) {
+    return `until ${new Date(expiresAt).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}`;
+  }
   if (createdAt === endedAt) return "";
   return endedAt ? duration(Date.parse(endedAt) - Date.parse(decidedAt ?? createdAt)) : "";
 }
@@ -87,11 +110,19 @@ function decision({ decidedAt, decidedBy, createdAt, state, expiresAt }, request
 function outcome({ result, state, endedAt }, isTool) {
   if (result !== null) return block(isTool ? "Result" : "Said", result);
   if (!endedAt || !["done", "failed"].includes(state)) return null;
-  return make("p", { className: "soft" }, isTool ? "Its result is for the person who asked." : "What it said is for those who may read the answer.");
+  return make(
+    "p",
+    { className: "soft" },
+    isTool ? "Its result is for the person who asked." : "What it said is for those who may read the answer.",
+  );
 }
 
 function block(name, text) {
   return make("details", {}, make("summary", {}, name), make("pre", { tabIndex: 0 }, text));
+}
+
+function about({ reason, outcome, attempts }) {
+  return [wakeText(reason), outcome, attempts > 1 && `${attempts} attempts`].filter(Boolean).join(", ");
 }
 
 function deliveries({ deliveries: all }) {
@@ -101,8 +132,12 @@ function deliveries({ deliveries: all }) {
       "li",
       {},
       `${one.messageId ? `Message ${one.messageId}` : (KINDS[one.kind] ?? one.kind)}: `,
-      make("span", { className: "dot", data: { status: one.state === "answered" ? "done" : one.state } }, STATES[one.state] ?? one.state),
-      ` ${[wakeText(one.reason), one.outcome, one.attempts > 1 && `${one.attempts} attempts`].filter(Boolean).join(", ")}, accepted `,
+      make(
+        "span",
+        { className: "dot", data: { status: one.state === "answered" ? "done" : one.state } },
+        STATES[one.state] ?? one.state,
+      ),
+      ` ${about(one)}, accepted `,
       clockTime(one.acceptedAt),
     ),
   );

@@ -6,7 +6,14 @@ import { fill, say, showDot, tell } from "./inplace.js";
 import { showTurn } from "./turn_details.js";
 import { STATES, wakeText } from "./words.js";
 
-const CELLS = [["who", "Asked by"], ["why", "Why it woke"], ["when", "Began"], ["time", "Time"], ["tokens", "Tokens", "number"], ["cost", "Cost", "number"]];
+const CELLS = [
+  ["who", "Asked by"],
+  ["why", "Why it woke"],
+  ["when", "Began"],
+  ["time", "Time"],
+  ["tokens", "Tokens", "number"],
+  ["cost", "Cost", "number"],
+];
 
 export class TurnRow {
   constructor(messageLink) {
@@ -18,11 +25,19 @@ export class TurnRow {
     for (const [name, label, kind = ""] of CELLS) {
       this.cells[name] = this.element.appendChild(make("td", { className: kind, data: { label } }));
     }
-    this.bar = make("span", { className: "times", "aria-hidden": "true" }, ...[2, 3, 1].map((hue) => make("i", { className: `hue-${hue}` })));
+    this.bar = make(
+      "span",
+      { className: "times", "aria-hidden": "true" },
+      ...[2, 3, 1].map((hue) => make("i", { className: `hue-${hue}` })),
+    );
     this.total = make("span");
     this.cells.time.append(make("div", {}, this.bar, this.total));
     this.panel = make("div", { className: "turn" });
-    this.opened = make("tr", { className: "opened", hidden: true }, make("td", { colSpan: CELLS.length + 1 }, this.panel));
+    this.opened = make(
+      "tr",
+      { className: "opened", hidden: true },
+      make("td", { colSpan: CELLS.length + 1 }, this.panel),
+    );
     tell(this.button, "aria-expanded", "false");
   }
 
@@ -34,9 +49,27 @@ export class TurnRow {
     showDot(this.dot, one.state, STATES[one.state] ?? one.state);
     this.element.dataset.turn = one.id;
     this.opened.dataset.of = one.id;
-    tell(this.button, "aria-label", `Turn ${one.id}, ${STATES[one.state] ?? one.state}, asked by ${one.requester.name}`);
-    fill(cells.who, [one.requester, one.channel], () => make("div", { className: "stack" }, one.requester.name, make("small", { className: "soft" }, whereText(one.channel))));
-    fill(cells.why, [one.reason, one.kind, one.attempt, one.errorKind], () => make("div", { className: "stack" }, one.kind === "regenerate" ? "to be written anew" : wakeText(one.reason), remark(one)));
+    tell(
+      this.button,
+      "aria-label",
+      `Turn ${one.id}, ${STATES[one.state] ?? one.state}, asked by ${one.requester.name}`,
+    );
+    fill(cells.who, [one.requester, one.channel], () =>
+      make(
+        "div",
+        { className: "stack" },
+        one.requester.name,
+        make("small", { className: "soft" }, whereText(one.channel)),
+      ),
+    );
+    fill(cells.why, [one.reason, one.kind, one.attempt, one.errorKind], () =>
+      make(
+        "div",
+        { className: "stack" },
+        one.kind === "regenerate" ? "to be written anew" : wakeText(one.reason),
+        remark(one),
+      ),
+    );
     fill(cells.when, one.startedAt, () => clockTime(one.startedAt));
     fill(cells.tokens, one.usage, () => tokens(one.usage));
     say(cells.cost, one.cost === null && one.unpriced ? "no price" : dollars(one.cost));
@@ -57,7 +90,11 @@ export class TurnRow {
       this.bar.children[index].style.inlineSize = `${Math.max(part, 0) / scale}%`;
     });
     say(this.total, `${duration(total)}${isOver || state === "parked" ? "" : " so far"}`);
-    tell(this.total, "title", `waited ${duration(waitingMs)}, first text after ${duration(firstTextMs)}, ${duration(total)} in all`);
+    tell(
+      this.total,
+      "title",
+      `waited ${duration(waitingMs)}, first text after ${duration(firstTextMs)}, ${duration(total)} in all`,
+    );
   }
 
   toggle() {
@@ -71,9 +108,13 @@ export class TurnRow {
     if (!this.panel.firstChild) this.panel.append(make("p", { className: "empty" }, "Reading…"));
     try {
       const turn = await ask("GET", `turns/${this.one.id}`);
-      fill(this.panel, [turn, this.one], () => showTurn({ ...turn, ...this.one, steps: turn.steps, deliveries: turn.deliveries }, this.messageLink));
+      fill(this.panel, [turn, this.one], () =>
+        showTurn({ ...turn, ...this.one, steps: turn.steps, deliveries: turn.deliveries }, this.messageLink),
+      );
     } catch (error) {
-      this.panel.replaceChildren(make("p", { className: "note bad" }, `This turn could not be read: ${error.message}`));
+      this.panel.replaceChildren(
+        make("p", { className: "note bad" }, `This turn could not be read: ${error.message}`),
+      );
     }
   }
 }

@@ -49,7 +49,10 @@ export class Turns {
     let cursor;
     do {
       const limit = Math.min(this.wanted - items.length, MOST);
-      const page = await ask("GET", `orchestrators/${this.id}/turns${query({ state: this.state.value, limit, cursor })}`);
+      const page = await ask(
+        "GET",
+        `orchestrators/${this.id}/turns${query({ state: this.state.value, limit, cursor })}`,
+      );
       items.push(...page.items);
       cursor = page.next;
     } while (cursor && items.length < this.wanted);
@@ -72,7 +75,12 @@ export class Turns {
     showIf(this.keys, items.length > 0);
     showIf(this.more, Boolean(next));
     showIf(this.empty, items.length === 0);
-    say(this.empty, this.state.value ? "No turns in this state." : "Nobody has been answered yet. Each answer will be listed here, with its steps.");
+    say(
+      this.empty,
+      this.state.value
+        ? "No turns in this state."
+        : "Nobody has been answered yet. Each answer will be listed here, with its steps.",
+    );
   }
 
   async showMore() {

@@ -1,7 +1,11 @@
 // Words of the wire as people read them.
 import { clockTime } from "../client/time.js";
 
-const PAUSES = { hours: "outside its working hours", budget: "its budget is spent", replies: "it has given its answers" };
+const PAUSES = {
+  hours: "outside its working hours",
+  budget: "its budget is spent",
+  replies: "it has given its answers",
+};
 
 export const WAKES = {
   addressed: "was named as addressee",

@@ -71,6 +71,23 @@ def test_a_refusal_is_shown_as_a_sentence(screen: Screen) -> None:
     screen.forgive("404", "403")
 
 
+def test_without_socket_io_the_page_looks_again_by_timer(screen: Screen) -> None:
+    """It says how old what it shows may be, and shows what has changed after ten seconds."""
+    context = screen.context()
+    context.request.post(f"{screen.url}/login/ann")
+    page = context.new_page()
+    page.clock.install()
+    page.route("**/socket.io-*.js", lambda route: route.abort())
+    page.goto(f"{screen.url}/neolith/")
+    expect(page.locator("#connection")).to_have_text("updated every 10 s")
+    expect(page.locator("tbody [data-daemon=stopped]")).to_be_visible()
+    with screen.site.app.app_context():
+        screen.site.neolith.manager.start_daemon(screen.site.ids["ada-orchestrator"])
+    page.clock.fast_forward(11_000)
+    expect(page.locator("tbody [data-daemon=running]")).to_be_visible()
+    screen.forgive("ERR_FAILED")
+
+
 def hire(screen: Screen, count: int) -> None:
     """More orchestrators; the first has a name that would be a script."""
     site = screen.site

@@ -8,6 +8,7 @@ import { Rows } from "./table.js";
 
 const $ = (id) => document.getElementById(id);
 const EVERY = 10_000; // milliseconds; what a call costs is told by no event
+const SELDOM = 60_000;
 const FEW = 10;
 const PURPOSES = { answer: "an answer", summary: "a summary" };
 const ME = "person:me";
@@ -31,8 +32,11 @@ const rows = new Rows($("calls"), (one) => [
 ]);
 rows.heading = 1;
 
+let offered = 0;
 async function offers() {
+  if (Date.now() - offered < SELDOM) return; // there may be thousands
   const [me, found] = await Promise.all([ask("GET", "me"), all("orchestrators", { health: true })]);
+  offered = Date.now();
   const mine = found.filter((one) => one.canManage);
   const organizations = me.organizations.filter((one) => one.manages);
   const groups = [
@@ -114,7 +118,8 @@ function showCalls(of, ledger) {
 }
 
 const values = filter($("filter"), () => again());
-const { again } = watch(["budget:threshold", "daemon:status", "audit:added"], look);
+const { again, socket } = watch(["budget:threshold", "audit:added"], look);
+socket?.on("budget:threshold", () => (offered = 0)); // somebody may be paused by now
 $("older").addEventListener("click", () => doing($("older"), async () => {
   const page = await ask("GET", `orchestrators/${whose.split(":")[1]}/ledger${query({ limit: FEW, before: next })}`);
   calls.push(...page.items);

@@ -131,7 +131,7 @@ async function look() {
 }
 
 const values = filter($("filter"), () => again());
-const { again } = watch(["delivery:dead", "audit:added", "daemon:status"], look);
+const { again } = watch(["delivery:dead", "audit:added"], look);
 $("all").addEventListener("change", () => {
   chosen.clear();
   if ($("all").checked) for (const one of letters) if (one.retryable) chosen.add(one.id);

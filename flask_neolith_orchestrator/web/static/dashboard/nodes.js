@@ -38,7 +38,7 @@ async function look() {
   rows.show(nodes.map((one) => ({ ...one, silent: `${duration(Date.now() - new Date(one.lastSeenAt))} ago` })));
 }
 
-const { again } = watch(["daemon:status", "presence:snapshot"], look);
+const { again } = watch([], look);
 setInterval(() => {
   if (!document.hidden) again();
 }, EVERY);

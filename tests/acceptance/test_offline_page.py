@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from .browser import TIMEOUT, check_accessible
 from .conftest import ARGUMENTS, CHROMIUM
-from .example_server import PASSWORD, ExampleServer
+from .example_server import PASSWORD, ROOT, ExampleServer
 from .office import Office, message, office, press, say, server
 from .tunnel import Tunnel
 
@@ -39,6 +41,21 @@ LEFT = """async () => {
 """What this browser keeps of anybody."""
 
 
+ALL_IS_KEPT = """async () => {
+  const { me } = document.body.dataset, line = document.getElementById("line");
+  // opening one that is not there would make one without anything in it
+  if (!(await indexedDB.databases()).some(({ name }) => name === `neolith-${me}`)) return false;
+  const { openDB } = await import("/neolith/static/vendor/idb-8.0.4.js");
+  const db = await openDB(`neolith-${me}`);
+  const lines = await db.getAllFromIndex("lines", "channelId", line.dataset.channel);
+  db.close();
+  const kept = lines.flatMap((one) => one.messages).map((one) => one.content);
+  const shown = [...line.querySelectorAll(".text")].map((one) => one.textContent.trim());
+  return lines.length && shown.every((one) => kept.includes(one));
+}"""
+"""Whether every text that is shown of the channel is in the database."""
+
+
 def open_kept(office: Office, name: str, *channels: str, **more: Any) -> Page:
     """A browser of somebody in which the service worker keeps the home page and these channels; in the last of them."""
     page = office.open(name, **more)
@@ -51,30 +68,21 @@ def open_kept(office: Office, name: str, *channels: str, **more: Any) -> Page:
 
 def wait_until_kept(page: Page, pages: int) -> None:
     """So many pages are kept, and every text of the channel that is shown."""
+    until(page, f"caches.open('neolith-pages').then((cache) => cache.keys()).then((all) => all.length === {pages})")
+    if page.locator("#line").count():
+        until(page, f"({ALL_IS_KEPT})()")
+
+
+def until(page: Page, promise: str) -> None:
+    """Wait until what it promises is true: wait_for_function takes a promise itself for true."""
     page.evaluate(
-        """async (pages) => {
-          const { me } = document.body.dataset, line = document.getElementById("line");
-          const isKept = async () => {
-            const cache = await caches.open("neolith-pages");
-            if ((await cache.keys()).length !== pages) return false;
-            if (!line) return true;
-            // opening one that is not there would make one without anything in it
-            if (!(await indexedDB.databases()).some(({ name }) => name === `neolith-${me}`)) return false;
-            const { openDB } = await import("/neolith/static/vendor/idb-8.0.4.js");
-            const db = await openDB(`neolith-${me}`);
-            const lines = await db.getAllFromIndex("lines", "channelId", line.dataset.channel);
-            db.close();
-            const kept = lines.flatMap((one) => one.messages).map((one) => one.content);
-            const shown = [...line.querySelectorAll(".text")].map((one) => one.textContent.trim());
-            return lines.length && shown.every((one) => kept.includes(one));
-          };
-          const until = performance.now() + 10_000;
-          while (!(await isKept())) {
-            if (performance.now() > until) throw new Error("it was not kept");
+        f"""async () => {{
+          const end = performance.now() + {TIMEOUT};
+          while (!(await {promise})) {{
+            if (performance.now() > end) throw new Error("it has not become true");
             await new Promise((resolve) => setTimeout(resolve, 50));
-          }
-        }""",
-        pages,
+          }}
+        }}"""
     )
 
 
@@ -142,6 +150,8 @@ def test_what_is_read_and_written_without_a_connection(office: Office, far: Far)
     say(line, "two from the tunnel")
     expect(banner).to_contain_text("2 messages will be sent when the connection is back.")
     maya.get_by_role("navigation").get_by_role("link", name="# research").click()
+    expect(line.get_by_role("heading", name="# research")).to_be_visible()
+    expect(banner).to_contain_text("2 messages will be sent")
     say(line, "three for research")
     maya.reload()
     expect(message(line, "three for research").locator(".remark")).to_have_text("Waiting for the connection")
@@ -165,12 +175,15 @@ def test_what_is_read_and_written_without_a_connection(office: Office, far: Far)
     assert texts_of(office, sam, "# research", 1) == texts_of(office, maya, "# research", 1) == ["three for research"]
 
 
-def test_a_server_that_dies_has_the_message_once(tmp_path: Path, browser: Browser) -> None:
-    """It took the message and died before it said so; the page is reloaded; then the message is there once."""
-    with ExampleServer(tmp_path) as server, ExitStack() as stack:
+def test_a_server_that_dies_has_the_message_once_and_may_come_back_newer(tmp_path: Path, browser: Browser) -> None:
+    """It took the message and died before it said so; then it is there once. An update leaves open pages alone."""
+    code = tmp_path / "code" / "example_app"
+    shutil.copytree(ROOT / "example_app", code, ignore=shutil.ignore_patterns("__pycache__"))
+    program = f"import sys; sys.path.insert(0, {str(code.parent)!r}); from example_app.__main__ import main; main()"
+    with ExampleServer(tmp_path, (sys.executable, "-c", program)) as server, ExitStack() as stack:
         office = Office(server, browser, stack)
-        maya, sam = open_kept(office, "maya", "# general"), office.open("sam")
-        line, watched = maya.locator("#line"), office.enter(sam)
+        maya, sam = open_kept(office, "maya", "# general"), open_kept(office, "sam", "# general")
+        line, watched = maya.locator("#line"), sam.locator("#line")
         posts: list[int] = []
 
         def take_and_die(route: Route) -> None:
@@ -187,13 +200,20 @@ def test_a_server_that_dies_has_the_message_once(tmp_path: Path, browser: Browse
         assert posts == [201]
         maya.reload()
         expect(message(line, "and this?").locator(".remark")).to_have_text("Waiting for the connection")
+        with (code / "static" / "channel.js").open("a", encoding="utf-8") as script:
+            script.write('document.body.dataset.update = "yes";\n')
         server.start()
-        for section in (line, watched):
+        for page, section in ((maya, line), (sam, watched)):
             expect(message(section, "and this?")).to_be_visible()
-        for page in (maya, sam):
             expect(page.locator("#offline")).to_be_hidden()
         expect(line.locator(".remark")).to_have_count(0)
         assert texts(line) == texts(watched) == ["did you get this?", "and this?"]
+        # what is opened now is new; what is open stays as it is and works
+        maya.reload()
+        expect(maya.locator("body[data-update=yes]")).to_be_visible()
+        say(watched, "in the old page")
+        expect(message(line, "in the old page").get_by_role("article")).to_be_visible()
+        expect(sam.locator("body[data-update=yes]")).to_have_count(0)
         office.forgive(*NETWORK)
         office.check()
 

@@ -1,6 +1,7 @@
 // The page in place of one that was not kept: which pages were, and another try.
 import { make } from "/neolith/static/client/dom.js";
 
+const { home } = document.body.dataset;
 const again = () => location.reload();
 document.getElementById("again").addEventListener("click", again);
 addEventListener("online", async () => {
@@ -13,7 +14,8 @@ const links = [];
 for (const request of await cache.keys()) {
   const page = await (await cache.match(request, { ignoreVary: true })).text();
   const { title } = new DOMParser().parseFromString(page, "text/html");
-  links.push(make("li", {}, make("a", { href: new URL(request.url).pathname }, title)));
+  const { pathname } = new URL(request.url);
+  links.push(make("li", {}, make("a", { href: pathname }, pathname === home ? "Home" : title.replace(/ · [^·]*$/u, ""))));
 }
 document.getElementById("kept").replaceChildren(...links);
 document.getElementById("kept-title").hidden = !links.length;

@@ -25,8 +25,11 @@ export class Draft {
   // what is being written here; threadId null for the main line, channelId null for nowhere
   show(channelId, threadId = null) {
     this.save();
+    const isFirst = this.name === null;
     this.name = channelId && this.kept.draftName(channelId, threadId);
-    this.#put(this.name ? stored((storage) => storage.getItem(this.name)) ?? "" : "");
+    const text = this.name ? stored((storage) => storage.getItem(this.name)) ?? "" : "";
+    if (isFirst && this.input.value && !text) this.isTyped = true; // somebody was faster than this script
+    else this.#put(text);
   }
 
   sent() {

@@ -11,8 +11,9 @@ const AWAY_STATUS = [502, 503, 504]; // a proxy says that nobody is behind it
 const madeFor = new Map(); // id of an open page -> version of the app it was made for; what is not in here asks the network
 
 addEventListener("install", (event) => {
+  skipWaiting();
   const files = FILES.map((path) => new Request(path, { cache: "no-cache" }));
-  event.waitUntil(caches.open(SHELL).then((cache) => cache.addAll(files)).then(() => skipWaiting()));
+  event.waitUntil(caches.open(SHELL).then((cache) => cache.addAll(files)));
 });
 
 addEventListener("activate", (event) => {
@@ -84,11 +85,11 @@ async function keep(path, answer) {
   await Promise.all(kept.slice(0, Math.max(0, kept.length - MOST)).map((one) => cache.delete(one)));
 }
 
+// Where the server is newer than this script, the browser looks for the next one by itself, as at each page. It must not
+// be asked from here: Chromium then waits for this worker to end, and this one for Chromium, and no page opens.
 function remember(client, answer) {
   const version = answer.headers.get("X-Neolith-Version");
-  if (!version) return;
-  madeFor.set(client, version);
-  if (version !== VERSION) registration.update().catch(() => {}); // the server is newer than this script
+  if (version) madeFor.set(client, version);
 }
 
 // a page of this version gets the files of this version; any other the server's, and without it what there is

@@ -33,6 +33,9 @@ NETWORK = (
 )
 """What the browser itself says of a connection that the test has cut."""
 
+SHELLS = "caches.keys().then((all) => all.filter((one) => one.startsWith('neolith-shell-')))"
+"""The versions of the app that this browser keeps."""
+
 LEFT = """async () => {
   const pages = await (await caches.open("neolith-pages")).keys();
   const databases = (await indexedDB.databases()).map((one) => one.name);
@@ -184,6 +187,7 @@ def test_a_server_that_dies_has_the_message_once_and_may_come_back_newer(tmp_pat
         office = Office(server, browser, stack)
         maya, sam = open_kept(office, "maya", "# general"), open_kept(office, "sam", "# general")
         line, watched = maya.locator("#line"), sam.locator("#line")
+        shells = maya.evaluate(SHELLS)
         posts: list[int] = []
 
         def take_and_die(route: Route) -> None:
@@ -208,12 +212,15 @@ def test_a_server_that_dies_has_the_message_once_and_may_come_back_newer(tmp_pat
             expect(page.locator("#offline")).to_be_hidden()
         expect(line.locator(".remark")).to_have_count(0)
         assert texts(line) == texts(watched) == ["did you get this?", "and this?"]
-        # what is opened now is new; what is open stays as it is and works
+        # what is opened now is new; what is open stays as it is and works; the old files go
         maya.reload()
         expect(maya.locator("body[data-update=yes]")).to_be_visible()
         say(watched, "in the old page")
         expect(message(line, "in the old page").get_by_role("article")).to_be_visible()
         expect(sam.locator("body[data-update=yes]")).to_have_count(0)
+        until(maya, f"{SHELLS}.then((all) => all.length === 1 && all[0] !== '{shells[0]}')")
+        maya.reload()
+        expect(maya.locator("#connection")).to_have_text("live")
         office.forgive(*NETWORK)
         office.check()
 

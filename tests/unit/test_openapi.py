@@ -65,7 +65,7 @@ def test_every_operation_names_what_it_takes(app: Flask) -> None:
     assert post["security"] == [{"cookie": []}, {"key": []}]
     assert "201" in post["responses"]
     get = paths["/channels/{id}/messages"]["get"]
-    assert [one["name"] for one in get["parameters"]] == ["id", "threadId", "before", "limit"]
+    assert [one["name"] for one in get["parameters"]] == ["id", "threadId", "before", "after", "limit"]
     assert paths["/keys"]["post"]["security"] == [{"cookie": []}], "a key cannot make keys"
     for item in paths.values():
         for operation in item.values():

@@ -29,6 +29,9 @@ UNWRITTEN: Final = -1
 KEPT: Final = 1_000
 """Charters that are remembered; the one that was not asked for longest goes first."""
 
+NOBODYS: Final = Charter()
+"""The charter of those who have none, but for who they are."""
+
 Heard = Callable[[OrchestratorSnapshot, Charter], None]
 Changed = Callable[[Any, OrchestratorSnapshot, Charter], None]
 
@@ -68,8 +71,13 @@ class CharterBook:
             heard(snapshot, charter)
         return charter
 
-    def now(self, snapshot: OrchestratorSnapshot) -> Charter:
-        """The same where there is no transaction; most have no charter of their own, and nothing is read for them."""
+    def terms(self, snapshot: OrchestratorSnapshot) -> Charter:
+        """The same where there is no transaction, for whoever asks what it may do and not who it is.
+
+        Most have nothing of their own: one charter stands for all of them, as ten thousand start at once.
+        """
+        if not (snapshot.parent_version or snapshot.charter_version or snapshot.config):
+            return NOBODYS
         if not (snapshot.parent_version or snapshot.charter_version or mirrored(snapshot.config)):
             return load_charter(snapshot)
         with self._stores.database.read() as tx:

@@ -103,7 +103,7 @@ class Crew:
 
     def prepare(self, daemon: OrchestratorDaemon, snapshot: OrchestratorSnapshot) -> None:
         """Check everything a start needs. Raises StartFailed with the cause: trying again would not help."""
-        charter = self._study.charters.now(snapshot)
+        charter = self._study.charters.terms(snapshot)
         if charter.version == UNWRITTEN:
             self._study.charters.adopt(snapshot.id)
         missing = self._study.model_for(charter.model.name or self._settings.model).check()

@@ -245,7 +245,7 @@ def _snapshot(
         user=UserRef(str(user_id), name),
         organization_id=same.setdefault((organization,), str(organization)),
         capabilities=tuple(capabilities or ()),
-        config=_mapping(config) if flag else {},
+        config=(_mapping(config) if flag else None) or same.setdefault((), {}),  # most are empty
         charter_version=versions[0] or 0,
         parent_version=versions[1] or 0,
         parent_at=versions[2],

@@ -1,11 +1,13 @@
-"""Claude through the anthropic SDK, which is imported with the first call and not before: that takes a second
-and 70 MB, which `flask routes` should not pay. The parts of this backend are `claude_answer` (stream events),
-`claude_failures` (errors), `claude_wire` and `claude_transport` (connections that can be cut).
+"""Claude through the anthropic SDK. It is imported when a daemon starts that answers with it, or at the latest with
+the first call, and not before: that takes a second and 70 MB, which `flask routes` should not pay. The parts of this
+backend are `claude_answer` (stream events), `claude_failures` (errors), `claude_wire` and `claude_transport`
+(connections that can be cut).
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import logging
 import os
@@ -33,6 +35,7 @@ NO_PACKAGE = "The package anthropic is not installed. Run `pip install anthropic
 NO_KEY = "There is no key for Claude. Set ANTHROPIC_API_KEY in the environment."
 BAD_KEY = "The key for Claude holds characters that no key has. Copy it again, without quotes or line breaks."
 
+_IMPORTED_AT_A_CALL = ("anthropic.resources.messages", ".claude_failures", ".claude_transport", ".claude_wire")
 _NOT_IN_A_KEY = re.compile(r"[^\x21-\x7e]")
 _OTHER_CREDENTIALS = ("ANTHROPIC_PROFILE", "ANTHROPIC_CONFIG_DIR", "ANTHROPIC_FEDERATION_RULE_ID")
 
@@ -61,6 +64,7 @@ class ClaudeModel:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._sessions: dict[int, _Session] = {}
+        self._warmed_in: int | None = None
 
     def check(self) -> str | None:
         """None if calls can be made, else what is missing, in one sentence. Makes no call."""
@@ -72,6 +76,15 @@ class ClaudeModel:
         if os.environ.get("ANTHROPIC_AUTH_TOKEN"):
             return None
         return self._check_other_credentials()
+
+    def warm(self) -> None:
+        """See `core.model.Warmable`: import the SDK on a thread of its own, which ends with that."""
+        pid = os.getpid()
+        if self._warmed_in == pid:
+            return
+        self._warmed_in = pid
+        with contextlib.suppress(RuntimeError):  # no more threads: the first call imports it
+            threading.Thread(target=_import_sdk, name="neolith-warm", daemon=True).start()
 
     def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
         """See `core.model.Model`. The call begins with the first event asked for."""
@@ -168,6 +181,15 @@ class ClaudeModel:
             return None if self._session().client.credentials is not None else NO_KEY
         except anthropic.AnthropicError as error:
             return f"The credentials for Claude cannot be used ({type(error).__name__}): {error}"
+
+
+def _import_sdk() -> None:
+    try:
+        for name in _IMPORTED_AT_A_CALL:
+            importlib.import_module(name, __package__)
+    except Exception:
+        # the thread's border: the first call finds the same, and tells it
+        log.debug("The SDK could not be imported yet", exc_info=True, extra={"action": "claude.warm"})
 
 
 @dataclass

@@ -146,3 +146,12 @@ class Counter(Protocol):
         Raises as `Model.stream` does.
         """
         ...
+
+
+@runtime_checkable
+class Warmable(Protocol):
+    """What a Model can do besides: get ready before it is asked, so that the first answer does not wait for that."""
+
+    def warm(self) -> None:
+        """Begin to get ready, apart and once a process. Neither waits nor raises."""
+        ...

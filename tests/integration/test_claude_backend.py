@@ -588,6 +588,20 @@ def test_nothing_is_imported_before_the_first_call() -> None:
     assert done.stdout == "False False\n"
 
 
+def test_the_sdk_can_be_imported_before_the_first_call() -> None:
+    """`warm` imports all that a call needs, once, on a thread that ends; nothing is asked."""
+    code = (
+        "import sys, threading; from flask_neolith_orchestrator.backends.claude import ClaudeModel;"
+        "model = ClaudeModel('k', 'http://127.0.0.1:9'); model.warm();"
+        "threads = [one for one in threading.enumerate() if one.name == 'neolith-warm'];"
+        "[one.join() for one in threads]; model.warm(); print(len(threads), threading.active_count());"
+        "known = set(sys.modules); client = model._session().client.messages;"
+        "print('anthropic' in known, [one for one in set(sys.modules) - known if one.startswith('anthropic')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1\nTrue []\n"
+
+
 def test_fifty_streams_at_once_do_not_mix(api: FakeClaude, model: ClaudeModel) -> None:
     """One model serves many threads at the same time, each with its own answer."""
     together = threading.Barrier(50)

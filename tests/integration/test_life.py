@@ -497,3 +497,16 @@ def test_the_end_waits_for_a_start_under_way() -> None:
     go.set()
     ending.join(10)
     assert once.done
+
+
+def test_a_start_lets_its_model_get_ready(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first answer does not wait for what a model needs once; one that cannot be used is left alone."""
+    world = make_world()
+    warmed: list[str] = []
+    monkeypatch.setattr(world.model, "warm", lambda: warmed.append("now"), raising=False)
+    with monkeypatch.context() as broken, pytest.raises(DaemonError):
+        broken.setattr(world.model, "check", lambda: "There is no key.")
+        world.start("ada")
+    assert warmed == []
+    world.start("ada")
+    assert warmed == ["now"]

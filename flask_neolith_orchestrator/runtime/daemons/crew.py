@@ -11,6 +11,7 @@ from typing import Any
 from ...chat.charter import Charter
 from ...core.cancel import StopReason
 from ...core.errors import NotAnOrchestrator, StartFailed
+from ...core.model import Warmable
 from ...core.types import DaemonStatus, OrchestratorDaemonConfig, OrchestratorSnapshot, OrchestratorStatus
 from ...settings import Settings
 from ...store.stores import Stores
@@ -106,9 +107,12 @@ class Crew:
         charter = self._study.charters.terms(snapshot)
         if charter.version == UNWRITTEN:
             self._study.charters.adopt(snapshot.id)
-        missing = self._study.model_for(charter.model.name or self._settings.model).check()
+        model = self._study.model_for(charter.model.name or self._settings.model)
+        missing = model.check()
         if missing:
             raise StartFailed(missing)
+        if isinstance(model, Warmable):
+            model.warm()
         self.renew(daemon, snapshot, charter)
 
     def renew(self, daemon: OrchestratorDaemon, snapshot: OrchestratorSnapshot, charter: Charter) -> None:

@@ -41,6 +41,7 @@ def test_text_that_no_database_keeps_is_mended() -> None:
         {"content": None},
         {"content": b"bytes"},
         {"metadata": ["list"]},
+        {"metadata": {"reply_to_author_id": 2}},
         {"timestamp": None},
         {"timestamp": True},
         {"timestamp": "2026-01-01"},
@@ -57,3 +58,10 @@ def test_what_cannot_be_used_is_named(bad: dict[str, Any]) -> None:
     """Each names the member that is wrong."""
     with pytest.raises(Invalid, match=next(iter(bad))):
         usable(replace(GOOD, **bad), 100)
+
+
+def test_an_id_in_the_metadata_is_named() -> None:
+    """A number would make a reply that nobody hears, without a word."""
+    with pytest.raises(Invalid, match="reply_to_author_id"):
+        usable(replace(GOOD, metadata={"reply_to_author_id": 2}), 100)
+    assert usable(replace(GOOD, metadata={"reply_to_author_id": "2"}), 100).metadata == {"reply_to_author_id": "2"}

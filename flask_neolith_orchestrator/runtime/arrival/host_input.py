@@ -21,9 +21,10 @@ MAX_ID = 255
 def usable(message: IncomingMessage, longest: int) -> IncomingMessage:
     """The message in the form that can be stored and read.
 
-    Text loses what no database keeps (NUL, lone surrogates, control characters) and is cut to `longest` characters:
-    the host has stored it, so refusing it would only lose the question. Raises Invalid for ids that are no text of
-    1 to 255 characters, content that is no text, and a timestamp that is neither epoch seconds nor an aware datetime.
+    Text loses what no database keeps (NUL, lone surrogates, control characters) and is cut to `longest` characters: the
+    host has stored it, so refusing it would only lose the question. Raises Invalid for ids (that of
+    `reply_to_author_id` in the metadata, too) that are no text of 1 to 255 characters, content that is no text, and a
+    timestamp that is neither epoch seconds nor an aware datetime.
     """
     for name in ("id", "channel_id", "author_id"):
         _check_id(name, getattr(message, name))
@@ -33,6 +34,9 @@ def usable(message: IncomingMessage, longest: int) -> IncomingMessage:
         raise Invalid("content must be text.")
     if message.metadata is not None and not isinstance(message.metadata, Mapping):
         raise Invalid("metadata must be a mapping.")
+    replied = (message.metadata or {}).get("reply_to_author_id")
+    if replied is not None:  # a number would be nobody's id, and the reply nobody's
+        _check_id("metadata['reply_to_author_id']", replied)
     content = clean(message.content)
     if len(content) > longest:
         content = content[: longest - 2] + " …"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_neolith_orchestrator.core.errors import TooMany
+from flask_neolith_orchestrator.core.errors import ModelRejected, TooMany
 from flask_neolith_orchestrator.runtime.money.rate_window import SWEEP, Windows
 from flask_neolith_orchestrator.runtime.money.rates import Rates
 from flask_neolith_orchestrator.settings import load_settings
@@ -73,6 +73,21 @@ def test_an_answer_that_is_written_anew_counts_as_a_message(make_world: MakeWorl
     world.rest()
     with world.context(), pytest.raises(TooMany):
         world.neolith.chat.regenerate(world.ids["bob"], str(asked))
+
+
+def test_an_answer_that_is_tried_again_counts_as_a_message(make_world: MakeWorld) -> None:
+    """What fails each time is not a way round the limit either."""
+    world = make_world(NEOLITH_RATE_ORCHESTRATOR="2/minute")
+    world.start()
+    world.model.script = lambda _scene: (_ for _ in ()).throw(ModelRejected)
+    asked = world.post("bob", "@ada hello")["id"]
+    world.rest()
+    with world.context():
+        world.neolith.chat.retry(world.ids["bob"], str(asked))
+        world.db.session.commit()
+    world.rest()
+    with world.context(), pytest.raises(TooMany):
+        world.neolith.chat.retry(world.ids["bob"], str(asked))
 
 
 def test_one_person_too_often_for_all_of_them(clock: ManualClock) -> None:

@@ -64,10 +64,7 @@ class ChatTurns(ChatRooms):
         regenerations = self._parts.turns.regenerations
         regenerations.lock(tx, now.conversation_id)
         self._require_quiet(tx, now)
-        rates = self._parts.rates
-        wait = None if rates is None else rates.wait(actor, now.orchestrator_id)
-        if wait is not None:
-            raise TooMany(retry_after=wait)
+        self._count(actor, {now.orchestrator_id})
         arrival = regenerations.arrival(tx, now, actor)
         accepted = self._parts.reception.enqueue(self._parts.session(), arrival)
         if accepted.state is not DeliveryState.WAITING or not accepted.fresh:
@@ -79,7 +76,8 @@ class ChatTurns(ChatRooms):
     def retry(self, actor: str, message_id: str) -> dict[str, Any]:
         """Try a failed answer again, by its own id or its question's: {work, message}. For those who may steer it.
 
-        In its own turn and its own row. Raises Conflict where nothing has failed.
+        In its own turn and its own row. Raises Conflict where nothing has failed, and TooMany where as a message it
+        would be one too many.
         """
         tx = self._reading()
         found, _ = self._answer(tx, actor, message_id)
@@ -87,6 +85,8 @@ class ChatTurns(ChatRooms):
         mine = [one for one in targets if self._may_steer(tx, actor, found, one)]
         if targets and not mine:
             raise Forbidden("Only the person who asked, or who manages the orchestrator, may try it again.")
+        if mine and not found.deleted:
+            self._count(actor, {one.orchestrator_id for one in mine})
         tx = self._writing()
         keys = dict.fromkeys(str(key) for one in mine for key in one.deliveries)
         again = [] if found.deleted else [key for key in keys if self._parts.turns.retry(tx, key)]
@@ -147,6 +147,14 @@ class ChatTurns(ChatRooms):
         if found.continuation_of is not None:
             return self._message(tx, actor, found.continuation_of)
         return found, room
+
+    def _count(self, actor: str, orchestrator_ids: set[str]) -> None:
+        """Count it as a message to each. Raises TooMany."""
+        rates = self._parts.rates
+        for orchestrator_id in sorted(orchestrator_ids):
+            wait = None if rates is None else rates.wait(actor, orchestrator_id)
+            if wait is not None:
+                raise TooMany(retry_after=wait)
 
     def _current(self, tx: Any, found: Stored) -> Current:
         regenerations = self._parts.turns.regenerations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -32,6 +32,14 @@ def _number(source: object, name: str, kind: type[Any]) -> Any:
 def purses(scope: Scope, scope_id: str, limits: Mapping[Period, Ceiling], version: int = 0) -> tuple[Purse, ...]:
     """One purse for each period with a limit."""
     return tuple(Purse(scope, scope_id, period, ceiling, version) for period, ceiling in limits.items())
+
+
+def origin(purse: Purse, purses: Sequence[Purse]) -> Scope:
+    """Whose limit a purse has: an orchestrator takes over its organization's, and together they reach it first."""
+    limit = (purse.period, purse.ceiling.tokens, purse.ceiling.cost)
+    theirs = [one for one in purses if one.scope is Scope.ORGANIZATION]
+    is_theirs = any((one.period, one.ceiling.tokens, one.ceiling.cost) == limit for one in theirs)
+    return Scope.ORGANIZATION if purse.scope is Scope.ORCHESTRATOR and is_theirs else purse.scope
 
 
 def shown_cost(cost: float | None) -> str | None:

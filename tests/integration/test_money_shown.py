@@ -233,3 +233,14 @@ def test_an_organizations_charter_is_the_budget_of_all(make_world: MakeWorld) ->
     assert "The budget of our organization for this day is used up" in str(world.answers("leo")[0]["notice"])
     with world.stores.database.read() as tx:
         assert set(house.front.pauses.of(tx, list(world.orchestrators.values()))) == set(world.orchestrators.values())
+
+
+def test_an_organizations_limit_is_told_as_that(make_world: MakeWorld) -> None:
+    """One that spends all of it alone has no budget of its own to speak of."""
+    world = make_world(clock=ManualClock(), NEOLITH_PRICES=PRICES)
+    world.start()
+    with world.stores.database.write() as tx:
+        document = {"limits": {"costPerDay": 0.0001}, "model": {"max_tokens": 100}}
+        world.house.charters.parents.activate(tx, world.organization, document, author_id=None)
+    ask(world, "@ada hello")
+    assert "The budget of our organization for this day is used up" in str(world.answers()[0]["notice"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_neolith_orchestrator.backends.prices import PackagedPrices
-from flask_neolith_orchestrator.chat.budgeting import BREATH, ceilings, notice, purses, shown_cost
+from flask_neolith_orchestrator.chat.budgeting import BREATH, ceilings, notice, origin, purses, shown_cost
 from flask_neolith_orchestrator.core.errors import ConfigurationError, OverBudget
 from flask_neolith_orchestrator.core.money import Ceiling, Holdings, Period, Scope, mark, percent
 from flask_neolith_orchestrator.core.money_input import read_limits, read_prices
@@ -64,6 +64,18 @@ def test_the_share_is_of_what_is_nearest_to_its_end() -> None:
 def test_marks_are_reached(share: float, found: int) -> None:
     """The highest of 50, 75 and 90 counts; that a budget is used up is told where a call is refused."""
     assert mark(share) == found
+
+
+def test_a_limit_that_was_taken_over_is_the_organizations() -> None:
+    """Its own, tighter or of another period, is the orchestrator's, and a person's is never the organization's."""
+    theirs = purses(Scope.ORGANIZATION, "1", {Period.DAY: Ceiling(tokens=100)})
+    same, tighter = {Period.DAY: Ceiling(tokens=100, replies=5)}, {Period.DAY: Ceiling(tokens=99)}
+    other = {Period.HOUR: Ceiling(tokens=100)}
+    own = [purses(Scope.ORCHESTRATOR, "2", one)[0] for one in (same, tighter, other)]
+    assert [origin(one, theirs) for one in own] == [Scope.ORGANIZATION, Scope.ORCHESTRATOR, Scope.ORCHESTRATOR]
+    assert origin(purses(Scope.PERSON, "3", same)[0], theirs) is Scope.PERSON
+    assert origin(theirs[0], theirs) is Scope.ORGANIZATION
+    assert origin(own[0], ()) is Scope.ORCHESTRATOR
 
 
 def test_limits_of_a_charter_become_purses() -> None:

@@ -67,7 +67,7 @@ class Till:
                 call_id = self.stores.ledger.open(tx, begun, purses)
         except Short as short:
             self.refused(begun.payer.orchestrator_id, purses)
-            raise self._refusal(short, begun) from None
+            raise self._refusal(short, begun, purses) from None
         self.stores.budgets.remember(purses, begun.at)
         return _Reserved(self, begun, request, purses, call_id)
 
@@ -82,11 +82,12 @@ class Till:
             raise ModelUnpriced
         return replace(begun, usage=usage, cost=cost)
 
-    def _refusal(self, short: Short, begun: Entry) -> OverBudget:
+    def _refusal(self, short: Short, begun: Entry, purses: Sequence[Purse]) -> OverBudget:
         purse, at = short.purse, begun.at
+        scope = budgeting.origin(purse, purses)
         if short.passing:
             until = at + BREATH
-            return OverBudget(budgeting.BREATH, scope=purse.scope, period=purse.period, until=until, passing=True)
+            return OverBudget(budgeting.BREATH, scope=scope, period=purse.period, until=until, passing=True)
         reason = "replies" if short.for_replies else "budget"
         with self.stores.database.write() as tx:
             closed, marks = self.stores.budgets.shut(tx, purse, reason, at)
@@ -94,7 +95,7 @@ class Till:
         self.tell(marks, begun.payer.orchestrator_id)
         if closed and purse.scope is not Scope.PERSON:
             self.teller.paused(begun.payer.orchestrator_id, Pause(reason, until))
-        return OverBudget(scope=purse.scope, period=purse.period, until=until, reason=reason)
+        return OverBudget(scope=scope, period=purse.period, until=until, reason=reason)
 
     def tell(self, marks: Sequence[Mark], orchestrator_id: str) -> None:
         """After the commit: shares that were reached."""

@@ -504,9 +504,10 @@ def test_a_start_lets_its_model_get_ready(make_world: MakeWorld, monkeypatch: py
     world = make_world()
     warmed: list[str] = []
     monkeypatch.setattr(world.model, "warm", lambda: warmed.append("now"), raising=False)
-    with monkeypatch.context() as broken, pytest.raises(DaemonError):
+    with monkeypatch.context() as broken:
         broken.setattr(world.model, "check", lambda: "There is no key.")
-        world.start("ada")
+        with pytest.raises(DaemonError):
+            world.start("ada")
     assert warmed == []
     world.start("ada")
     assert warmed == ["now"]

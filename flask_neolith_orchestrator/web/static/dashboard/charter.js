@@ -13,8 +13,14 @@ import { asked } from "./dialog.js";
 const $ = (id) => document.getElementById(id);
 const path = $("editor").dataset.charter;
 const form = new Form($("form"), () => draft.edit({ fields: form.fields }));
-const draft = new Draft(path, { checked: show, changed: showState, failed });
+const draft = new Draft(path, { checked: show, changed: edited, failed });
 const versions = new Versions(path, restore);
+
+function edited() {
+  say(""); // what was said of the last save is old
+  showTrouble($("notice"), "");
+  showState();
+}
 
 function failed(error) {
   if (error.name !== "AbortError") showTrouble($("notice"), error.message);

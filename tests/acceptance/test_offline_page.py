@@ -228,7 +228,7 @@ def test_a_server_that_dies_has_the_message_once_and_may_come_back_newer(tmp_pat
 
 
 def test_two_tabs_send_in_the_order_of_writing_and_share_drafts(far: Far) -> None:
-    """What both wrote goes out in order, also from a tab that has closed; a draft follows into the other tab unless something is written there."""
+    """What both wrote goes out in order, though one has closed; a draft follows unless something is written there."""
     one = open_kept(far, "maya", "# writing")
     two = one.context.new_page()
     two.goto(one.url)

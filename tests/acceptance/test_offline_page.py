@@ -210,7 +210,7 @@ def test_a_server_that_dies_has_the_message_once_and_may_come_back_newer(tmp_pat
             script.write('document.body.dataset.update = "yes";\n')
         server.start()
         for page, section in ((maya, line), (sam, watched)):
-            expect(message(section, "and this?")).to_be_visible()
+            expect(message(section, "and this?")).to_be_visible(timeout=TIMEOUT)
             expect(page.locator("#offline")).to_be_hidden()
         expect(line.locator(".remark")).to_have_count(0)
         assert texts(line) == texts(watched) == ["did you get this?", "and this?"]

@@ -88,6 +88,9 @@ def test_an_id_that_is_none_is_404_on_every_route(site: Site, bad: str) -> None:
         "activate_charter": {"version": 0},
         "validate_charter": {"charter": {}},
         "put_organization_charter": {"charter": {}, "version": 0},
+        "activate_organization_charter": {"version": 0},
+        "validate_organization_charter": {"charter": {}},
+        "read_channel": {"messageId": "1"},
         "add_member": {"userId": "1"},
         "post_message": {"content": "x"},
         "edit_message": {"content": "x"},
@@ -95,7 +98,11 @@ def test_an_id_that_is_none_is_404_on_every_route(site: Site, bad: str) -> None:
     for route in ROUTES:
         if "{id}" in route.path:
             path = route.path.replace("{id}", bad).replace("{emoji}", "x")
-            path += {"remove_member": "?userId=1", "diff_charter": "?from=0"}.get(route.name, "")
+            path += {
+                "remove_member": "?userId=1",
+                "diff_charter": "?from=0",
+                "diff_organization_charter": "?from=0",
+            }.get(route.name, "")
             more = {"json": bodies[route.name]} if route.name in bodies else {}
             answer = ann.call(route.method, path, **more)
             assert (answer.status_code, answer.content_type) == (404, "application/problem+json"), (path, answer.text)

@@ -14,7 +14,7 @@ from flask import Flask
 
 from flask_neolith_orchestrator import load_charter_file
 
-from .models import User, db, neolith
+from .models import User, db, hash_password, neolith
 
 DEMO_PASSWORD = "neolith"  # noqa: S105 -- everybody may know it: the login page shows it
 ORGANIZATION = "Neolith"
@@ -78,7 +78,9 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 def _fill() -> None:
-    ids = {account.name: _add_user(account) for account in ACCOUNTS}
+    # one hash for all: the password is no secret, and hashing is slow by intent
+    hashed = hash_password(DEMO_PASSWORD)
+    ids = {account.name: _add_user(account, hashed) for account in ACCOUNTS}
     organization = neolith.directory.create_organization(ORGANIZATION, ORGANIZATION.lower())
     for account in ACCOUNTS:
         if account.handle is None:
@@ -98,9 +100,9 @@ def _add_orchestrator(organization: str, user_id: str, handle: str) -> None:
     neolith.directory.set_charter(made, charter, reason="the demo's first start")
 
 
-def _add_user(account: Account) -> str:
-    user = User(name=account.name, email=account.email, is_orchestrator=account.handle is not None)
-    user.set_password(DEMO_PASSWORD)
+def _add_user(account: Account, hashed: str) -> str:
+    is_orchestrator = account.handle is not None
+    user = User(name=account.name, email=account.email, password_hash=hashed, is_orchestrator=is_orchestrator)
     db.session.add(user)
     db.session.flush()
     return str(user.id)

@@ -13,6 +13,11 @@ from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixi
 db = SQLAlchemy()
 
 
+def hash_password(password: str) -> str:
+    """What of a password is kept: its salted hash."""
+    return generate_password_hash(password)
+
+
 class User(OrchestratorUserMixin, UserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time; untyped
     """Somebody who can log in: a person, or an orchestrator (see the mixin). Only a hash of the password is kept."""
 
@@ -20,10 +25,6 @@ class User(OrchestratorUserMixin, UserMixin, db.Model):  # type: ignore[name-def
     email: Mapped[str] = mapped_column(String(200), unique=True)
     name: Mapped[str] = mapped_column(String(100))
     password_hash: Mapped[str] = mapped_column(String(300))
-
-    def set_password(self, password: str) -> None:
-        """Keep a salted hash of it."""
-        self.password_hash = generate_password_hash(password)
 
     def has_password(self, password: str) -> bool:
         """Whether it is the one."""

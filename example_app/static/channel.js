@@ -6,7 +6,6 @@ import { Store, byAge } from "/neolith/static/client/store.js";
 import { actionsOf } from "./actions.js";
 import { Announcer } from "./announce.js";
 import { Approvals } from "./approvals.js";
-import { Composer } from "./composer.js";
 import { people, sidebar, socket } from "./frame.js";
 import { History } from "./history.js";
 import { LineView } from "./line.js";
@@ -17,6 +16,7 @@ import { ThreadPanel } from "./thread.js";
 import { Tail } from "./tail.js";
 import { ReadMark } from "./unread.js";
 import { done } from "./welcome.js";
+import { openComposer } from "./writing.js";
 
 const AGAIN = 2000; // milliseconds
 const { me, name, welcomed } = document.body.dataset;
@@ -77,10 +77,8 @@ function changed(message) {
 function batch(work) {
   line.batch(() => thread.batch(work));
 }
-
 function drawUnsent() {
-  line.drawUnsent();
-  thread.drawUnsent();
+  for (const view of [line, thread]) view.drawUnsent();
 }
 
 // an error of the page itself stands above the field one writes in
@@ -96,30 +94,11 @@ async function attempt(work, section = lineSection) {
   }
 }
 
-// colleagues who answer first
-function mentionable() {
-  const others = members.filter((one) => one.userId !== me).map((one) => ({ ...one, ...people.get(one.userId), id: one.userId }));
-  return others.sort((a, b) => Number(b.isOrchestrator) - Number(a.isOrchestrator) || a.name.localeCompare(b.name));
-}
-
+const say = asked.get("say");
 for (const [view, draft] of [[line, drafts.line], [thread, drafts.thread]]) {
-  const composer = new Composer(view.section.querySelector(".composer"), {
-    people: mentionable,
-    editLast: () => {
-      const row = view.order.findLast(({ message }) => message.author.id === me && message.state === "final" && !message.deleted);
-      row?.view.edit();
-      return Boolean(row);
-    },
-    send: async (content) => {
-      draft.sent();
-      if (view === line) await tail.comeBack();
-      sender.send(content, view.threadId);
-      view.toEnd();
-    },
-  });
-  if (view === line && asked.get("say")) composer.fill(asked.get("say"));
+  openComposer({ view, draft, sender, me, people, members: () => members, before: () => view === line && tail.comeBack() }, view === line && say);
 }
-if (asked.has("say")) window.history.replaceState(null, "", location.pathname);
+if (say) window.history.replaceState(null, "", location.pathname);
 
 // of a direct message with one orchestrator the title says whether it is there
 people.onChange(() => {

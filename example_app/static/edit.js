@@ -18,7 +18,8 @@ export class EditForm {
     this.element.addEventListener("keydown", (event) => this.#key(event));
     view.text.element.hidden = true;
     view.text.element.before(this.element);
-    this.input.focus();
+    this.input.focus({ preventScroll: true });
+    this.element.scrollIntoView({ block: "nearest" });
     this.input.setSelectionRange(this.input.value.length, this.input.value.length);
   }
 

@@ -35,18 +35,22 @@ export class Growing {
 
   // the text as it is now: mostly more of the same
   grow(text) {
-    if (!text.startsWith(this.written)) this.#restart();
+    if (text === this.written) return;
+    if (this.isEnded || !text.startsWith(this.written)) this.#restart();
     smd.parser_write(this.parser, text.slice(this.written.length));
     this.written = text;
   }
 
   end() {
+    if (this.isEnded) return;
+    this.isEnded = true;
     smd.parser_end(this.parser);
   }
 
   #restart() {
     this.element.replaceChildren();
     this.written = "";
+    this.isEnded = false;
     this.parser = smd.parser(renderer(this.element));
   }
 }

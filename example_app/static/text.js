@@ -23,8 +23,8 @@ export class TextView {
     this.element.classList.toggle("growing", isGrowing);
     this.element.classList.toggle("gone", Boolean(deleted));
     if (deleted) this.#replace("This message was deleted.");
-    else if (isGrowing || html === undefined) this.#grow(content, html === undefined);
-    else this.#settle(html);
+    else if (isGrowing || html === undefined) this.#grow(content, !isGrowing);
+    else this.#settle(html, content);
   }
 
   #replace(text) {
@@ -41,12 +41,16 @@ export class TextView {
   }
 
   // the server has sanitised this: only its own Markdown becomes elements. What is the same on the screen stays
-  #settle(html) {
+  #settle(html, content) {
     if (this.shown === html) return;
     this.shown = html;
     const next = make("div", { innerHTML: html });
     this.#dress(next);
-    if (this.growing) tidy(this.element);
+    if (this.growing) {
+      this.growing.grow(content);
+      this.growing.end();
+      tidy(this.element);
+    }
     this.growing = null;
     const old = [...this.element.childNodes];
     const fresh = [...next.childNodes];
@@ -110,6 +114,12 @@ function isApart(node, root) {
 function tidy(element) {
   for (const span of element.querySelectorAll("span")) span.replaceWith(...span.childNodes);
   element.normalize();
+  for (const node of texts(element)) {
+    const block = /^(?:P|H\d|LI|T[DH])$/u.test(node.parentElement.tagName);
+    if (block && !node.previousSibling) node.data = node.data.trimStart();
+    if (block && !node.nextSibling) node.data = node.data.trimEnd();
+    if (!node.data) node.remove();
+  }
 }
 
 async function copy(button) {

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from flask_neolith_orchestrator.runtime.upkeep.clockwork import Clockwork
@@ -116,6 +116,27 @@ def test_a_job_never_overlaps_itself(clockwork: Clockwork) -> None:
     assert clockwork.skipped()["sweep"] >= 1
     release.set()
     assert not overlapped.is_set()
+
+
+def test_a_run_may_begin_while_the_one_before_is_being_told(clockwork: Clockwork) -> None:
+    """Whoever hears of a run may be slow: the next one does not wait, and neither takes the other's thread down."""
+    ran = threading.Semaphore(0)
+    slow, told = threading.Event(), threading.Event()
+
+    def hear(_event: JobExecutionEvent) -> None:
+        if not slow.is_set():
+            slow.set()
+            assert ran.acquire(timeout=10)  # its own
+            assert ran.acquire(timeout=10)  # the next
+            told.set()
+
+    clockwork.start({"sweep": (ran.release, 0.02)})
+    clockwork._scheduler.add_listener(hear, EVENT_JOB_EXECUTED)
+    eventually(told)
+    for _ in range(5):
+        assert ran.acquire(timeout=10)
+    assert clockwork.health()["ok"] is True
+    assert len(our_threads()) <= 3
 
 
 def test_few_jobs_need_few_threads(clockwork: Clockwork) -> None:

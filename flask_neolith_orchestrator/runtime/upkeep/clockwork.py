@@ -67,18 +67,18 @@ class DaemonThreadExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler h
         with self._ready:
             self._busy[job.id] = self._clock.monotonic()
         try:
-            self._perform(job, run_times)
-        finally:
-            with self._ready:
-                del self._busy[job.id]
-
-    def _perform(self, job: Any, run_times: Any) -> None:
-        try:
             events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 -- APScheduler's own executors do
         except BaseException:  # noqa: BLE001 -- as APScheduler's own executors: a job's failure is told by an event
+            self._over(job.id)
             self._run_job_error(job.id, *sys.exc_info()[1:])
         else:
+            self._over(job.id)
             self._run_job_success(job.id, events)
+
+    def _over(self, job_id: str) -> None:
+        """Before APScheduler hears of it: from then on the next run of the job may begin on another thread."""
+        with self._ready:
+            del self._busy[job_id]
 
     def _work(self) -> None:
         while True:

@@ -88,8 +88,9 @@ def test_what_is_unread_is_counted_marked_and_cleared(office: Office) -> None:
     maya, sam = office.open("maya"), office.open("sam")
     line = office.enter(maya, "# writing")
     office.enter(sam, "# writing")
-    say(line, "seen by both")
-    expect(sam.locator("#line")).to_contain_text("seen by both")
+    with sam.expect_response(re.compile("/read$")):
+        say(line, "seen by both")
+        expect(sam.locator("#line")).to_contain_text("seen by both")
     his = office.enter(sam, "# research")
     link = sam.get_by_role("navigation").get_by_role("link", name="# writing")
     expect(link).to_have_text("# writing")

@@ -126,9 +126,8 @@ class Company:
         with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'neolith_%'")
             for (table,) in tables.fetchall():
-                columns = [
-                    row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1].endswith("_at")
-                ]
+                names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+                columns = [name for name in names if name == "at" or name.endswith("_at")]
                 if columns and table not in KEPT:
                     changes = ", ".join(f"{name} = {name} - {seconds}" for name in columns)
                     connection.execute(f"UPDATE {table} SET {changes}")  # noqa: S608 -- names of our own schema

@@ -214,6 +214,39 @@ def test_who_was_slower_sees_both_and_can_go_back(desks: Desks) -> None:
     desks.forgive("409")
 
 
+def test_what_is_typed_while_others_and_oneself_save_stays(desks: Desks) -> None:
+    """Typing goes on while the answer is on its way; a text that cannot be read is mended before it is merged."""
+    ann = desks.site.as_("ann")
+    version = desks.put(ann, {"mission": "Count."})
+    page = desks.open("ann", f"orchestrators/{desks.ada}/edit-charter")
+    mission, held = page.get_by_label("Mission"), []
+    page.route("**/charter", lambda one: one.continue_() if one.request.method == "GET" else held.append(one))
+    mission.fill("Count slowly")
+    with page.expect_request(lambda one: one.method == "PUT"):
+        page.get_by_role("button", name="Save", exact=True).click()
+    mission.press("End")
+    mission.press_sequentially(" and twice")
+    held[0].continue_()
+    expect(page.get_by_text(f"Saved as version {version + 1}.")).to_be_visible()
+    expect(page.get_by_text("unsaved changes")).to_be_visible()
+    expect(mission).to_have_value("Count slowly and twice")
+    page.unroute_all()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text(f"Saved as version {version + 2}.")).to_be_visible()
+    page.get_by_role("button", name="YAML").click()
+    source = page.get_by_label("The whole charter")
+    expect(source).to_have_value("mission: Count slowly and twice\n")
+    source.fill("mission: [Count")
+    desks.put(ann, {"mission": "Add."})
+    page.get_by_role("button", name="Compare with yours").click()
+    expect(page.get_by_role("alert").filter(has_text="The text cannot be read yet")).to_be_visible()
+    expect(source).to_have_value("mission: [Count")
+    source.fill("mission: Count")
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("button", name="Discard it").click()
+    expect(source).to_have_value("mission: Add.\n")
+
+
 def test_an_organizations_charter_shows_in_those_below_it(desks: Desks) -> None:
     """Its owner writes it on a page of its own, and each orchestrator's page says what holds from there."""
     page = desks.open("ann", "charters")
@@ -237,9 +270,16 @@ def test_a_key_is_shown_once_works_and_is_revoked(desks: Desks) -> None:
     expect(page.get_by_text("Say what the key is for.")).to_be_visible()
     page.get_by_label("What is it for?").fill(SCRIPT)
     page.get_by_label("See orchestrators").check()
-    page.get_by_role("button", name="Make the key").click()
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.method))
+    page.get_by_label("What is it for?").focus()
+    page.evaluate("""() => {
+      const enter = new KeyboardEvent("keydown", { key: "Enter", bubbles: true });
+      for (const _ of [1, 2, 3]) document.activeElement.dispatchEvent(enter);
+    }""")  # a key that is held down
     key = page.get_by_label("The key", exact=True).text_content() or ""
     assert key.startswith("nlk_")
+    assert asked.count("POST") == 1
     check_accessible(page)
     page.get_by_role("button", name="I have kept it").click()
     expect(page.get_by_role("button", name="Make a key")).to_be_focused()

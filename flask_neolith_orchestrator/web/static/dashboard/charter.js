@@ -71,6 +71,11 @@ function goTo({ at, line }) {
   $("text").scrollTop = Math.max(0, (line ?? 1) - 5) * parseFloat(getComputedStyle($("text")).lineHeight);
 }
 
+function unreadable() {
+  goTo(draft.report.problems[0]);
+  throw new Error("The text cannot be read yet; mend it first.");
+}
+
 async function save(confirm = false) {
   const report = await draft.settle();
   if (report.problems.length) {
@@ -78,7 +83,7 @@ async function save(confirm = false) {
     throw new Error("It cannot be saved yet: see the problems under Check.");
   }
   if (!draft.isDirty) return say("Nothing has changed, so there is nothing to save.");
-  await written("PUT", path, { charter: draft.charter, version: draft.base, reason: draft.reason }, confirm);
+  await written("PUT", path, { charter: draft.charter, version: draft.base, reason: draft.reason }, confirm, draft.typed);
 }
 
 function restore(version, reason) {
@@ -86,15 +91,14 @@ function restore(version, reason) {
 }
 
 // a new version, after the questions that it needs
-async function written(method, address, body, confirm) {
+async function written(method, address, body, confirm, sent) {
   try {
     const saved = await ask(method, address, { ...body, confirm });
-    if (method === "PUT") draft.forget();
-    await take(saved, method === "PUT");
+    await take(saved, method === "PUT", sent);
     say(`Saved as version ${saved.version}. It holds from the next message on.`);
   } catch (error) {
     if (error.code === "unconfirmed" && !confirm) {
-      if (await meant(error.weakenings)) return written(method, address, body, true);
+      if (await meant(error.weakenings)) return written(method, address, body, true, sent);
       return say("Nothing was saved.");
     }
     if (error.code === "conflict") return await look();
@@ -113,14 +117,14 @@ async function meant(weakenings) {
   });
 }
 
-async function take(saved, isMine) {
+async function take(saved, isMine, sent) {
   const report = await ask("POST", `${path}/validate`, { charter: saved.charter });
+  if (!isMine && saved.version === draft.base) return undefined; // it was taken meanwhile
   if (draft.isDirty && !isMine) return news(saved, report.fields);
-  draft.reason = "";
-  draft.begin(saved, report);
+  draft.begin(saved, report, sent);
   $("news").hidden = true;
   showMode();
-  await versions.look();
+  return versions.look();
 }
 
 // somebody has saved another version while something here is not saved
@@ -135,6 +139,7 @@ async function news(saved, theirs) {
 
 async function compare(saved, theirs, who) {
   await draft.settle();
+  if (draft.mode !== "form" && !draft.report.fields) unreadable();
   const fields = await settled({ base: draft.original, theirs, mine: draft.fields, who, version: saved.version });
   if (!fields) return;
   await draft.rebase(saved, theirs, fields);
@@ -167,10 +172,7 @@ async function begin(saved) {
 
 for (const one of document.querySelectorAll("[data-mode]")) {
   one.addEventListener("click", () => doing(one, async () => {
-    if (!(await draft.show(one.dataset.mode))) {
-      goTo(draft.report.problems[0]);
-      throw new Error("The text cannot be read yet; mend it first.");
-    }
+    if (!(await draft.show(one.dataset.mode))) unreadable();
     showMode();
   }));
 }
@@ -184,7 +186,6 @@ $("save").addEventListener("click", () => doing($("save"), () => save()));
 $("discard").addEventListener("click", async () => {
   if (!(await asked({ title: "Discard what you have not saved?", confirm: "Discard it", harm: true }))) return;
   await doing($("discard"), async () => {
-    draft.original = undefined;
     await take(await ask("GET", path), true);
     return "This is what is saved.";
   });

@@ -12,12 +12,19 @@ export class Draft {
     Object.assign(this, { mode: "form", fields: {}, text: "", reason: "", report: null, pending: false });
   }
 
-  // begin with what is saved; `fields` is the same with each field by its own name
-  begin(saved, report) {
+  // what is written now, to see later whether somebody has gone on writing
+  get typed() {
+    return { content: this.mode === "form" ? stable(this.fields) : this.text, reason: this.reason };
+  }
+
+  // begin with what is saved; `fields` is the same with each field by its own name. What was written since `sent` stays
+  begin(saved, report, sent = this.typed) {
+    const { content, reason } = this.typed;
     this.base = saved.version;
     this.original = report.fields;
-    this.#take(report);
-    this.forget();
+    if (reason === sent.reason) this.reason = "";
+    if (content === sent.content) this.#take(report);
+    this.keep();
   }
 
   // other fields on top of what is saved now

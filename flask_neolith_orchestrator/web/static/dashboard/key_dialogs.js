@@ -58,6 +58,7 @@ export function newKey() {
     }
 
     async function send() {
+      if (create.disabled) return; // it is being made
       const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
       const lacks = !label.value.trim() ? label : !chosen.length ? boxes[0] : null;
       if (lacks) {

@@ -71,11 +71,12 @@ function changed(message) {
   thread.update(message);
   announcer.look(message);
   kept.changed(message);
-  mark.look();
+  if (!line.isBatch) mark.look(); // it measures the page, which is slow while the page changes
 }
 
 function batch(work) {
   line.batch(() => thread.batch(work));
+  mark.look();
 }
 function drawUnsent() {
   for (const view of [line, thread]) view.drawUnsent();

@@ -22,7 +22,7 @@ export class Sidebar {
     this.again = atMostEvery(300, () => this.read());
     socket.on("connect", () => this.read());
     socket.on("channel:activity", (news) => this.#hear(news));
-    socket.on("channel:read", ({ channelId, unread, mentions }) => this.#count(channelId, { unread, mentions }));
+    socket.on("channel:read", (news) => this.#hearRead(news));
     socket.on("channel:added", ({ channel }) => this.#add(channel));
     socket.on("channel:removed", ({ channelId }) => this.#remove(channelId));
     people.onChange(() => this.#drawPeople());
@@ -61,6 +61,11 @@ export class Sidebar {
     if (!channel || threadId) return this.again();
     const meant = mentions.includes(me) || replyToUserId === me;
     this.#count(channelId, { unread: (channel.unread ?? 0) + 1, mentions: (channel.mentions ?? 0) + Number(meant) });
+  }
+
+  #hearRead({ channelId, unread, mentions }) {
+    this.isStale = this.reading !== null; // the page before may have told only now how far one has read
+    this.#count(channelId, { unread, mentions });
   }
 
   #count(channelId, counts) {

@@ -13,7 +13,7 @@ export class ReadMark {
     this.sent = undefined; // nothing is told before `begin`
     for (const event of ["focus", "pageshow"]) addEventListener(event, () => this.look());
     document.addEventListener("visibilitychange", () => this.look());
-    addEventListener("pagehide", () => this.timer && this.#send({ keepalive: true })); // what was seen is seen
+    addEventListener("pagehide", () => this.timer && this.#send(true)); // what was seen is seen
   }
 
   // id: of what was read before this visit, or null
@@ -33,13 +33,14 @@ export class ReadMark {
     }, PAUSE);
   }
 
-  async #send(more = {}) {
+  // keepalive: it reaches the server even if the page is left meanwhile
+  async #send(isLeaving = false) {
     const id = this.newest();
-    if (!id || this.sent === undefined || !(more.keepalive ? this.wasSeen : this.isLookedAt()) || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
+    if (!id || this.sent === undefined || !(isLeaving ? this.wasSeen : this.isLookedAt()) || (this.sent && byAge({ id }, { id: this.sent }) <= 0)) return;
     const before = this.sent;
     this.sent = id;
     try {
-      await ask("PUT", `channels/${this.channelId}/read`, { messageId: id }, more);
+      await ask("PUT", `channels/${this.channelId}/read`, { messageId: id }, { keepalive: true });
     } catch (error) {
       if (!error.status) this.sent = before; // no connection: told when something comes again
     }

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Response, Route, WebSocket, expect
 
 from .browser import check_accessible, check_fits
 from .example_server import ExampleServer
@@ -23,6 +23,7 @@ EVIL = (
     "![i](https://evil.test/i) **bold**"
 )
 FIRST_LOAD = 300_000  # bytes
+LAYOUTS = 25  # of a page that shows 50 messages: it is not measured for each of them
 MOST_ROWS = 300  # of a list that lets go of what is far away
 LONG = 1200
 
@@ -111,6 +112,33 @@ def test_what_is_unread_is_counted_marked_and_cleared(office: Office) -> None:
         counted = page.get_by_role("navigation").locator(".is-unread")
         expect(counted).to_have_count(0)
     expect(sam).to_have_title(re.compile("^# research"))
+
+
+def test_a_mark_that_comes_while_the_counts_are_read_is_not_lost(office: Office) -> None:
+    """The page before tells how far one has read while this one reads the channels: the older answer does not win."""
+    maya, sam = office.open("maya"), office.open("sam")
+    say(office.enter(maya, "# research"), "not read at all")
+    line = office.enter(maya, "# writing")
+    say(line, "read at the last moment")
+    other = sam.get_by_role("navigation").get_by_role("link", name="# research")
+    link = sam.get_by_role("navigation").get_by_role("link", name="# writing")
+    expect(link.locator(".count")).to_be_visible()
+    newest = message(line, "read at the last moment").locator("[data-id]").get_attribute("data-id")
+    api = f"{office.url}/neolith/api/v1/channels"
+
+    def hold(route: Route) -> None:
+        stale = route.fetch()
+        with sockets[0].expect_event("framereceived", lambda frame: "channel:read" in str(frame)):
+            told = {"messageId": newest}
+            sam.context.request.put(f"{api}/3/read", data=told, headers={"Origin": office.url})
+        route.fulfill(response=stale)
+
+    sockets: list[WebSocket] = []
+    sam.on("websocket", lambda one: sockets.append(one))
+    sam.route(api, hold, times=1)
+    sam.reload()
+    expect(other.locator(".count")).to_be_visible()
+    expect(link.locator(".count")).to_be_hidden()
 
 
 def test_ones_own_messages_are_edited_reacted_to_and_deleted(office: Office) -> None:
@@ -298,6 +326,12 @@ def test_the_first_load_is_small(office: Office) -> None:
     sizes = {one.url: len(one.body()) for one in got if one.status == 200}
     assert len(sizes) > 30
     assert sum(sizes.values()) <= FIRST_LOAD, sorted(sizes.items(), key=lambda one: -one[1])[:10]
+    counted = page.context.new_cdp_session(page)
+    counted.send("Performance.enable")
+    page.reload()
+    ready(page)
+    metrics = {one["name"]: one["value"] for one in counted.send("Performance.getMetrics")["metrics"]}
+    assert metrics["LayoutCount"] <= LAYOUTS
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

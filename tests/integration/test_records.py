@@ -146,6 +146,19 @@ def test_availability_is_of_the_rows_that_are_there(world: World) -> None:
     assert (day.percent, week.percent, round(day.up)) == (100.0, 100.0, 86_400)
 
 
+def test_availability_of_very_many_changes_is_of_those_that_are_looked_at(world: World) -> None:
+    """The state before them is not taken for that of all the time before."""
+    history, now = world.stores.records.history, world.house.clock.wall()
+    changes = [("died" if n % 2 else "restarted", now - 30_000 + 10 * n) for n in range(2_200)]
+    table = world.neolith.models.table("History")
+    with world.stores.database.write() as tx:
+        rows = [{"orchestrator_id": int(world.ada), "event": event, "at": at} for event, at in changes]
+        tx.execute(insert(table), rows)
+        (day,) = history.availabilities(tx, world.ada, (86_400.0,))
+    # of the last 2,000 changes, ten seconds each, the last has held for longer
+    assert (round(day.up), round(day.down - (now - changes[-1][1]), -1)) == (10_000, 9_990)
+
+
 def test_a_node_says_what_it_can_do(world: World) -> None:
     """Version, engine, threads, and that it lives; one that is gone does not."""
     world.start("ada")

@@ -65,10 +65,12 @@ class History:
         return None if since is None else Change("0", since, "started")
 
     def availabilities(self, tx: Connection, orchestrator_id: str, spans: Sequence[float]) -> list[Availability]:
-        """For the last so many seconds each, up to now."""
+        """For the last so many seconds each, up to now; of more than MOST changes, since the oldest of these."""
         now = self._clock.wall()
         changes = self.page(tx, orchestrator_id, now - max(spans), now, before=None, limit=MOST)[::-1]
-        first = self.last(tx, orchestrator_id, changes[0].at if changes else now)
+        oldest = changes[0].at if changes else now
+        # of what lies before too many changes nothing is said
+        first = None if len(changes) == MOST else self.last(tx, orchestrator_id, oldest)
         found = []
         for span in spans:
             earlier = [one for one in changes if one.at < now - span]

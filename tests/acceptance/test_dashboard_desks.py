@@ -134,6 +134,43 @@ def test_dead_letters_are_seen_at_once_understood_and_tried_again(desks: Desks) 
     expect(page.get_by_text("No dead letter fits the filter.")).to_be_visible()
 
 
+def test_many_dead_letters_are_tried_again_by_few_questions(desks: Desks) -> None:
+    """What becomes of those tried again is read as a list, not one by one for each of them."""
+    ann, delivery = desks.site.as_("ann"), desks.site.neolith.models.table("Delivery")
+    ann.call("POST", f"orchestrators/{desks.ada}/stop")
+    desks.ask(*"abcdefgh")
+    with desks.site.state.house.database.write() as tx:
+        mine = delivery.c.state == "waiting"
+        tx.execute(delivery.update().where(mine).values(state="failed", ended_at=delivery.c.accepted_at))
+    page = desks.open("ann", "dead-letters")
+    page.get_by_label("Choose all").check()
+    expect(page.get_by_text("8 of 8 chosen")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(f"{one.method} {one.url.rpartition('/v1/')[2]}"))
+    page.get_by_role("button", name="Try the chosen ones again").click()
+    expect(page.locator(".dot", has_text="waits to be tried")).to_have_count(8)
+    assert len([one for one in asked if one.startswith("POST")]) == 8
+    assert [one for one in asked if one.startswith("GET deliveries/")] == []
+    for one in ann.get("deliveries?state=waiting")["items"]:
+        ann.call("POST", f"deliveries/{one['id']}/cancel")
+    expect(page.locator(".dot", has_text="cancelled")).to_have_count(8)
+
+
+def test_what_no_event_tells_is_read_every_half_minute(desks: Desks) -> None:
+    """As what another process did, which has no message queue to tell it by."""
+    context = desks.context()
+    context.request.post(f"{desks.url}/login/eve")
+    page = context.new_page()
+    page.clock.install()
+    page.goto(f"{desks.url}/neolith/api-keys")
+    expect(page.locator("#connection")).to_have_text("live")
+    expect(page.locator("#empty")).to_be_visible()
+    with desks.site.state.house.database.write() as tx:
+        desks.site.state.house.keys.create(tx, desks.site.ids["eve"], label="by hand", scopes=["audit:read"])
+    page.clock.run_for(31_000)
+    expect(row(page, "by hand")).to_be_visible()
+
+
 def test_a_charter_is_mended_while_one_types_and_nothing_typed_is_lost(desks: Desks) -> None:
     """An error stands at its field and in the text with its line; what is less safe is asked; a reload keeps all."""
     ann = desks.site.as_("ann")

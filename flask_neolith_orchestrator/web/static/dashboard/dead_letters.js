@@ -1,6 +1,6 @@
 // Dead letters: what was given up and why, tried again one by one or several at once, and what became of it.
 import { all, ask } from "../client/api.js";
-import { button, make } from "../client/dom.js";
+import { atMostEvery, button, make } from "../client/dom.js";
 import { clockTime, duration } from "../client/time.js";
 import { doing, filter, link, offer, some, watch } from "./desk.js";
 import { asked } from "./dialog.js";
@@ -10,6 +10,7 @@ import { Rows } from "./table.js";
 const $ = (id) => document.getElementById(id);
 const MOST = 300;
 const AGAIN = 1500; // milliseconds
+const FEW = 5; // so many are read one by one, more as a list
 const DEAD = ["failed", "expired"];
 const WORKING = ["waiting", "running", "parked"];
 const WORDS = {
@@ -19,6 +20,7 @@ const WORDS = {
 const chosen = new Set();
 const followed = new Set(); // tried again here: they stay, to show what becomes of them
 const causes = new Map(); // id -> what had gone wrong before it was tried again
+const ended = new Map(); // of these what has been answered or called off: nothing changes that but another try
 const troubles = new Map(); // id -> why it could not be tried again
 let letters = [];
 
@@ -67,13 +69,15 @@ async function retry(ones) {
       causes.set(one.id, one.error);
       await ask("POST", `deliveries/${one.id}/retry`);
       followed.add(one.id);
+      ended.delete(one.id);
       troubles.delete(one.id);
     } catch (error) {
       troubles.set(one.id, error.message);
     }
     chosen.delete(one.id);
-    await again();
+    soon();
   }
+  await again();
 }
 
 async function cancel(one) {
@@ -101,12 +105,16 @@ function showChosen() {
 }
 
 async function withFollowed(found) {
-  const rest = [...followed].filter((id) => !found.some((one) => one.id === id));
-  const more = await Promise.all(rest.map((id) => ask("GET", `deliveries/${id}`).catch((error) => {
+  const rest = [...followed].filter((id) => !ended.has(id) && !found.some((one) => one.id === id));
+  const open = rest.length > FEW ? (await some("deliveries", { state: WORKING.join() }, MOST)).items : [];
+  const read = (id) => ask("GET", `deliveries/${id}`).catch((error) => {
     if (error.status === 404) followed.delete(id); // forgotten meanwhile
     return null;
-  })));
-  const both = [...found, ...more.filter(Boolean)];
+  });
+  const more = (await Promise.all(rest.map((id) => open.find((one) => one.id === id) ?? read(id)))).filter(Boolean);
+  for (const one of more) if (![...DEAD, ...WORKING].includes(one.state)) ended.set(one.id, one);
+  for (const one of found) ended.delete(one.id);
+  const both = [...found, ...more, ...[...ended.values()].filter((one) => !more.includes(one))];
   return both.sort((a, b) => b.acceptedAt.localeCompare(a.acceptedAt) || Number(b.id) - Number(a.id))
     .map((one) => ({ ...one, followed: followed.has(one.id), trouble: troubles.get(one.id) }));
 }
@@ -132,6 +140,7 @@ async function look() {
 
 const values = filter($("filter"), () => again());
 const { again } = watch(["delivery:dead", "audit:added"], look);
+const soon = atMostEvery(AGAIN, again);
 $("all").addEventListener("change", () => {
   chosen.clear();
   if ($("all").checked) for (const one of letters) if (one.retryable) chosen.add(one.id);

@@ -4,9 +4,10 @@ import { atMostEvery, make, showTrouble } from "../client/dom.js";
 import { connect, keepLooking } from "../client/live.js";
 
 const SOON = 150; // milliseconds
+const EVERY = 30_000; // what nothing tells, such as deeds of another process without a message queue, is read then
 const $ = (id) => document.getElementById(id);
 
-// runs `look` now, at each of `events`, at each new connection and by timer; the answer looks again at once
+// runs `look` now, at each of `events`, at each new connection and every half minute; the answer looks again at once
 export function watch(events, look) {
   let running = false;
   let more = false;
@@ -28,6 +29,9 @@ export function watch(events, look) {
   };
   const socket = connect();
   keepLooking(socket, events, atMostEvery(SOON, run));
+  setInterval(() => {
+    if (!document.hidden) run();
+  }, EVERY);
   return { again: run, socket };
 }
 

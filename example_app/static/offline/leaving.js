@@ -79,7 +79,7 @@ export class Leaving {
   async #keepOrDiscard(items) {
     const choice = await question({
       title: "Your login has ended",
-      text: `${counted(items)} until you log in again in this browser. If somebody else does, it is removed.`,
+      text: `${counted(items)} will be kept until you log in again in this browser, and removed if somebody else does:`,
       items,
       choices: [
         ["keep", "Log in again", "main"],

@@ -10,12 +10,14 @@ async function tidy() {
   if (!number) return forget(person);
   await forgetAllButUnsent(person);
   const words =
-    number === 1 ? "One message that was written here has not been sent." : `${number} messages that were written here have not been sent.`;
+    number === 1
+      ? "One message that was written here has not been sent. It waits until the same person logs in, and is removed when somebody else does. "
+      : `${number} messages that were written here have not been sent. They wait until the same person logs in, and are removed when somebody else does. `;
   const remove = button("forget", "Remove", async () => {
     await forget(person);
     note.hidden = true;
   });
-  note.replaceChildren(`${words} They wait until the same person logs in, and are removed when somebody else does. `, remove);
+  note.replaceChildren(words, remove);
   note.hidden = false;
   return undefined;
 }

@@ -162,11 +162,19 @@ def test_what_no_event_tells_is_read_every_half_minute(desks: Desks) -> None:
     context.request.post(f"{desks.url}/login/eve")
     page = context.new_page()
     page.clock.install()
+    asked: list[str] = []
+    page.on("response", lambda one: asked.append(one.url) if one.url.endswith("/keys") else None)
     page.goto(f"{desks.url}/neolith/api-keys")
     expect(page.locator("#connection")).to_have_text("live")
     expect(page.locator("#empty")).to_be_visible()
+    page.clock.run_for(1_000)  # so that the look at a new connection is over
+    page.wait_for_load_state("networkidle")
+    before = len(asked)
     with desks.site.state.house.database.write() as tx:
         desks.site.state.house.keys.create(tx, desks.site.ids["eve"], label="by hand", scopes=["audit:read"])
+    page.clock.run_for(5_000)
+    page.wait_for_load_state("networkidle")
+    assert len(asked) == before
     page.clock.run_for(31_000)
     expect(row(page, "by hand")).to_be_visible()
 

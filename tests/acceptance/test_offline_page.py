@@ -257,6 +257,16 @@ def test_two_tabs_send_in_the_order_of_writing_and_share_drafts(far: Far) -> Non
     expect(one.locator("#line .messages")).to_have_attribute("data-ready", "yes")
     assert texts(one.locator("#line")) == ["first, in one tab", "second, in the other"]
     expect(boxes[0]).to_have_value("")
+    # what comes after one that has to wait, waits with it
+    full = {"status": 429, "title": "Too Many Requests", "detail": "Slow down.", "retryAfter": 1}
+    one.route("**/messages", lambda route: route.fulfill(status=429, json=full), times=1)
+    say(one.locator("#line"), "too early")
+    expect(one.locator("#line .remark", has_text="Slow down.")).to_be_visible()
+    say(one.locator("#line"), "right after")
+    for content in ("too early", "right after"):
+        expect(message(one.locator("#line"), content).locator("time")).to_be_visible()
+    assert texts(one.locator("#line"))[2:] == ["too early", "right after"]
+    far.forgive("429")
 
 
 def test_a_refused_message_waits_for_a_decision(office: Office, far: Far) -> None:
@@ -334,6 +344,15 @@ def test_nothing_of_one_person_is_left_for_the_next(far: Far) -> None:
     left = page.evaluate(LEFT)
     assert "neolith-1" in left
     assert not [one for one in left if re.search("-2(-|$)", one)]
+    # nor does the service worker keep a page beside somebody else's
+    page.evaluate("""async () => {
+      await caches.delete("neolith-pages");
+      const theirs = new Response("theirs", { headers: { "X-Neolith-Visitor": "2" } });
+      await (await caches.open("neolith-pages")).put("/theirs", theirs);
+    }""")
+    page.reload()
+    until(page, "caches.open('neolith-pages').then((cache) => cache.match('/theirs')).then((one) => !one)")
+    until(page, "caches.open('neolith-pages').then((cache) => cache.keys()).then((all) => all.length > 0)")
     far.cut(page)
     page.reload()
     expect(page.locator(".who")).to_have_text("Maya")

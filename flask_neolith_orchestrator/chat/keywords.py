@@ -19,7 +19,8 @@ from .scan import bare_urls, is_unspaced, running_text
 MOST: Final = 5_000
 """Different words of one message that are looked up; nobody writes so many, only machines do."""
 
-_ADDRESS: Final = re.compile("[A-Za-z0-9._+-]*[@\uff20][\\w.-]*")
+# what stands before an @ is taken with or without one: a long word is read once, not again from each of its letters
+_ADDRESS: Final = re.compile("([A-Za-z0-9._+-]+)(?![A-Za-z0-9._+@\uff20-])|[A-Za-z0-9._+-]*[@\uff20][\\w.-]*")
 _ASCII: Final = re.compile(r"[a-z0-9]+(?:[_.-][a-z0-9]+)*")
 _GONE: Final = "\ufffc"
 
@@ -72,7 +73,7 @@ def _phrase(phrase: str) -> Run:
 def _without_addresses(text: str) -> str:
     for begin, end in reversed(bare_urls(text)):
         text = text[:begin] + _GONE + text[end:]
-    return _ADDRESS.sub(_GONE, text)
+    return _ADDRESS.sub(lambda found: found[1] or _GONE, text)
 
 
 def _runs(text: str) -> Iterator[Run]:

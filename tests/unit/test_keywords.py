@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,14 @@ def test_a_machine_that_writes_a_dictionary_is_bounded() -> None:
     """Only so many different words are looked up."""
     text = " ".join(f"w{n}" for n in range(MOST + 10)) + " end\n\n" + " ".join(f"x{n}" for n in range(10))
     assert len(listen(text).keys) == MOST
+
+
+@pytest.mark.parametrize("letters", ["x", "x."])
+def test_a_word_of_any_length_is_read_once(letters: str) -> None:
+    """The longest message there is, in one word: each letter costs the same (ten seconds if it does not)."""
+    began = time.process_time()
+    listen((letters * 40_000)[:40_000])
+    assert time.process_time() - began < 3
 
 
 @given(st.text(max_size=200))

@@ -57,6 +57,7 @@ export class LineView {
       // who asked may have become known only now
       for (const row of this.order) if (row.message.replyToId === message.id) row.view.update(row.message);
     });
+    if (this.toolbar.view?.message.id === message.id) this.toolbar.refresh();
     if (!this.isBatch) this.drawUnsent();
   }
 

@@ -54,8 +54,17 @@ export class Toolbar {
     view.body.append(this.element);
   }
 
-  // anew, as the message may have changed
+  // a message has changed: what is offered may differ now
+  refresh() {
+    if (this.view && this.#labels() !== this.shown && !this.element.contains(document.activeElement)) this.draw();
+  }
+
+  #labels() {
+    return this.offered(this.view.message).map(({ label }) => label).join();
+  }
+
   draw() {
+    this.shown = this.#labels();
     const buttons = this.offered(this.view.message).map(({ sign: name, label, press }, index) => {
       const made = make("button", { type: "button", className: "quiet", title: label, "aria-label": label, tabIndex: index ? -1 : 0 }, sign(name));
       made.addEventListener("click", () => press(this.view, made));

@@ -86,6 +86,8 @@ def test_who_asked_stops_the_answer(office: Office) -> None:
         expect(shown.locator(".text")).to_contain_text("I am the")
         expect(shown.locator(".text")).not_to_contain_text("to talk to Claude")
     expect(line.get_by_role("button", name="Stop")).to_have_count(0)
+    # the pointer has not left the answer
+    expect(answer.get_by_role("toolbar").get_by_role("button", name="Regenerate")).to_be_visible()
     ada.get_by_role("button", name="Log out").click()
 
 

@@ -356,6 +356,34 @@ def held_deaf(door: Door) -> Iterable[str]:
     yield "words."
 
 
+def test_a_turn_that_came_back_is_told_by_its_new_attempt_alone(make_world: MakeWorld) -> None:
+    """Lost, taken over by another process, handed back and taken again: the thread of before says nothing more."""
+    world = make_world(DAEMON_STOP_TIMEOUT=100)
+    doors, house = [Door(), Door(), Door()], world.house
+    renew, limit_of = house.worker.renew, house.duty.limit_of
+    world.model.script = lambda scene: (
+        held_deaf(doors[scene.number - 1]) if scene.number != 2 else held(scene, doors[1])
+    )
+    house.worker.renew = lambda: None  # type: ignore[method-assign]  # it sleeps
+    world.start()
+    world.post("ann", "@ada hello")
+    world.channel.wait_for("message:delta")
+    house.duty.limit_of = lambda orchestrator_id: 0  # type: ignore[method-assign]  # fast asleep
+    other = make_world(like=world)
+    other.start()
+    until(lambda: len(world.model.scenes) == 2, "the other process has it")
+    house.duty.limit_of = limit_of  # type: ignore[method-assign]  # awake
+    other.neolith.shutdown(other.app)
+    until(lambda: len(world.model.scenes) == 3, "it has its turn again")
+    renew()  # so that it may speak
+    doors[0].open()
+    until(lambda: house.dispatcher.health()["active"] == 1, "the late thread has ended")
+    assert 1 not in [one["epoch"] for one in world.channel.of("message:delta")[1:]]
+    doors[2].open()
+    (done,) = world.channel.wait_for("message:done")
+    assert done["message"]["content"] == "Late words."
+
+
 def test_an_answer_is_kept_until_it_can_be_written(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is away when the turn ends: it is written when it is back, without another call."""
     world = make_world(**SLOW_SWEEP)

@@ -41,8 +41,7 @@ class Worker:
         self._claiming: Counter[str] = Counter()
         self._renewed_at = float("-inf")
         self._unknown: dict[str, int] = {}
-        self.late_finishes = 0
-        self.abandoned = 0
+        self.late_finishes = self.abandoned = 0
         self.let_go: Callable[[int], None] = lambda _thread: None  # the dispatcher's `abandon`
         self._pacer = Pacer(
             stores.turns.checkpoint,
@@ -109,7 +108,9 @@ class Worker:
             with self._changed:
                 if not self._attempts:
                     self._renewed_at = self._clock.monotonic()  # its own claim is as good as a renewal
-                self._attempts[attempt.claim.turn_id] = attempt
+                before, self._attempts[attempt.claim.turn_id] = self._attempts.get(attempt.claim.turn_id), attempt
+            if before is not None:
+                before.cancel.set(StopReason.REVOKED)  # lost and taken again: renewals see the new attempt only
         return attempt
 
     def _may_speak(self) -> bool:

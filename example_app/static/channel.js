@@ -26,6 +26,7 @@ const channelId = lineSection.dataset.channel;
 const asked = new URLSearchParams(location.search);
 let members = [];
 let wanted = asked.get("message"); // a permalink's, until it has been shown
+let gone = ""; // what to say where there is none
 let isFirst = true;
 let newestId = null;
 
@@ -170,7 +171,7 @@ async function showWanted() {
   } catch (error) {
     if (!error.status) throw error;
     await reader.newest();
-    showTrouble(lineSection.querySelector(":scope > [role=alert]"), "The message that this address is for is not here any more.");
+    gone = "The message that this address is for is not here any more.";
   }
   wanted = null;
 }
@@ -178,6 +179,8 @@ async function showWanted() {
 socket.on("connect", async () => {
   line.list.dataset.ready = "no";
   while (socket.connected && !(await attempt(enter))) await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  if (gone) await attempt(() => Promise.reject(new Error(gone)));
+  gone = "";
 });
 for (const event of ["message", "message:done", "message:updated"]) socket.on(event, ({ message }) => take(message));
 socket.on("message", ({ message }) => {

@@ -20,10 +20,16 @@ export class Sidebar {
     this.isStale = false; // something happened while the list was being read
     this.isHereSeen = () => false; // whether what comes into the channel on the screen is seen as it comes
     this.again = atMostEvery(300, () => this.read());
-    socket.on("connect", () => this.read());
+    socket.on("connect", () => {
+      this.isStale = this.reading !== null; // from now on news is heard; a list asked for before may be older
+      this.read();
+    });
     socket.on("channel:activity", (news) => this.#hear(news));
     socket.on("channel:read", (news) => this.#hearRead(news));
-    socket.on("channel:added", ({ channel }) => this.#add(channel));
+    socket.on("channel:added", ({ channel }) => {
+      this.isStale = this.reading !== null;
+      if (!this.known.has(channel.id)) this.#add(channel); // else a list has it already, with what is unread
+    });
     socket.on("channel:removed", ({ channelId }) => this.#remove(channelId));
     people.onChange(() => this.#drawPeople());
   }

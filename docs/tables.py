@@ -25,8 +25,8 @@ from flask_neolith_orchestrator.cli.group import make_group
 from flask_neolith_orchestrator.core import errors as tree
 from flask_neolith_orchestrator.core.setting_values import Keep, Milliseconds, Pause
 from flask_neolith_orchestrator.settings import Settings
+from flask_neolith_orchestrator.store.people.keys import SCOPES
 from flask_neolith_orchestrator.web import problem
-from flask_neolith_orchestrator.web.api import keys as api_keys
 from flask_neolith_orchestrator.web.blueprint import API, ROUTES
 from flask_neolith_orchestrator.web.calls import Route
 
@@ -168,7 +168,7 @@ def _taken(route: Route) -> str:
 def scopes() -> str:
     """What an API key can be allowed to do."""
     rows = []
-    for scope in get_args(api_keys.Scope):
+    for scope in SCOPES:
         uses = sorted({one.summary[0].lower() + one.summary[1:] for one in ROUTES if one.scope == scope})
         rows.append([f"`{scope}`", ", ".join(uses)])
     return _table(["scope", "lets a key"], rows)

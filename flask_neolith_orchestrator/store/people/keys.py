@@ -11,14 +11,14 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from ..sql.database import Database
 from ..tables.models import Models
 
-SCOPES: Final = (
+Scope = Literal[
     "audit:read",
     "channels:read",
     "channels:write",
@@ -29,8 +29,10 @@ SCOPES: Final = (
     "metrics:read",
     "orchestrators:manage",
     "orchestrators:read",
-)
+]
 """What a key may be allowed to do. None of them makes keys: only a person who has logged in does."""
+
+SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 
 TOUCH_EVERY: Final = 60.0
 """Seconds between two writes of a key's `used_at`."""

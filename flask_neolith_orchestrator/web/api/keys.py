@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field
 
 from ...core.errors import Conflict, Invalid, NotFound
 from ...store.chat.views import iso
-from ...store.people.keys import ApiKey
+from ...store.people.keys import ApiKey, Scope
 from ..auth import key_room
 from ..calls import Call, Route
 from ..shapes import Body, Line, Page, Wire, own_id
@@ -19,19 +19,6 @@ TAG: Final = "keys"
 
 MOST_KEYS: Final = 50
 """Keys of one user that open something at one time."""
-
-Scope = Literal[
-    "audit:read",
-    "channels:read",
-    "channels:write",
-    "deliveries:manage",
-    "deliveries:read",
-    "messages:read",
-    "messages:write",
-    "metrics:read",
-    "orchestrators:manage",
-    "orchestrators:read",
-]
 
 
 class KeyView(Wire):

@@ -33,6 +33,7 @@ SUBJECTS = {
     "presence": "presence.measure",
     "restart": "restart.measure",
     "host": "host.measure",
+    "pages": "pages.measure",
 }
 """Name -> function. They are imported only where they are measured."""
 

@@ -24,6 +24,7 @@ export function actionsOf(page) {
     addressOf: (id) => `${location.pathname}?message=${id}`,
     may: (message) => [canStop(message), canRegenerate(message), canTryAgain(message)],
     waiting: (message) => store.waiting(message.id),
+    answering: ({ id }) => store.answering(id).map(({ author }) => author.name),
     calls: (message) => approvals.calls(message),
     mayDecide: (message, call) => approvals.may(message, call),
     decide: (message, calls, decision) => approvals.decide(message, calls, decision),

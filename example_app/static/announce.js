@@ -1,5 +1,7 @@
 // For who cannot see: says once who begins to write and once what was written, never every word; beside it, for all,
 // who is thinking or writing.
+import { make } from "/neolith/static/client/dom.js";
+
 const SAID = 300; // characters
 const ENDS = { asks: "asks for approval", interrupted: "was interrupted", failed: "failed" };
 
@@ -17,10 +19,11 @@ export class Announcer {
     if (author.id !== this.me && state === "streaming") this.region.textContent = `${author.name} is writing.`;
   }
 
-  ends({ author, state, approval, content }) {
+  ends(message) {
+    const { author, state, approval } = message;
     if (author.id === this.me || state === "streaming") return;
     const said = ENDS[approval ? "asks" : state] ?? "wrote";
-    this.region.textContent = `${author.name} ${said}: ${content.slice(0, SAID)}`;
+    this.region.textContent = `${author.name} ${said}: ${words(message).slice(0, SAID)}`;
   }
 
   // a message has changed: perhaps its author begins to write or has ended
@@ -47,6 +50,13 @@ export class Announcer {
     }
     this.changed(new Map(all.map(({ message, phase }) => [message.author.id, phase])));
   }
+}
+
+// as it is read on the page, without the signs of Markdown; a template's content is inert
+function words({ html, content }) {
+  if (!html) return content;
+  const text = make("template", { innerHTML: html }).content.textContent;
+  return text.replace(/\s+/gu, " ").trim();
 }
 
 function sentence(all) {

@@ -9,6 +9,7 @@ import { Approvals } from "./approvals.js";
 import { people, sidebar, socket } from "./frame.js";
 import { History } from "./history.js";
 import { LineView } from "./line.js";
+import { Permalink } from "./permalink.js";
 import { Reader } from "./reader.js";
 import { keepDraft, keepLines, outbox } from "./offline/start.js";
 import { Sender } from "./sender.js";
@@ -25,8 +26,6 @@ const threadSection = document.getElementById("thread");
 const channelId = lineSection.dataset.channel;
 const asked = new URLSearchParams(location.search);
 let members = [];
-let wanted = asked.get("message"); // a permalink's, until it has been shown
-let gone = ""; // what to say where there is none
 let isFirst = true;
 let newestId = null;
 
@@ -55,6 +54,7 @@ const threadHistory = new History(thread, reader, () => {});
 const panel = new ThreadPanel({ section: threadSection, view: thread, line, reader, history: threadHistory, attempt, showDraft: (id) => drafts.thread.show(id && channelId, id) });
 const mark = new ReadMark({ channelId, newest: () => newestId, isSeen: () => line.isAtEnd() && !reader.hasMore("newer", null) });
 const tail = new Tail({ line, reader, history, mark, attempt });
+const permalink = new Permalink({ wanted: asked.get("message"), channelId, reader, panel, line, tail });
 const announcer = new Announcer({
   me,
   region: document.getElementById("announcer"),
@@ -119,7 +119,6 @@ document.getElementById("members").addEventListener("click", async ({ currentTar
 
 // what lies beyond the ends of the list is read when one scrolls there
 function take(message) {
-  if (message.channelId !== channelId) return;
   if (message.threadId === null && !store.get(message.id)) {
     const [oldest] = line.order;
     if (reader.hasMore("newer", null)) return tail.missed(message);
@@ -134,7 +133,7 @@ async function enter() {
   members = answer.members;
   people.tell();
   // from here on events come; what was before them is read
-  if (wanted) await showWanted();
+  if (permalink.wanted) await permalink.show();
   else if (reader.hasMore("newer", null)) await reader.around(line.order[Math.floor(line.order.length / 2)].message.id);
   else await reader.newest();
   line.forgetMissing();
@@ -159,39 +158,24 @@ async function markNew() {
   if (!tail.isPinned) line.toEnd();
 }
 
-async function showWanted() {
-  const id = wanted;
-  try {
-    const message = await ask("GET", `messages/${id}`);
-    if (message.channelId !== channelId) throw new Error("This message is in another channel.");
-    await reader.around(message.threadId ?? id);
-    tail.isPinned = true;
-    if (message.threadId) await panel.open(message.threadId, id);
-    line.point(message.threadId ?? id);
-  } catch (error) {
-    if (!error.status) throw error;
-    await reader.newest();
-    gone = "The message that this address is for is not here any more.";
-  }
-  wanted = null;
-}
-
 socket.on("connect", async () => {
   line.list.dataset.ready = "no";
   while (socket.connected && !(await attempt(enter))) await new Promise((resolve) => setTimeout(resolve, AGAIN));
-  if (gone) await attempt(() => Promise.reject(new Error(gone)));
-  gone = "";
+  if (permalink.gone) await attempt(() => permalink.complain());
 });
-for (const event of ["message", "message:done", "message:updated"]) socket.on(event, ({ message }) => take(message));
-socket.on("message", ({ message }) => {
-  if (message.channelId !== channelId) return;
+function hear(event, work) {
+  socket.on(event, ({ message }) => message.channelId === channelId && work(message));
+}
+
+for (const event of ["message", "message:done", "message:updated"]) hear(event, take);
+hear("message", (message) => {
   announcer.begins(message);
   tail.count(message);
   panel.hear(message, mark.isLookedAt());
 });
-for (const event of ["message", "message:done"]) socket.on(event, ({ message }) => message.channelId === channelId && announcer.ends(message));
+for (const event of ["message", "message:done"]) hear(event, (message) => announcer.ends(message));
 let isNewHere = Boolean(welcomed);
-socket.on("message:done", ({ message }) => {
+hear("message:done", (message) => {
   if (!isNewHere || message.state !== "final" || store.asker(message) !== me) return;
   isNewHere = false;
   done(welcomed); // the first answer is there: the hint at home has done its work

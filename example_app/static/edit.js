@@ -9,7 +9,9 @@ export class EditForm {
     this.input = make("textarea", { value: view.message.content, rows: 1, maxLength: 40000, "aria-label": "Edit the message" });
     this.trouble = make("p", { className: "note bad", role: "alert", hidden: true });
     const save = make("button", { className: "main" }, "Save");
-    const keys = make("small", { className: "soft" }, "Enter saves, Escape cancels");
+    const answering = view.actions.answering(view.message).join(" and ");
+    const late = answering && ` The answer of ${answering} is to the text as it was: Regenerate it afterwards.`;
+    const keys = make("small", { className: "soft" }, `Enter saves, Escape cancels.${late}`);
     this.element = make("form", { className: "edit" }, this.input, this.trouble, make("div", { className: "actions" }, save, button("cancel", "Cancel", () => this.#close()), keys));
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();

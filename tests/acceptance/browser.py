@@ -18,8 +18,11 @@ class Browsers:
     """Browsers at one address. Lifetime: the stack; what is heard and fetched is collected, `check` judges it.
 
     `complaints` has every console error (violations of the content policy among them), uncaught error and dialog;
-    `foreign` every request to another host.
+    `foreign` every request to another host. Service workers are let in where `keeps` is set: each new browser would
+    fetch the whole app a second time for its own.
     """
+
+    keeps = False
 
     def __init__(self, url: str, browser: Browser, stack: ExitStack) -> None:
         self.url = url
@@ -31,7 +34,10 @@ class Browsers:
     def context(self, *, width: int = 1280, height: int = 800, dark: bool = False, **more: Any) -> BrowserContext:
         """Another browser, with cookies and storage of its own."""
         made = self._browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", **more
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            service_workers="allow" if self.keeps else "block",
+            **more,
         )
         self._stack.callback(made.close)
         made.set_default_timeout(TIMEOUT)
@@ -62,9 +68,11 @@ class Browsers:
 
 def check_accessible(page: Page) -> None:
     """axe-core finds nothing serious on the page as it is now (WCAG 2.2 AA and good practice)."""
+    page.emulate_media(reduced_motion="reduce")  # a button's color on its way to another has no contrast to judge
     rules = {"type": "tag", "values": STANDARDS}
     # no preload: it would copy style sheets into the page, which the content policy refuses
     found = Axe().run(page, options={"runOnly": rules, "resultTypes": ["violations"], "preload": False})
+    page.emulate_media(reduced_motion="null")
     serious = [one for one in found.response["violations"] if one["impact"] in SERIOUS]
     told = [f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:5]}" for one in serious]
     assert told == [], told

@@ -61,8 +61,8 @@ def test_ada_comes_is_asked_answers_and_goes(office: Office) -> None:
         expect(answer).to_have_attribute("data-state", "final")
         expect(answer.locator("strong")).to_have_text("offline model")
         expect(message(section, "who are you?").get_by_role("button", name="1 reply")).to_be_visible()
-    # who cannot see has been told once, at the end
-    expect(maya.locator("#announcer")).to_contain_text("Ada wrote: I am the")
+    # who cannot see has been told once, at the end, without the signs of Markdown
+    expect(maya.locator("#announcer")).to_contain_text("Ada wrote: I am the offline model")
     ada.get_by_role("button", name="Log out").click()
     expect(ada.get_by_role("heading", name="Neolith")).to_be_visible()
     expect(dot(maya, "ada")).to_have_text("Offline")
@@ -78,6 +78,9 @@ def test_who_asked_stops_the_answer(office: Office) -> None:
     expect(answer.locator(".text")).to_contain_text("I am the")
     expect(message(watched, "stop me").locator(".newest .text")).to_contain_text("I am the")
     expect(watched.get_by_role("button", name="Stop")).to_have_count(0)
+    press(message(line, "stop me"), "Edit")
+    expect(line.locator("form.edit")).to_contain_text("The answer of Ada is to the text as it was")
+    maya.keyboard.press("Escape")
     answer.get_by_role("button", name="Stop").click()
     for section in (line, watched):
         shown = message(section, "stop me").locator(".newest")

@@ -272,6 +272,9 @@ def test_a_long_history_is_read_as_one_scrolls_and_linked_into(office: Office) -
     expect(maya.locator(f"#line [data-id='{oldest}']")).to_be_focused()
     maya.get_by_role("button", name="Newest messages").click()
     expect(message(line, "written from far away")).to_be_in_viewport()
+    maya.goto(f"{office.url}/channels/1?message={oldest}")  # it is in another channel
+    expect(maya).to_have_url(f"{office.url}/channels/4?message={oldest}")
+    expect(maya.locator(f"#line [data-id='{oldest}'].pointed")).to_be_in_viewport()
     maya.goto(f"{office.url}/channels/4?message=999999")
     expect(line.get_by_role("alert").last).to_contain_text("not here any more")
     office.forgive("404")

@@ -57,6 +57,12 @@ class Desks(Screen):
             posted = bob.call("POST", f"channels/{self.site.ids['general']}/messages", json={"content": f"@ada {one}"})
             assert posted.status_code == 201
 
+    def rest(self) -> None:
+        """Nothing is left to be answered: a journey that failed spoils none after it."""
+        ann = self.site.as_("ann")
+        for one in ann.get("deliveries?state=waiting,running,parked")["items"]:
+            ann.call("POST", f"deliveries/{one['id']}/cancel")
+
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left_over() -> None:
@@ -89,6 +95,7 @@ def desks(shared: Desks) -> Iterator[Desks]:
     with ExitStack() as stack:
         made = Desks(shared.site, shared.url, shared._browser, stack)
         made.api = shared.api
+        stack.callback(made.rest)
         yield made
         made.check()
 

@@ -16,10 +16,10 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from .browser import TIMEOUT, check_accessible
 from .conftest import ARGUMENTS, CHROMIUM
 from .example_server import PASSWORD, ROOT, ExampleServer
-from .office import Office, message, office, press, say, server
+from .office import Office, message, press, say, server
 from .tunnel import Tunnel
 
-__all__ = ["office", "server"]
+__all__ = ["server"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
@@ -59,6 +59,21 @@ ALL_IS_KEPT = """async () => {
   return lines.length && shown.every((one) => kept.includes(one));
 }"""
 """Whether every text that is shown of the channel is in the database."""
+
+
+class Keeping(Office):
+    """An office whose browsers keep pages."""
+
+    keeps = True
+
+
+@pytest.fixture
+def office(server: ExampleServer, browser: Browser) -> Iterator[Office]:
+    """Browsers that keep pages; at the end nobody complained, nothing was fetched from elsewhere."""
+    with ExitStack() as stack:
+        office = Keeping(server, browser, stack)
+        yield office
+        office.check()
 
 
 def open_kept(office: Office, name: str, *channels: str, **more: Any) -> Page:
@@ -106,7 +121,7 @@ def far(server: ExampleServer, browser: Browser) -> Iterator[Far]:
         made.check()
 
 
-class Far(Office):
+class Far(Keeping):
     """Browsers behind a tunnel. `cut` and `mend` it: Playwright's set_offline forgets new pages for a moment."""
 
     def __init__(self, server: ExampleServer, browser: Browser, stack: ExitStack) -> None:
@@ -186,7 +201,7 @@ def test_a_server_that_dies_has_the_message_once_and_may_come_back_newer(tmp_pat
     shutil.copytree(ROOT / "example_app", code, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"import sys; sys.path.insert(0, {str(code.parent)!r}); from example_app.__main__ import main; main()"
     with ExampleServer(tmp_path, (sys.executable, "-c", program)) as server, ExitStack() as stack:
-        office = Office(server, browser, stack)
+        office = Keeping(server, browser, stack)
         maya, sam = open_kept(office, "maya", "# general"), open_kept(office, "sam", "# general")
         line, watched = maya.locator("#line"), sam.locator("#line")
         shells = maya.evaluate(SHELLS)

@@ -49,6 +49,11 @@ export class Store {
     return this.messages.get(answer.replyToId)?.author.id;
   }
 
+  // the answers to a message that are being written
+  answering(id) {
+    return [...this.messages.values()].filter((one) => one.replyToId === id && one.state === "streaming" && !one.deleted);
+  }
+
   put(message) {
     const before = this.messages.get(message.id);
     if (before && isOlder(message, before)) return;

@@ -23,6 +23,7 @@ const causes = new Map(); // id -> what had gone wrong before it was tried again
 const ended = new Map(); // of these what has been answered or called off: nothing changes that but another try
 const troubles = new Map(); // id -> why it could not be tried again
 let letters = [];
+let trying = 0; // how many are about to be tried again
 
 const rows = new Rows($("letters"), (one) => [
   choice(one),
@@ -64,6 +65,7 @@ function act(one, action, text, onclick) {
 }
 
 async function retry(ones) {
+  trying += ones.length;
   for (const one of ones) {
     try {
       causes.set(one.id, one.error);
@@ -76,6 +78,7 @@ async function retry(ones) {
     }
     chosen.delete(one.id);
     soon();
+    trying -= 1;
   }
   await again();
 }
@@ -106,7 +109,7 @@ function showChosen() {
 
 async function withFollowed(found) {
   const rest = [...followed].filter((id) => !ended.has(id) && !found.some((one) => one.id === id));
-  const open = rest.length > FEW ? (await some("deliveries", { state: WORKING.join() }, MOST)).items : [];
+  const open = rest.length + trying > FEW ? (await some("deliveries", { state: WORKING.join() }, MOST)).items : [];
   const read = (id) => ask("GET", `deliveries/${id}`).catch((error) => {
     if (error.status === 404) followed.delete(id); // forgotten meanwhile
     return null;

@@ -34,14 +34,18 @@ export function asked({ title, body = [], confirm, harm = false, wide = false })
 export function shown({ title, body, close = "Close" }) {
   const from = document.activeElement;
   return new Promise((resolve) => {
-    const end = button("close", close, () => dialog.close());
     const card = make("article", {}, make("h2", { id: "told" }, title), ...body,
-      make("footer", { className: "bar end" }, end));
+      make("footer", { className: "bar end" }, button("close", close, () => end())));
     const dialog = make("dialog", { className: "wide", "aria-labelledby": "told" }, card);
-    dialog.addEventListener("close", () => {
-      dialog.remove();
+    function end() {
+      dialog.close();
+      dialog.remove(); // at once: the event "close" comes later, and what it shows may be a secret
       if (from?.isConnected) from.focus();
       resolve();
+    }
+    dialog.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      end();
     });
     document.body.append(dialog);
     dialog.showModal();

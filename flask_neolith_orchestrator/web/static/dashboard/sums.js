@@ -59,23 +59,24 @@ export class Sums {
       if (this.answered !== null && answered > this.answered) this.grown();
       this.answered = answered;
       const budgets = await Promise.all(managed.slice(0, MOST).map((one) => readBudget(one)));
-      if (turn === this.asked) this.showBudget(budgets.flat());
+      if (turn === this.asked) this.showBudget(budgets.flat(), managed.length > MOST);
     } catch {
       // the list of daemons says that nothing answers; these figures stay as they are until the next look
     }
   }
 
-  showBudget(periods) {
+  showBudget(periods, isPart) {
     const limited = periods.filter((one) => one.percent !== null).sort((a, b) => b.percent - a.percent);
     if (!limited.length) {
-      this.put("budget", "–", "no limit set");
+      this.put("budget", "–", isPart ? `no limit in ${MOST} organizations` : "no limit set");
       return;
     }
     const [worst] = limited;
     const several = new Set(periods.map((one) => one.name)).size > 1;
     const mood = worst.paused || worst.percent >= 100 ? "bad" : worst.percent >= 75 ? "busy" : null;
     const said = worst.paused ? "spent: nobody answers" : `of this ${worst.period}`;
-    this.put("budget", `${count(Math.round(worst.percent))} %`, several ? `${said}, ${worst.name}` : said, mood);
+    const where = isPart ? `, ${worst.name}, of ${MOST} organizations` : several ? `, ${worst.name}` : "";
+    this.put("budget", `${count(Math.round(worst.percent))} %`, said + where, mood);
   }
 }
 

@@ -13,8 +13,12 @@ export class Toolbar {
     this.stop = null; // the message that Tab goes to
     this.element = make("div", { className: "toolbar", role: "toolbar", "aria-label": "Message" });
     list.addEventListener("pointerover", ({ pointerType, target }) => pointerType === "mouse" && this.#hover(target));
-    list.addEventListener("pointerleave", () => this.element.contains(document.activeElement) || this.leave());
-    list.addEventListener("focusin", (event) => this.#moveTo(event.target));
+    // a finger leaves before what it touched is pressed
+    list.addEventListener("pointerleave", ({ pointerType }) => pointerType !== "mouse" || this.element.contains(document.activeElement) || this.leave());
+    list.addEventListener("focusin", (event) => {
+      this.#moveTo(event.target);
+      if (event.target.matches(".message")) this.element.scrollIntoView({ block: "nearest" });
+    });
     list.addEventListener("keydown", (event) => this.#key(event));
   }
 

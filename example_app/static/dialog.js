@@ -4,6 +4,7 @@ import { make, showTrouble } from "/neolith/static/client/dom.js";
 // returns {element, close(), attempt(work)}: attempt shows an error in the dialog and leaves it open
 export function openDialog(title, ...children) {
   const opener = document.activeElement;
+  const message = opener?.closest(".message"); // the opener may be drawn anew meanwhile
   const trouble = make("p", { className: "note bad", role: "alert", hidden: true });
   const close = make("button", { type: "button", className: "icon quiet", "aria-label": "Close", onclick: () => element.close() }, "×");
   const heading = make("h2", { id: "dialog-title" }, title);
@@ -17,7 +18,7 @@ export function openDialog(title, ...children) {
   document.body.append(element);
   element.addEventListener("close", () => {
     element.remove();
-    if (opener?.isConnected) opener.focus();
+    (opener?.isConnected ? opener : message)?.focus();
   });
   element.addEventListener("click", (event) => event.target === element && element.close()); // beside it
   element.showModal();

@@ -6,13 +6,14 @@ const FOCUSABLE = "button, input, textarea, a[href], [tabindex='0']";
 
 // returns what closes it
 export function openPopover(anchor, label, ...children) {
+  const message = anchor.closest(".message"); // the anchor may be drawn anew meanwhile
   const box = make("div", { className: "popover", role: "dialog", "aria-label": label, popover: "auto", tabIndex: -1 }, ...children);
   document.body.append(box);
   box.addEventListener("toggle", ({ newState }) => {
     if (newState !== "closed") return;
     const wasInside = box.contains(document.activeElement) || document.activeElement === document.body;
     box.remove();
-    if (wasInside && anchor.isConnected) anchor.focus();
+    if (wasInside) (anchor.isConnected ? anchor : message)?.focus();
   });
   box.showPopover();
   new ResizeObserver(() => anchor.isConnected && place(box, anchor)).observe(box); // what it shows may come later

@@ -59,7 +59,7 @@ export class Row {
     replies.classList.toggle("is-new", isNew);
     if (isNew) replies.append(make("span", { className: "tag" }, "New"));
     if (newest) this.#showNewest(newest);
-    else if (this.newest) this.newest.element.hidden = true;
+    else if (this.newest) this.#hideNewest();
     if (lastReply && !store.get(lastReply.id)) seen.observe(this.element);
   }
 
@@ -71,6 +71,14 @@ export class Row {
     }
     this.newest.element.hidden = false;
     this.newest.update(message);
+  }
+
+  // it was deleted, perhaps by who stands there
+  #hideNewest() {
+    const { element } = this.newest;
+    const hadFocus = element.contains(document.activeElement);
+    element.hidden = true;
+    if (hadFocus) this.view.element.focus();
   }
 
   onSeen(isSeen) {

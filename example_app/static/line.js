@@ -1,6 +1,7 @@
 // A list of messages on the screen: a channel's main line, or one thread. Follows its end while the reader is there,
 // and lets go of what is far away, so that the page stays small however long the channel is.
 import { byAge } from "/neolith/static/client/store.js";
+import { holdEnd } from "./end.js";
 import { MessageView } from "./message.js";
 import { Row } from "./row.js";
 import { Toolbar } from "./toolbar.js";
@@ -25,6 +26,7 @@ export class LineView {
     this.readUntil = null; // what is newer is new to the reader
     this.isBatch = false;
     this.toolbar = new Toolbar(this.list, actions.offered);
+    holdEnd(this);
   }
 
   // show another thread, or everything anew
@@ -109,6 +111,7 @@ export class LineView {
     if (!view) return;
     view.element.classList.add("pointed");
     view.element.scrollIntoView({ block: "center" });
+    this.wasAtEnd = this.isAtEnd();
     this.toolbar.comeIn(view.element);
     view.element.focus({ preventScroll: true });
   }

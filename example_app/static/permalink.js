@@ -16,8 +16,8 @@ export class Permalink {
       if (message.channelId !== this.channelId) return this.#goTo(message.channelId);
       await reader.around(message.threadId ?? wanted);
       tail.isPinned = true;
-      if (message.threadId) await panel.open(message.threadId, wanted);
       line.point(message.threadId ?? wanted);
+      if (message.threadId) await panel.open(message.threadId, wanted); // the focus ends at what is wanted
     } catch (error) {
       if (!error.status) throw error;
       await reader.newest();

@@ -27,8 +27,8 @@ export class ThreadPanel {
   }
 
   hear({ threadId }, isLookedAt) {
-    if (!threadId || (this.view.threadId === threadId && isLookedAt)) return;
-    if (isLookedAt) return;
+    const isRead = this.view.threadId === threadId && document.visibilityState === "visible" && document.hasFocus();
+    if (!threadId || isRead || isLookedAt) return;
     this.seen.delete(threadId);
     this.fresh.add(threadId);
   }

@@ -6,7 +6,7 @@ export class EditForm {
   constructor(view, done) {
     this.view = view;
     this.done = done;
-    this.input = make("textarea", { value: view.message.content, rows: 1, maxLength: 40000, "aria-label": "Edit the message" });
+    this.input = make("textarea", { value: view.message.content, rows: 1, "aria-label": "Edit the message" });
     this.trouble = make("p", { className: "note bad", role: "alert", hidden: true });
     const save = make("button", { className: "main" }, "Save");
     const answering = view.actions.answering(view.message).join(" and ");

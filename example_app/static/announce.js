@@ -23,7 +23,8 @@ export class Announcer {
     const { author, state, approval } = message;
     if (author.id === this.me || state === "streaming") return;
     const said = ENDS[approval ? "asks" : state] ?? "wrote";
-    this.region.textContent = `${author.name} ${said}: ${words(message).slice(0, SAID)}`;
+    const text = (words(message) || message.notice || "").slice(0, SAID);
+    this.region.textContent = `${author.name} ${said}${text ? `: ${text}` : "."}`;
   }
 
   // a message has changed: perhaps its author begins to write or has ended
@@ -37,12 +38,19 @@ export class Announcer {
 
   // the list was read anew: what is not there any more is not being written
   keep(isThere) {
+    this.isAway = false;
     for (const id of this.open.keys()) if (!isThere(id)) this.open.delete(id);
     this.#show();
   }
 
+  // the server is away: nobody knows who is writing
+  rest() {
+    this.isAway = true;
+    this.#show();
+  }
+
   #show() {
-    const all = [...this.open.values()];
+    const all = this.isAway ? [] : [...this.open.values()];
     for (const [place, threadId] of this.places) {
       const wanted = threadId();
       const here = wanted === undefined ? [] : all.filter(({ message }) => wanted === null || message.threadId === wanted);

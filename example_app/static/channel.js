@@ -80,7 +80,7 @@ function batch(work) {
   mark.look();
 }
 function drawUnsent() {
-  for (const view of [line, thread]) view.drawUnsent();
+  for (const view of [line, thread]) view.batch(() => {}); // it draws what is not sent, and follows the end
 }
 
 // an error of the page itself stands above the field one writes in
@@ -163,6 +163,7 @@ socket.on("connect", async () => {
   while (socket.connected && !(await attempt(enter))) await new Promise((resolve) => setTimeout(resolve, AGAIN));
   if (permalink.gone) await attempt(() => permalink.complain());
 });
+socket.on("disconnect", () => announcer.rest());
 function hear(event, work) {
   socket.on(event, ({ message }) => message.channelId === channelId && work(message));
 }

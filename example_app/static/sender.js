@@ -38,9 +38,10 @@ export class Sender {
     return { ...shown, sending: this.#words(entry), isRefused, canRepeat: isRefused || Boolean(entry.again) };
   }
 
-  #words({ clientId, state, reason, again }) {
+  #words({ clientId, channelId, state, reason, again }) {
     if (state === "refused") return `Not sent: ${reason}`;
     if (this.outbox.sending === clientId) return "sending";
+    if (!again && this.outbox.isHeld(channelId)) return "Waiting: what you wrote before it is sent first.";
     if (!again) return "Waiting for the connection";
     return `Waiting: ${reason} It is sent again at ${new Date(again).toLocaleTimeString()}.`;
   }

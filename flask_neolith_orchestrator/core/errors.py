@@ -268,7 +268,7 @@ class BadCharter(Invalid):
 
 
 class TooMany(RequestError):
-    """Too many requests within a moment. Wait for as long as the answer says, and try again."""
+    """Too many requests within a moment. Wait a little, and try again."""
 
     def __init__(self, message: str | None = None, *, retry_after: float) -> None:
         super().__init__(message)

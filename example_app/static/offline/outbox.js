@@ -46,6 +46,11 @@ export class Outbox {
     return this.flush();
   }
 
+  // whether the server wants the next one for a channel later
+  isHeld(channelId) {
+    return this.entries.some((one) => one.channelId === channelId && one.again > Date.now());
+  }
+
   // send it now, also if it was refused
   async again(clientId) {
     await this.#set(this.#find(clientId), { state: "waiting", reason: null, again: null });

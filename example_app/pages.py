@@ -40,6 +40,12 @@ def channel(channel_id: str) -> str:
     return _page("channel.html", channels, channel=shown)
 
 
+@blueprint.errorhandler(404)
+def missing(error: Exception) -> tuple[str, int]:
+    """Where a channel's address leads to nothing, for this visitor."""
+    return render_template("missing.html"), 404
+
+
 @blueprint.get("/people")
 @login_required  # type: ignore[untyped-decorator]  # flask_login has no types
 def people() -> dict[str, Any]:

@@ -226,6 +226,7 @@ def test_channels_and_direct_messages_are_made_and_left(office: Office) -> None:
     maya.keyboard.press("Escape")
     maya.get_by_role("button", name="New direct message").click()
     maya.get_by_role("dialog").get_by_role("button", name="Sam").click()
+    expect(maya.locator("#title")).to_have_text("Sam")  # the page before is ready, too
     ready(maya)
     say(maya.locator("#line"), "just between us")
     direct = sam.locator("#dms").get_by_role("link", name="Maya")

@@ -56,6 +56,16 @@ def test_a_finger_uses_the_toolbar(office: Office) -> None:
     expect(row.locator(".chip")).to_have_text("❤️ 1")
 
 
+def test_the_members_fit_a_phone(office: Office) -> None:
+    """Nothing of the dialog is cut off at its side: it has no bar to scroll there."""
+    maya = office.open("maya", width=360)
+    office.enter(maya, "# general")
+    maya.locator("#members").click()
+    dialog = maya.get_by_role("dialog", name="Members")
+    expect(dialog.get_by_role("button", name="Remove Ada")).to_be_visible()
+    assert dialog.evaluate("one => one.scrollWidth - one.clientWidth") <= 0
+
+
 def test_the_focus_is_never_lost(office: Office) -> None:
     """It comes back to the message when the button that was pressed is another by now, or the answer is gone."""
     maya, ada = office.open("maya"), office.open("ada")

@@ -1,6 +1,7 @@
 // The lists beside every page: channels, direct messages with presence, colleagues; what is unread, live.
 import { ask } from "/neolith/static/client/api.js";
 import { atMostEvery, make } from "/neolith/static/client/dom.js";
+import { byAge } from "/neolith/static/client/store.js";
 import { dot } from "/neolith/static/client/presence.js";
 import { avatar } from "./avatar.js";
 import { openProfile } from "./profile.js";
@@ -59,14 +60,15 @@ export class Sidebar {
     this.#drawPeople();
   }
 
-  #hear({ channelId, threadId, authorId, mentions, replyToUserId }) {
+  #hear({ channelId, threadId, messageId, authorId, mentions, replyToUserId }) {
     if (authorId === me || (channelId === this.here && this.isHereSeen())) return;
     this.isStale = this.reading !== null;
     const channel = this.known.get(channelId);
-    // of threads those count that one takes part in: the server knows
-    if (!channel || threadId) return this.again();
+    // of threads those count that one takes part in, and a list may have counted this one already: the server knows
+    const isNew = channel && byAge({ id: messageId }, channel.lastMessage ?? { id: "" }) > 0;
+    if (!isNew || threadId) return this.again();
     const meant = mentions.includes(me) || replyToUserId === me;
-    this.#count(channelId, { unread: (channel.unread ?? 0) + 1, mentions: (channel.mentions ?? 0) + Number(meant) });
+    this.#count(channelId, { unread: (channel.unread ?? 0) + 1, mentions: (channel.mentions ?? 0) + Number(meant), lastMessage: { id: messageId } });
   }
 
   #hearRead({ channelId, unread, mentions }) {

@@ -33,6 +33,7 @@ class State:
         self._house: House | None = None
         self._handlers: tuple[tuple[str, Handler, bool], ...] = ()
         self._inherited: list[House] = []
+        self._go_on = _nothing
         self._final = False
         self._quiet = False
         _outlive(weakref.ref(self))
@@ -91,9 +92,19 @@ class State:
         self._final = self._quiet = True
         self.close()
 
+    def hold_still(self) -> None:
+        """Before a fork: the database is in nobody's hands."""
+        if self._house is not None:
+            self._go_on = self._house.database.hold_still()
+
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        go_on, self._go_on = self._go_on, _nothing
+        go_on()
+
     def forked(self) -> None:
         """In a forked child: nothing of the parent's runtime is ours, and its locks may be held by nobody."""
-        self._lock = threading.RLock()
+        self._lock, self._go_on = threading.RLock(), _nothing
         house, self._house = self._house, None
         if house is not None:
             self._handlers = house.manager.handlers
@@ -101,16 +112,21 @@ class State:
             self._inherited.append(house)  # never collected: that would close what the parent still uses
 
 
+def _nothing() -> None:
+    """There is nothing to give back."""
+
+
 def _outlive(state: weakref.ref[State]) -> None:
     """Hear of forks and of the interpreter's end, without keeping a forgotten app alive."""
 
-    def forked() -> None:
-        if (found := state()) is not None:
-            found.forked()
+    def told(what: Callable[[State], None]) -> Callable[[], None]:
+        def tell() -> None:
+            if (found := state()) is not None:
+                what(found)
 
-    def ended() -> None:
-        if (found := state()) is not None:
-            found.end()
+        return tell
 
-    os.register_at_fork(after_in_child=forked)
-    atexit.register(ended)
+    os.register_at_fork(
+        before=told(State.hold_still), after_in_parent=told(State.go_on), after_in_child=told(State.forked)
+    )
+    atexit.register(told(State.end))

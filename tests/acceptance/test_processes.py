@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -356,12 +357,19 @@ def test_headless_beside_a_command(site: Site) -> None:
 
 
 FORKING = """
-import os, sys
+import os, sys, threading
 from tests.acceptance.process_app import create_app, neolith
 app = create_app()
 state = app.extensions["neolith"]
 state.ensure_started(wait=True)
-mine = state.house
+mine, began = state.house, threading.Event()
+def write():
+    with mine.database.write() as tx:
+        tx.exec_driver_sql("UPDATE neolith_node SET started_at = started_at")
+        began.set()
+        threading.Event().wait(0.3)
+threading.Thread(target=write).start()
+began.wait()
 if os.fork() == 0:
     assert state.house is not mine and state.house.pid == os.getpid()
     state.ensure_started(wait=True)
@@ -392,8 +400,13 @@ def test_a_forked_child_has_a_runtime_of_its_own(site: Site) -> None:
     locks = dict(site.rows("SELECT name, lock FROM neolith_node"))
     assert len(locks) == 2
     (mine,) = [lock for name, lock in locks.items() if name.endswith(f":{process.pid}")]
+    log = site.folder / "app.db-wal"
+    before = log.stat().st_ino
     process.kill()
     process.wait(10)
+    with closing(sqlite3.connect(site.folder / "app.db")) as other:
+        assert other.execute("SELECT count(*) FROM neolith_node").fetchone() == (2,)
+    assert log.stat().st_ino == before  # who came and went did not take itself for the only one, and tidy up
     with Path(mine).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if the child still held it
     until(lambda: process.pid not in site.nodes(), "the child's sweep forgets the parent")

@@ -54,6 +54,10 @@ class Database(ABC):
     def close(self) -> None:
         """Give connections back. Safe twice."""
 
+    def hold_still(self) -> Callable[[], None]:
+        """Before a fork: no write of ours is under way until the parent calls what this returns."""
+        return lambda: None
+
     @abstractmethod
     def forked(self) -> None:
         """In a forked child: leave the parent's connections alone."""

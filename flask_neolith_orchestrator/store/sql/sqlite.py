@@ -22,7 +22,7 @@ from ...core.ports import Clock
 from .database import Database, Then
 from .gate import Gate, is_busy
 from .prepared import translated
-from .sqlite_host import set_pragmas
+from .sqlite_host import set_pragmas, take_locks
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -34,6 +34,9 @@ KEPT_READERS = 8
 
 TIDY_AFTER = 40
 """Writes of ours after which a thread copies the write-ahead log into the file; some 600 pages."""
+
+FORK_PATIENCE = 5.0
+"""Seconds that a fork waits for a write of ours to end."""
 
 GIVE_UP = 30.0
 """Seconds after which a write of ours that never found the database free raises."""
@@ -181,8 +184,16 @@ class SqliteDatabase(Database):
             self._readers.pop().close()
         self._engine.dispose()
 
+    def hold_still(self) -> Callable[[], None]:
+        """Keep writes of ours from a fork: the child would take the lock for held, and never write."""
+        if not self.gate.lock.acquire(timeout=FORK_PATIENCE):
+            return lambda: None  # it is the forking thread's own
+        return self.gate.lock.release
+
     def forked(self) -> None:
         """SQLite forbids to use or close a connection across a fork: the parent's are only kept."""
+        if self._engine.url.database:
+            take_locks(self._engine.url.database)
         self._left = (self._engine.pool, self._connection, self._readers)
         self._connection, self._readers = None, deque()
         self._engine.dispose(close=False)

@@ -7,8 +7,11 @@ release.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, StaticPool, event
@@ -24,6 +27,13 @@ MOST_PAGES = 4_000
 
 SQLite's own 1,000 would make every thirtieth message wait; `SqliteDatabase` copies them earlier, beside the others.
 """
+
+
+SHARED_BYTES = (0x4000_0002, 510)
+"""Where in the file, and on how many bytes, SQLite locks it for reading (its source: os_unix.c, SHARED_FIRST)."""
+
+DEAD_MAN = (128, 1)
+"""The same in the file -shm, for as long as a process has it mapped (UNIX_SHM_DMS, the dead man's switch)."""
 
 
 def is_shared_by_threads(engine: Engine) -> bool:
@@ -53,6 +63,21 @@ def set_pragmas(engine: Engine, *, busy_ms: int | None = None) -> None:
             cursor.close()
 
     event.listen(engine, "checkout", on_checkout)
+
+
+def take_locks(path: str) -> None:
+    """In a forked child: take the locks of which SQLite has copied notes, but which a fork does not copy.
+
+    SQLite has one note of its locks for all connections of a process, also for those that are opened after the fork.
+    Without the locks another process would take itself for the only one once the parent is gone, and cut the shared
+    memory (a bus error) or delete the write-ahead log (lost writes). They are held until this process ends: to close a
+    file would give up all locks on it.
+    """
+    for name, (start, length) in ((path, SHARED_BYTES), (f"{path}-shm", DEAD_MAN)):
+        with suppress(FileNotFoundError):  # no -shm: there is no write-ahead log
+            file = os.open(name, os.O_RDWR | os.O_CLOEXEC)
+            with suppress(OSError):  # somebody has the whole file just now, alone: SQLite asks for itself then
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, length, start)
 
 
 def _use_wal(cursor: Any) -> bool:

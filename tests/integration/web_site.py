@@ -19,6 +19,7 @@ from flask import Flask, redirect
 from flask_login import LoginManager, UserMixin, login_required, login_user, logout_user
 from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import MetaData
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.wrappers import Response
 
@@ -115,7 +116,9 @@ def _filled() -> tuple[bytes, dict[str, str]]:
     return content, site.ids
 
 
-def _wire(folder: Path, *, mode: bool = False, socketio: SocketIO | None = None, **config: Any) -> Site:
+@cache
+def _mapped() -> tuple[MetaData, type[Any]]:
+    """The host's user class, and the metadata with all tables. Made once: mapping them costs more than most tests."""
     db = SQLAlchemy()
 
     class User(UserMixin, OrchestratorUserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time
@@ -123,6 +126,12 @@ def _wire(folder: Path, *, mode: bool = False, socketio: SocketIO | None = None,
         name: Mapped[str] = mapped_column(unique=True)
         email: Mapped[str] = mapped_column(default="")
 
+    return db.metadata, User
+
+
+def _wire(folder: Path, *, mode: bool = False, socketio: SocketIO | None = None, **config: Any) -> Site:
+    metadata, user_model = _mapped()
+    db = SQLAlchemy(metadata=metadata)
     app = Flask(__name__, instance_path=str(folder))
     app.config.update(
         SECRET_KEY="only for tests",
@@ -132,9 +141,9 @@ def _wire(folder: Path, *, mode: bool = False, socketio: SocketIO | None = None,
         NEOLITH_SCRIPTED_DELAY=0,
         **config,
     )
-    neolith = NeolithOrchestrator(db=db, user_model=User)
+    neolith = NeolithOrchestrator(db=db, user_model=user_model)
     db.init_app(app)
-    _add_logins(app, db, User)
+    _add_logins(app, db, user_model)
     sockets = SocketIO() if socketio is None else socketio
     sockets.init_app(app, async_mode="threading")
     neolith.init_app(app, socketio=sockets)

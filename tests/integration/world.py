@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import select
+from sqlalchemy import MetaData, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
@@ -153,6 +154,19 @@ class World:
                 engine.dispose()
 
 
+@cache
+def _mapped() -> tuple[MetaData, type[Any]]:
+    """The host's user class, and the metadata with all tables. Made once: mapping them costs more than most tests."""
+    db = SQLAlchemy()
+
+    class User(OrchestratorUserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str]
+        visits: Mapped[int] = mapped_column(default=0)
+
+    return db.metadata, User
+
+
 def build(
     url: str,
     folder: Path,
@@ -164,23 +178,18 @@ def build(
     **config: Any,
 ) -> World:
     """An app on the database `url`."""
-    db = SQLAlchemy()
-
-    class User(OrchestratorUserMixin, db.Model):  # type: ignore[name-defined,misc]  # made at run time
-        id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str]
-        visits: Mapped[int] = mapped_column(default=0)
-
+    metadata, user_model = _mapped()
+    db = SQLAlchemy(metadata=metadata)
     app = Flask("world", instance_path=str(folder))
     app.config.update(SECRET_KEY="tests", SQLALCHEMY_DATABASE_URI=url, ORCHESTRATOR_MODE=True, **QUICK)
     app.config.update(config)
-    neolith = NeolithOrchestrator(db=db, user_model=User)
+    neolith = NeolithOrchestrator(db=db, user_model=user_model)
     db.init_app(app)
     heard = channel or RecordingChannel()
     stage = model or Stage()
     parts = Parts(clock=clock or SystemClock(), model_for=lambda _name: stage, channel=heard)
     neolith.init_app(app, chat_store=chat_store, parts=parts)
-    return World(app, db, neolith, User, heard, stage)
+    return World(app, db, neolith, user_model, heard, stage)
 
 
 def settle_down(world: World, people: Sequence[str], orchestrators: Sequence[str]) -> None:

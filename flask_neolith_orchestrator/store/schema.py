@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Column, Connection, Engine, Table, inspect, select, update
@@ -31,14 +31,14 @@ Bind = Engine | Connection
 
 def problems(models: Models, bind: Bind) -> list[str]:
     """What the database lacks, in sentences that say what to do; empty if all is there."""
-    inspector = inspect(bind)
     user = models.user_table
-    if not inspector.has_table(user.name, user.schema):
+    have = _columns(bind, [user, *models.tables()])
+    if user not in have:
         return [USERS_FIRST.format(user.name)]
-    missing = sorted(table.name for table in models.tables() if not inspector.has_table(table.name, table.schema))
+    missing = sorted(table.name for table in models.tables() if table not in have)
     found = [f"There is no table {', '.join(missing)}."] if missing else []
     found += [
-        f"The table {column.table.name!r} has no column {column.name!r}." for column in _missing_columns(models, bind)
+        f"The table {column.table.name!r} has no column {column.name!r}." for column in _missing_columns(models, have)
     ]
     version = None if "neolith_schema" in missing else _version(models, bind)
     if version is not None and version > SCHEMA_VERSION:
@@ -64,11 +64,11 @@ def create_tables(models: Models, engine: Engine) -> list[str]:
 
     Raises SchemaMissing where there is no table of users yet, or where the tables are newer than this release.
     """
-    inspector = inspect(engine)
     user, schema = models.user_table, models.table("Schema")
-    if not inspector.has_table(user.name, user.schema):
+    have = _columns(engine, [user, *models.tables()])
+    if user not in have:
         raise SchemaMissing(USERS_FIRST.format(user.name))
-    before = {table.name for table in models.tables() if inspector.has_table(table.name, table.schema)}
+    before = {table.name for table in have}
     version = _version(models, engine) if schema.name in before else None
     if version is not None and version > SCHEMA_VERSION:
         raise SchemaMissing(NEW.format(version, SCHEMA_VERSION))
@@ -108,22 +108,26 @@ def _stamp(schema: Table, bind: Bind) -> None:
         tx.execute(row.on_conflict_do_nothing())
 
 
-def _missing_columns(models: Models, bind: Bind) -> list[Column[object]]:
+def _columns(bind: Bind, tables: Sequence[Table]) -> dict[Table, set[str]]:
+    """The columns of those tables that are there, by few questions: a server is asked once for all of a schema."""
+    inspector, found = inspect(bind), {}
+    for schema in {table.schema for table in tables}:
+        names = [table.name for table in tables if table.schema == schema]
+        for (_, name), columns in inspector.get_multi_columns(schema, names).items():
+            found[schema, name] = {column["name"] for column in columns}
+    return {table: found[table.schema, table.name] for table in tables if (table.schema, table.name) in found}
+
+
+def _missing_columns(models: Models, have: Mapping[Table, set[str]]) -> list[Column[object]]:
     """Columns of tables that are there: the two of the users, and ours."""
-    inspector = inspect(bind)
     user = models.user_table
     wanted = {user: [user.c["is_vp"], user.c["vp_config"]]} | {table: list(table.c) for table in models.tables()}
-    found = []
-    for table, columns in wanted.items():
-        if inspector.has_table(table.name, table.schema):
-            have = {column["name"] for column in inspector.get_columns(table.name, table.schema)}
-            found += [column for column in columns if column.name not in have]
-    return found
+    return [column for table in wanted if table in have for column in wanted[table] if column.name not in have[table]]
 
 
 def _add_columns(models: Models, engine: Engine) -> list[str]:
     made = []
-    missing = _missing_columns(models, engine)
+    missing = _missing_columns(models, _columns(engine, [models.user_table, *models.tables()]))
     with engine.begin() as tx:
         for column in missing:
             specification = CreateColumn(column).compile(dialect=engine.dialect)

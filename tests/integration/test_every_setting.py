@@ -575,7 +575,7 @@ def engine(see: Sight, config: Mapping[str, Any]) -> bool:
 
 def mounted(see: Sight, config: Mapping[str, Any]) -> int:
     """Where the blueprint answers."""
-    return see.make(**config).app.test_client().get("/ai/api/v1/health/live").status_code
+    return see.make(pages=True, **config).app.test_client().get("/ai/api/v1/health/live").status_code
 
 
 def frame(see: Sight, config: Mapping[str, Any]) -> tuple[bool, bool]:

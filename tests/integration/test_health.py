@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,6 +27,12 @@ from .test_supervision import Call, Hanging, answers
 from .world import World, our_threads, until
 
 API = "/neolith/api/v1"
+
+
+@pytest.fixture
+def make_world(make_world: MakeWorld) -> MakeWorld:
+    """Worlds with our routes."""
+    return partial(make_world, pages=True)
 
 
 def asked(world: World, what: str) -> tuple[int, Any]:

@@ -175,9 +175,10 @@ def build(
     model: Stage | None = None,
     chat_store: ChatStore | None = None,
     channel: RecordingChannel | None = None,
+    pages: bool = False,
     **config: Any,
 ) -> World:
-    """An app on the database `url`."""
+    """An app on the database `url`. Our routes are there where a test asks for `pages`: Flask takes long for them."""
     metadata, user_model = _mapped()
     db = SQLAlchemy(metadata=metadata)
     app = Flask("world", instance_path=str(folder))
@@ -188,7 +189,7 @@ def build(
     heard = channel or RecordingChannel()
     stage = model or Stage()
     parts = Parts(clock=clock or SystemClock(), model_for=lambda _name: stage, channel=heard)
-    neolith.init_app(app, chat_store=chat_store, parts=parts)
+    neolith.init_app(app, chat_store=chat_store, parts=parts, register_blueprint=pages)
     return World(app, db, neolith, user_model, heard, stage)
 
 

@@ -3,6 +3,7 @@
 import { make } from "/neolith/static/client/dom.js";
 
 const SAID = 300; // characters
+const PATIENCE = 1000; // milliseconds that a message may be on its way
 const ENDS = { asks: "asks for approval", interrupted: "was interrupted", failed: "failed" };
 
 export class Announcer {
@@ -13,6 +14,7 @@ export class Announcer {
     this.places = places; // [element, threadId()] of each line
     this.changed = changed;
     this.open = new Map(); // message id -> {message, phase}
+    this.stuck = new Map(); // clientId -> {why, timer} of messages of one's own that are not sent
   }
 
   begins({ author, state }) {
@@ -22,9 +24,28 @@ export class Announcer {
   ends(message) {
     const { author, state, approval } = message;
     if (author.id === this.me || state === "streaming") return;
-    const said = ENDS[approval ? "asks" : state] ?? "wrote";
-    const text = (words(message) || message.notice || "").slice(0, SAID);
-    this.region.textContent = `${author.name} ${said}${text ? `: ${text}` : "."}`;
+    const goesOn = state === "interrupted" && message.notice;
+    const said = goesOn ? "" : ` ${ENDS[approval ? "asks" : state] ?? "wrote"}`;
+    const text = ((!goesOn && words(message)) || message.notice || "").slice(0, SAID);
+    this.region.textContent = `${author.name}${said}${text ? `: ${text}` : "."}`;
+  }
+
+  // messages of one's own that the server does not have: said when one is refused, and when one waits for a while
+  unsent(messages) {
+    const all = new Map([...messages].map((one) => [one.clientId, one]));
+    for (const [clientId, { timer }] of this.stuck) {
+      if (all.has(clientId)) continue;
+      clearTimeout(timer);
+      this.stuck.delete(clientId);
+    }
+    for (const [clientId, { sending, isRefused }] of all) {
+      const why = isRefused ? "refused" : sending === "sending" ? "sending" : "waits";
+      const before = this.stuck.get(clientId);
+      if (before?.why === why) continue;
+      clearTimeout(before?.timer);
+      const say = () => (this.region.textContent = sending);
+      this.stuck.set(clientId, { why, timer: why === "sending" ? null : setTimeout(say, isRefused ? 0 : PATIENCE) });
+    }
   }
 
   // a message has changed: perhaps its author begins to write or has ended

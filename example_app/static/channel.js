@@ -81,6 +81,7 @@ function batch(work) {
 }
 function drawUnsent() {
   for (const view of [line, thread]) view.batch(() => {}); // it draws what is not sent, and follows the end
+  announcer.unsent(store.unsent.values());
 }
 
 // an error of the page itself stands above the field one writes in

@@ -29,5 +29,10 @@ people.onChange(() => {
 });
 people.readPersons();
 
+// what the page before could not say any more
+const told = sessionStorage.getItem("neolith-told");
+sessionStorage.removeItem("neolith-told");
+if (told) Object.assign(document.getElementById("told"), { textContent: told, hidden: false });
+
 const card = document.getElementById("welcome");
 if (card) new Welcome(card, people);

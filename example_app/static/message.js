@@ -134,7 +134,7 @@ function remarks({ author, state, content, notice, sending, isRefused, deleted }
   const remark = (text, kind = "") => found.push(make("p", { className: `remark ${kind}`.trim() }, text));
   if (deleted) return found;
   if (state === "streaming" && !content) remark(`${author.name} is thinking`, "busy");
-  if (STATES[state]) remark(STATES[state], "bad");
+  if (STATES[state] && !(notice && state === "interrupted")) remark(STATES[state], "bad"); // with a notice it goes on later
   if (notice) remark(notice);
   if (sending) remark(sending, isRefused ? "bad" : "");
   return found;

@@ -95,9 +95,13 @@ export class Sidebar {
   }
 
   #remove(channelId) {
+    const name = this.known.get(channelId)?.name;
     this.known.delete(channelId);
     this.#item(channelId)?.remove();
-    if (channelId === this.here) location.assign("/");
+    if (channelId === this.here) {
+      sessionStorage.setItem("neolith-told", name ? `You are not in # ${name} any more.` : "You are not in that channel any more.");
+      location.assign("/");
+    }
     this.#drawTotal();
   }
 

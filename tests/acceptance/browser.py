@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Error, Page
 
 SERIOUS: Final = ("serious", "critical")
 STANDARDS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -39,7 +39,7 @@ class Browsers:
             service_workers="allow" if self.keeps else "block",
             **more,
         )
-        self._stack.callback(made.close)
+        self._stack.callback(_close, made)
         made.set_default_timeout(TIMEOUT)
         made.on("weberror", lambda error: self.complaints.append(str(error.error)))
         made.on("console", lambda said: self._hear(said.type, f"{said.text} ({said.location['url']})"))
@@ -64,6 +64,14 @@ class Browsers:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.url).netloc:
             self.foreign.append(url)
+
+
+def _close(context: BrowserContext) -> None:
+    """Close it. Chromium never answers where a page is just on its way to another one: it goes nowhere first."""
+    for page in context.pages:
+        with suppress(Error):
+            page.goto("about:blank")
+    context.close()
 
 
 def check_accessible(page: Page) -> None:

@@ -243,6 +243,7 @@ def test_channels_and_direct_messages_are_made_and_left(office: Office) -> None:
     check_accessible(maya)
     maya.get_by_role("button", name="Remove Sam").click()
     expect(sam.get_by_role("heading", name="Hello Sam")).to_be_visible()
+    expect(sam.get_by_role("alert").first).to_have_text("You are not in # lifts any more.")
     expect(link).to_have_count(0)
     maya.keyboard.press("Escape")
     maya.get_by_role("button", name="New direct message").click()

@@ -25,9 +25,15 @@ SAY_OF_WAITING = """async () => {
   const { Announcer } = await import("/static/announce.js");
   const region = document.createElement("p");
   const announcer = new Announcer({ me: "1", region, places: [], changed: () => {} });
+  const { MessageView } = await import("/static/message.js");
+  const [no, none] = [() => null, () => []];
+  const view = new MessageView({ me: "1", names: no, calls: no, waiting: none, may: none, addressOf: () => "#" });
   return ["I answer tomorrow.", null].map((notice) => {
-    announcer.ends({ author: { id: "2", name: "Ada" }, state: "interrupted", content: "", notice });
-    return region.textContent;
+    const author = { id: "2", name: "Ada", isOrchestrator: true };
+    const answer = { id: "9", author, state: "interrupted", content: "", html: "", notice, createdAt: "2026-01-01" };
+    announcer.ends(answer);
+    view.update(answer);
+    return [region.textContent, view.element.querySelector(".said").textContent];
   });
 }"""
 
@@ -126,9 +132,9 @@ def test_nothing_that_is_pasted_is_cut_off(office: Office) -> None:
 
 
 def test_what_is_said_of_an_answer_that_waits_is_its_reason(office: Office) -> None:
-    """Where nothing was written yet, the notice is read aloud, and without one there is no empty rest."""
+    """What goes on later is not called interrupted: the notice alone is shown and read aloud."""
     told = office.open("maya").evaluate(SAY_OF_WAITING)
-    assert told == ["Ada was interrupted: I answer tomorrow.", "Ada was interrupted."]
+    assert told == [["Ada: I answer tomorrow.", "I answer tomorrow."], ["Ada was interrupted.", "Interrupted"]]
 
 
 def test_a_text_runs_its_own_way(office: Office) -> None:
@@ -165,6 +171,7 @@ def test_who_is_too_fast_is_told_what_waits(tmp_path: Path, browser: Browser) ->
             say(line, words)
         expect(message(line, "too fast")).to_contain_text("Wait a little, and try again. It is sent again at")
         expect(message(line, "faster still")).to_contain_text("what you wrote before it is sent first")
+        expect(maya.locator("#announcer")).to_contain_text("Waiting: ")
         expect(line.locator(".doing")).to_contain_text("Ada is writing")
         server.kill()
         expect(maya.locator("#connection")).to_have_text("reconnecting")

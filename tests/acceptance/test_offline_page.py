@@ -265,9 +265,17 @@ def test_two_tabs_send_in_the_order_of_writing_and_share_drafts(far: Far) -> Non
     for page in (one, two):
         expect(message(page.locator("#line"), "second, in the other")).to_be_visible()
     two.close()
+    three = one.context.new_page()
+    three.goto(one.url)
+    expect(message(three.locator("#line"), "second, in the other")).to_be_visible()
+    sent: list[Any] = []
+    one.context.on("request", lambda request: sent.append(request.post_data) if request.method == "POST" else None)
     far.mend(one)
-    expect(one.locator("#line .remark")).to_have_count(0)
-    assert texts(one.locator("#line")) == ["first, in one tab", "second, in the other"]
+    for page in (one, three):
+        expect(page.locator("#line .remark")).to_have_count(0)
+        assert texts(page.locator("#line")) == ["first, in one tab", "second, in the other"]
+    assert len([body for body in sent if body and "clientId" in body]) == 2  # each by one tab, though both could
+    three.close()
     one.reload()
     expect(one.locator("#line .messages")).to_have_attribute("data-ready", "yes")
     assert texts(one.locator("#line")) == ["first, in one tab", "second, in the other"]

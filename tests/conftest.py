@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,11 +10,6 @@ import pytest
 
 PATIENCE = 5.0
 """Seconds that threads have to end after the test; idle ones linger for two."""
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: many a test waits for a browser, a server or a time that has to pass."""
-    return (os.cpu_count() or 1) + 1
 
 
 def _ours() -> set[threading.Thread]:

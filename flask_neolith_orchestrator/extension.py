@@ -10,12 +10,12 @@ from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
-from .backends.choice import ModelChoice, make_channel
+from .backends.choice import ModelChoice, celery_of, make_channel, make_dispatcher
 from .backends.prices import PackagedPrices
 from .chat.tools import Toolkit
 from .cli.group import make_group
-from .core.errors import AlreadyInitialised, NotInitialised, OpenTransaction
-from .core.ports import ChatStore, Dispatcher
+from .core.errors import AlreadyInitialised, NeedsServer, NotInitialised, OpenTransaction
+from .core.ports import ChatStore
 from .core.types import IncomingMessage, OrchestratorDaemonConfig
 from .runtime.arrival.intake import Accepted
 from .runtime.chatting.chat import Chat
@@ -76,8 +76,8 @@ class NeolithOrchestrator:
         DAEMON_RENEW_INTERVAL, DAEMON_SWEEP_INTERVAL, DAEMON_DRAIN_TURNS, DAEMON_DRAIN_TIME, NEOLITH_MODEL,
         ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, NEOLITH_MAX_TOKENS, NEOLITH_CONTEXT_TOKENS, NEOLITH_HISTORY_LIMIT,
         NEOLITH_SESSION_IDLE, NEOLITH_SUMMARY_MODEL, NEOLITH_SUMMARY_AFTER,
-        NEOLITH_CONNECT_TIMEOUT, NEOLITH_READ_TIMEOUT, NEOLITH_SCRIPTED_DELAY, NEOLITH_ENGINE, NEOLITH_MAX_THREADS,
-        NEOLITH_URL_PREFIX, NEOLITH_DASHBOARD_NAME, NEOLITH_DASHBOARD_LINK, NEOLITH_STATE_DIR,
+        NEOLITH_CONNECT_TIMEOUT, NEOLITH_READ_TIMEOUT, NEOLITH_SCRIPTED_DELAY, NEOLITH_ENGINE, NEOLITH_BROKER_URL,
+        NEOLITH_MAX_THREADS, NEOLITH_URL_PREFIX, NEOLITH_DASHBOARD_NAME, NEOLITH_DASHBOARD_LINK, NEOLITH_STATE_DIR,
         NEOLITH_SQLITE_PRAGMAS, NEOLITH_DELTA_INTERVAL, NEOLITH_KEEP_AUDIT, NEOLITH_KEEP_HISTORY,
         NEOLITH_PRICES, NEOLITH_PERSON_BUDGET, NEOLITH_KEEP_LEDGER, NEOLITH_RATE_ORCHESTRATOR, NEOLITH_RATE_PERSON,
         NEOLITH_RATE_POSTS,
@@ -99,7 +99,7 @@ class NeolithOrchestrator:
             scoped_session=self.db.session,
             context=app.app_context,
             scope=lambda database: self._scope(app, database.threads),
-            make_dispatcher=lambda: parts.dispatcher or self._dispatcher(settings),
+            make_dispatcher=lambda: parts.dispatcher or make_dispatcher(settings),
             make_models=lambda: ModelChoice(settings, parts.model_for),
             prices=PackagedPrices(settings.prices),
             channel=parts.channel or make_channel(socketio),
@@ -145,6 +145,14 @@ class NeolithOrchestrator:
     def settings(self) -> Settings:
         """The settings of the current app."""
         return state_of().settings
+
+    @property
+    def celery(self) -> Any:
+        """Celery's app of the current app, for `celery -A` and its tools. Raises SetupError with another engine."""
+        state = state_of()
+        return celery_of(
+            state.house.dispatcher, begin=lambda: state.ensure_started(wait=True), end=lambda: state.close()
+        )
 
     def get_orchestrator(self, user_id: object) -> OrchestratorDaemon | None:
         """The daemon of a user's orchestrator in this process, made if need be; None if the user is none."""
@@ -199,19 +207,11 @@ class NeolithOrchestrator:
 
     def _open_database(self, app: Flask, wiring: Wiring) -> Database:
         engine = self._engine(app)
+        if wiring.settings.engine != "embedded" and engine.dialect.name == "sqlite":
+            raise NeedsServer
         engines.prepare(engine, pragmas=wiring.settings.sqlite_pragmas)
         return engines.open_database(
             engine, wiring.clock, lambda: self.db.session(), pragmas=wiring.settings.sqlite_pragmas
-        )
-
-    @staticmethod
-    def _dispatcher(settings: Settings) -> Dispatcher:
-        from .backends.embedded import EmbeddedDispatcher
-
-        return EmbeddedDispatcher(
-            max_threads=settings.max_threads,
-            per_orchestrator=settings.max_concurrent_conversations,
-            patience=(settings.drain_time + settings.turn_timeout) / 1000 + 60.0,
         )
 
     def _schema_check(self, app: Flask) -> Callable[[], None]:

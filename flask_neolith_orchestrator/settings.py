@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from .core.errors import ConfigurationError
 from .core.money_input import read_limits, read_prices
-from .core.setting_values import Blank, Count, Keep, Link, Milliseconds, Number, Pause, Prefix, Rate, WebAddress
+from .core.setting_values import Blank, Broker, Count, Keep, Link, Milliseconds, Number, Pause, Prefix, Rate, WebAddress
 from .core.tool_names import chosen_tools
 
 
@@ -151,8 +151,13 @@ class Settings(BaseModel):
     scripted_delay: Pause = Field(
         30, alias="NEOLITH_SCRIPTED_DELAY", description="Between two words of the offline model."
     )
-    engine: Literal["embedded"] = Field(
-        "embedded", alias="NEOLITH_ENGINE", description="Who carries the work: threads of this process."
+    engine: Literal["embedded", "celery"] = Field(
+        "embedded",
+        alias="NEOLITH_ENGINE",
+        description="Who carries the work: embedded, threads of each process; celery, workers of their own.",
+    )
+    broker_url: Broker = Field(
+        "redis://localhost:6379/0", alias="NEOLITH_BROKER_URL", description="The Redis of the engine celery."
     )
     max_threads: Annotated[int, Number, Field(ge=1, le=1_000)] = Field(
         64, alias="NEOLITH_MAX_THREADS", description="Threads for turns in one process."
@@ -275,4 +280,4 @@ def load_settings(config: Mapping[str, Any], environment: Mapping[str, str]) -> 
 
 
 def _shown(key: str, value: object) -> str:
-    return "***" if key == "ANTHROPIC_API_KEY" else repr(value)[:80]
+    return "***" if key in ("ANTHROPIC_API_KEY", "NEOLITH_BROKER_URL") else repr(value)[:80]

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..core.errors import SetupError
 from ..core.model import Model
-from ..core.ports import Channel
+from ..core.ports import Channel, Dispatcher
 from ..settings import Settings
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -76,3 +77,31 @@ def make_channel(socketio: Any) -> Channel:
 
     check_async_mode(socketio)
     return SocketIOChannel(socketio)
+
+
+def make_dispatcher(settings: Settings) -> Dispatcher:
+    """The dispatcher of NEOLITH_ENGINE."""
+    most = settings.max_concurrent_conversations
+    patience = (settings.drain_time + settings.turn_timeout) / 1000 + 60.0
+    if settings.engine == "embedded":
+        from .embedded import EmbeddedDispatcher
+
+        return EmbeddedDispatcher(max_threads=settings.max_threads, per_orchestrator=most, patience=patience)
+    try:
+        from .celery import CeleryDispatcher
+    except ImportError as error:
+        msg = "NEOLITH_ENGINE=celery needs Celery and Redis's client: pip install flask_neolith_orchestrator[celery]"
+        raise SetupError(msg) from error
+    return CeleryDispatcher(settings.broker_url, threads=settings.max_threads, per_orchestrator=most, patience=patience)
+
+
+def celery_of(dispatcher: Dispatcher, *, begin: Callable[[], None], end: Callable[[], None]) -> Any:
+    """Celery's app of a dispatcher; its worker calls `begin` before it takes hints, and `end` when it stops.
+
+    Raises SetupError where another engine carries the work.
+    """
+    attend = getattr(dispatcher, "attend", None)
+    if attend is None:
+        msg = "There is no Celery here: set NEOLITH_ENGINE=celery."
+        raise SetupError(msg)
+    return attend(begin, end)

@@ -52,7 +52,17 @@ class EmbeddedDispatcher:
         self._closed = False
         self._names = 0
 
-    def run(self, handler: Callable[[str], bool], limit_of: Callable[[str], int] | None = None) -> None:
+    @property
+    def threads(self) -> int:
+        """Calls at one time at the most."""
+        return self._max_threads
+
+    def run(
+        self,
+        handler: Callable[[str], bool],
+        limit_of: Callable[[str], int] | None = None,
+        look: Callable[[], None] | None = None,
+    ) -> None:
         """Begin to call `handler` for hints; those that came before are not lost."""
         with self._changed:
             self._handler = handler
@@ -73,6 +83,9 @@ class EmbeddedDispatcher:
                 self._queue.append(orchestrator_id)
                 self._queued[orchestrator_id] += 1
             self._staff()
+
+    def tell(self) -> None:
+        """Other processes, if there are any, see it at their next sweep."""
 
     def _staff(self) -> None:
         if self._handler is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from typing import Any
+from uuid import uuid4
 
 import click
 from flask.cli import AppGroup
@@ -178,7 +179,30 @@ def _work(group: AppGroup, state: State) -> None:
         click.echo("Stopping.")
         state.close()
 
+    _worker(group, state)
     _retry(group, state)
+
+
+def _worker(group: AppGroup, state: State) -> None:
+    @group.command("worker")
+    @click.option("-c", "--concurrency", type=click.IntRange(1, 1000), help="Turns at one time [NEOLITH_MAX_THREADS].")
+    @click.option("-l", "--loglevel", default="INFO", show_default=True, help="What Celery says.")
+    def worker(concurrency: int | None, loglevel: str) -> None:
+        """Run turns as a Celery worker (NEOLITH_ENGINE=celery), until SIGTERM or Ctrl-C."""
+        house = checked(state)
+        try:
+            house.manager.lives.check_allowed()
+            celery = state.extension.celery
+        except NeolithError as error:
+            raise click.ClickException(str(error)) from None
+        most = concurrency or state.settings.max_threads
+        options = {"without_gossip": True, "without_mingle": True, "quiet": True}
+        one = celery.Worker(
+            pool="threads", concurrency=most, loglevel=loglevel, hostname=f"neolith-{uuid4().hex[:8]}@%h", **options
+        )
+        click.echo(f"Running as {house.stores.nodes.name}. Ctrl-C ends it.")
+        one.start()
+        raise SystemExit(one.exitcode)
 
 
 def _retry(group: AppGroup, state: State) -> None:

@@ -89,6 +89,11 @@ class UnsupportedDatabase(SetupError):
     Use a SQLite file or Postgres, or in tests call neolith.run_until_idle()."""
 
 
+class NeedsServer(SetupError):
+    """NEOLITH_ENGINE=celery is for many machines, and a SQLite file is for one. Set SQLALCHEMY_DATABASE_URI to
+    Postgres, or NEOLITH_ENGINE=embedded."""
+
+
 class UnsupportedServer(SetupError):
     """Flask-SocketIO runs in an async mode that is not supported. Create SocketIO(async_mode="threading")."""
 

@@ -15,15 +15,30 @@ from .types import Line, Member, MessageState, OrchestratorAction, OrchestratorS
 class Dispatcher(Protocol):
     """Carries the hint "this orchestrator has work" to whoever runs turns. Hints may be lost or repeated."""
 
-    def run(self, handler: Callable[[str], bool], limit_of: Callable[[str], int] | None = None) -> None:
+    @property
+    def threads(self) -> int:
+        """Calls that it runs in this process at one time at the most; 0 where others run them."""
+        ...
+
+    def run(
+        self,
+        handler: Callable[[str], bool],
+        limit_of: Callable[[str], int] | None = None,
+        look: Callable[[], None] | None = None,
+    ) -> None:
         """Begin to call `handler(orchestrator_id)` for hints; it returns True if work was left over.
 
-        More than `limit_of(orchestrator_id)` calls for one orchestrator at a time would find no slot.
+        More than `limit_of(orchestrator_id)` calls for one orchestrator at a time would find no slot. `look` is called
+        when another process has told that there is something to see.
         """
         ...
 
     def ring(self, orchestrator_id: str, count: int = 1) -> None:
         """Hint that `count` conversations of an orchestrator have work. Never blocks, never raises."""
+        ...
+
+    def tell(self) -> None:
+        """Have every process look soon at what was decided: a stop, a cancel, a change. Never blocks, never raises."""
         ...
 
     def abandon(self, thread: int) -> None:

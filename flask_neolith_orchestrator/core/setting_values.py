@@ -32,6 +32,12 @@ def _link(value: str) -> str:
     return value
 
 
+def _redis(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("an address such as redis://localhost:6379/0 is expected")
+    return value
+
+
 def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -45,6 +51,7 @@ Keep = Annotated[int, Number, Field(ge=0, le=10**12)]
 Count = Annotated[int, Number, Field(ge=1, le=10**9)]
 Prefix = Annotated[str, AfterValidator(_absolute_path)]
 WebAddress = Annotated[str | None, Blank, AfterValidator(_web_address)]
+Broker = Annotated[str, AfterValidator(_redis)]
 Link = Annotated[str, AfterValidator(_link)]
 Rate = Annotated[Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(\d{1,5} )?(second|minute|hour|day)s?$")] | None, Blank]
 """As the package `limits` writes it; blank: no limit."""

@@ -43,6 +43,7 @@ from .daemons.statuses import Statuses
 from .daemons.supervisor import Supervisor
 from .money.bursar import Bursar
 from .tools.toolboxes import make_toolboxes
+from .turns.elsewhere import Anywhere
 from .turns.thinking import Thinking
 from .turns.worker import Worker
 from .upkeep.alarm import Alarm
@@ -116,21 +117,21 @@ class House:
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
         crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
-        ring = self.dispatcher.ring
+        ring, tell = self.dispatcher.ring, self.dispatcher.tell
         lives = Lives(stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=ring)
         statuses = Statuses(stores, wiring.check_schema)
         self.manager = OrchestratorDaemonManager(
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
         )
-        self.charters.on_change += [crew.make_room, lambda *new: self.front.listening.heard(*new)]
+        self.charters.on_change += [crew.make_room, lambda *new: self.front.listening.heard(*new), lambda *_: tell()]
         self.charters.on_read.append(lambda one, charter: crew.follow(self.manager.get_daemon(one.id), one, charter))
         self.duty = Duty(stores, self.manager, self.news)
         self.approvals = Approvals(stores, wiring.channel, self.news, emit=self.manager.emit, ring=self._ring)
         self.worker = Worker(self.study, wiring.channel, self.news, self.duty)
-        self.worker.let_go = self.dispatcher.abandon
-        self.node = NodeLife(stores, self.manager, self.news)
+        self.worker.let_go, self._cancel = self.dispatcher.abandon, Anywhere(self.worker, self.dispatcher).cancel
+        self.node = NodeLife(stores, self.manager, self.news, self.dispatcher)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
-        lives.died, self.duty.will_restart = self.supervisor.died, self.supervisor.will_restart
+        lives.died, lives.wished, self.duty.will_restart = self.supervisor.died, tell, self.supervisor.will_restart
         self.sweeper = Sweeper(
             stores, settings, self.duty, self.worker, self.news, ring=ring, money=lambda: self.treasury.sweep(ring)
         )
@@ -150,9 +151,9 @@ class House:
         self.reception, self.duty.overheard = self.front.reception, self.front.overhearing
         self.reception.listen(wiring.scoped_session)
         self.sweeper.openings, self.sweeper.waiting = self.front.openings(self.news).sweep, self.front.waiting.look
-        self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self.worker.cancel)
+        self.intake = Intake(stores, self.reception, wiring.session, ended=manager.ended, cancel=self._cancel)
         manager.intake, manager.readiness = self.intake, self.readiness
-        manager.ring, manager.cancel_turn = self.dispatcher.ring, self.worker.cancel
+        manager.ring, manager.cancel_turn = self.dispatcher.ring, self._cancel
         manager.logged_in = lambda user_id: self.desk.put(Note("login", user_id, fresh=True))
         manager.logged_out = lambda user_id: self.desk.put(Note("logout-all", user_id))
 
@@ -171,7 +172,7 @@ class House:
             channel=self.channel,
             parking=self.stores.parking,
             approvals=self.approvals,
-            cancel_turn=self.worker.cancel,
+            cancel_turn=self._cancel,
             ended=lambda deliveries: self.manager.ended(deliveries),
             on_membership=Membership(rooms, self.database, self.channel, on_membership),
             can_manage=self.wiring.can_manage,
@@ -206,13 +207,12 @@ class House:
     def _start(self) -> None:
         self.wiring.check_schema()
         self._looked.set()
-        settings = self.settings
-        if settings.mode:
+        if self.settings.mode:
             self.node.join()
             self.node.warn_if_apart(self.channel)
-            self.dispatcher.run(self.worker.drain, self.duty.limit_of)
+            self.dispatcher.run(self.worker.drain, self.duty.limit_of, lambda: self.clockwork.hurry("renew", "sweep"))
         self.clockwork.start(self._jobs().table())
-        if settings.mode:
+        if self.settings.mode:
             self._resume()
         log.info("Started", extra={"action": "process-started"})
 

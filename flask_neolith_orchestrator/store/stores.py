@@ -17,7 +17,7 @@ from .inbox.outbox import Outbox
 from .inbox.triggers import Triggers
 from .lives.daemons import Daemons
 from .lives.logins import Logins
-from .lives.nodes import Capacity, Nodes
+from .lives.nodes import Nodes
 from .people.people import People
 from .records.budgets import Budgets
 from .records.escalations import Escalations
@@ -97,8 +97,7 @@ def make_stores(
     external = External(models, database, people)
     own, chat = chat, chat or ExternalChat(models, database, people, views, external)
     lease, age, attempts = settings.lease / 1000, settings.max_age / 1000, settings.max_attempts
-    capacity = Capacity(settings.engine, settings.max_threads)
-    nodes = Nodes(models, database, capacity, state_dir=state_dir, lease=lease)
+    nodes = Nodes(models, database, settings.engine, state_dir=state_dir, lease=lease)
     beginnings = Beginnings(models, database, chat, Sessions(models, database, settings.session_idle / 1000))
     leases = Leases(models, database, node_id=nodes.id, lease=lease, renew=settings.renew_interval / 1000)
     parking = Parking(models, database, chat, timeout=settings.approval_timeout / 1000)

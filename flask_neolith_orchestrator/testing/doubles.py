@@ -101,12 +101,19 @@ class RecordingChannel:
 class ManualDispatcher:
     """A dispatcher that works only when told, in the caller's thread. Lifetime: a test."""
 
+    threads = 1
+
     def __init__(self) -> None:
         self.rung: deque[str] = deque()
         self._handler: Callable[[str], bool] | None = None
         self._closed = False
 
-    def run(self, handler: Callable[[str], bool], limit_of: Callable[[str], int] | None = None) -> None:
+    def run(
+        self,
+        handler: Callable[[str], bool],
+        limit_of: Callable[[str], int] | None = None,
+        look: Callable[[], None] | None = None,
+    ) -> None:
         """Remember who works."""
         self._handler = handler
 
@@ -114,6 +121,9 @@ class ManualDispatcher:
         """Remember for whom."""
         if not self._closed:
             self.rung.extend([orchestrator_id] * count)
+
+    def tell(self) -> None:
+        """There is nobody else."""
 
     def work(self) -> int:
         """Do what was rung for; returns how many calls that were."""

@@ -1,7 +1,8 @@
 """A host app for tests with real processes. It writes down what happens in which process, in files of its folder.
 
-`NEOLITH_TEST_FOLDER` says where: `app.db`, `calls` (one line per model call), `told` (what browsers would hear) and
-`ends` (one line per process that ended in order: what it was, and its threads of ours).
+`NEOLITH_TEST_FOLDER` says where: `app.db` (`NEOLITH_TEST_DATABASE` may name another database), `calls` (one line per
+model call), `told` (what browsers would hear) and `ends` (one line per process that ended in order: what it was, and
+its threads of ours).
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def load_user(user_id: str) -> User | None:
 def create_app() -> Flask:
     """Make the app."""
     app = Flask(__name__, instance_path=str(FOLDER))
-    app.config.update(SECRET_KEY="x", SQLALCHEMY_DATABASE_URI=f"sqlite:///{FOLDER / 'app.db'}", ORCHESTRATOR_MODE=True)
+    url = os.environ.get("NEOLITH_TEST_DATABASE", f"sqlite:///{FOLDER / 'app.db'}")
+    app.config.update(SECRET_KEY="x", SQLALCHEMY_DATABASE_URI=url, ORCHESTRATOR_MODE=True)
     app.config.update(NEOLITH_RATE_ORCHESTRATOR="", NEOLITH_RATE_PERSON="", NEOLITH_RATE_POSTS="")  # these hurry
     app.config.update(DAEMON_STOP_TIMEOUT=4_000, DAEMON_SWEEP_INTERVAL=200)
     db.init_app(app)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from flask import render_template_string
 
-from flask_neolith_orchestrator.backends.choice import ModelChoice
+from flask_neolith_orchestrator.backends.choice import ModelChoice, celery_of, make_dispatcher
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
-from flask_neolith_orchestrator.core.errors import ConfigurationError, DaemonError, ModelNotServed, NeolithError
+from flask_neolith_orchestrator.core.errors import DaemonError, ModelNotServed, NeedsServer, NeolithError
 from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest, ToolCall
 from flask_neolith_orchestrator.runtime.daemons.notes import Note
 from flask_neolith_orchestrator.settings import KEYS, load_settings
@@ -565,12 +565,20 @@ def slow_words(_see: Sight, config: Mapping[str, Any]) -> bool:
 
 
 def engine(see: Sight, config: Mapping[str, Any]) -> bool:
-    """Whether the app can be made."""
+    """Whether a daemon can start on a SQLite file."""
     try:
-        see.make(**config)
-    except ConfigurationError as error:
-        return "NEOLITH_ENGINE" not in str(error)
+        see.make(**config).start("ada")
+    except NeedsServer:
+        return False
     return True
+
+
+def broker(_see: Sight, config: Mapping[str, Any]) -> str:
+    """Where Celery's app has its queue."""
+    dispatcher = make_dispatcher(load_settings({"NEOLITH_ENGINE": "celery", **config}, {}))
+    app = celery_of(dispatcher, begin=lambda: None, end=lambda: None)
+    dispatcher.close(1.0)
+    return str(app.conf.broker_url)
 
 
 def mounted(see: Sight, config: Mapping[str, Any]) -> int:
@@ -743,6 +751,7 @@ TABLE: dict[str, Case] = {
     "NEOLITH_READ_TIMEOUT": Case(50, silent_server),
     "NEOLITH_SCRIPTED_DELAY": Case(0, slow_words),
     "NEOLITH_ENGINE": Case("celery", engine),
+    "NEOLITH_BROKER_URL": Case("redis://elsewhere:6379/1", broker),
     "NEOLITH_MAX_THREADS": Case(1, at_once),
     "NEOLITH_URL_PREFIX": Case("/ai", mounted),
     "NEOLITH_DASHBOARD_NAME": Case("Our agents", frame),

@@ -73,12 +73,14 @@ def test_every_bad_key_is_named_in_one_error() -> None:
         "NEOLITH_PUBLIC_URL": "chat.example.org",
         "NEOLITH_DASHBOARD_LINK": "javascript:alert(1)",
         "NEOLITH_ENGINE": "kafka",
+        "NEOLITH_BROKER_URL": "amqp://me:secret@there",
     }
     with pytest.raises(ConfigurationError) as caught:
         load_settings(config, environment)
     named = {problem.partition("=")[0] for problem in caught.value.problems}
     assert named == {*config, *environment}
     sentence = str(caught.value)
+    assert "secret" not in sentence
     assert "DAEMON_HEARTBEAT_INTERVAL='30s'" in sentence
     assert "integer" in sentence
     assert "'last_logout', 'any_logout' or 'never'" in sentence

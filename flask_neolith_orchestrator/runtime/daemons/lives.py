@@ -45,6 +45,7 @@ class Lives:
         self._tell = tell
         self._ring = ring
         self.closed = False
+        self.wished: Callable[[], None] = lambda: None
         self.died: Callable[[OrchestratorDaemon, Exception], None] = self.give_up
 
     def check_allowed(self) -> None:
@@ -64,11 +65,13 @@ class Lives:
         with daemon.life:
             if self.is_wanted(daemon):  # else somebody has stopped it since
                 self.run(daemon)
+        self.wished()
 
     def wish_stop(self, daemon: OrchestratorDaemon) -> None:
         """A person wants it stopped."""
         with self._stores.database.write() as tx:
             self._stores.daemons.want(tx, daemon.id, Wanted.STOPPED, Cause.PERSON)
+        self.wished()
         with daemon.life:
             if not self.is_wanted(daemon):  # else somebody has started it since
                 self.halt(daemon, "person")

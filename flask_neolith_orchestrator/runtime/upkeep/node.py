@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ...core.availability import NO_NODE
-from ...core.ports import Channel
+from ...core.ports import Channel, Dispatcher
 from ...core.types import OrchestratorStatus
 from ...store.stores import Stores
 from ..broadcast.news import News
@@ -19,10 +19,11 @@ log = logging.getLogger("flask_neolith_orchestrator")
 class NodeLife:
     """Joins and leaves. Lifetime: app, in one process."""
 
-    def __init__(self, stores: Stores, manager: OrchestratorDaemonManager, news: News) -> None:
+    def __init__(self, stores: Stores, manager: OrchestratorDaemonManager, news: News, dispatcher: Dispatcher):
         self._stores = stores
         self._manager = manager
         self._news = news
+        self._dispatcher = dispatcher
         self._warned = False
 
     def join(self) -> None:
@@ -35,7 +36,7 @@ class NodeLife:
             )
         with self._stores.database.write() as tx:
             # those who were killed could not say so: they were there when they were seen last
-            changed = self._unbacked(tx, nodes.last_seen(tx)) if nodes.join(tx) else []
+            changed = self._unbacked(tx, nodes.last_seen(tx)) if nodes.join(tx, self._dispatcher.threads) else []
         self._tell(changed)
 
     def warn_if_apart(self, channel: Channel) -> None:

@@ -35,25 +35,18 @@ class NodeRow:
     threads: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """How a process runs turns: who carries them, and how many at one time at the most."""
-
-    engine: str
-    threads: int
-
-
 class Nodes:
     """This process as a node, and the others. Lifetime: app, in one process."""
 
     def __init__(
-        self, models: Models, database: Database, capacity: Capacity, *, state_dir: Path | None, lease: float
+        self, models: Models, database: Database, engine: str, *, state_dir: Path | None, lease: float
     ) -> None:
         self._database = database
         self._n = models.table("Node")
         self._slots = models.table("Slot")
         self._look = database.prepare(select(self._n).where(self._n.c.id != bindparam("b_self")))
-        self._capacity = capacity
+        self._engine = engine
+        self._threads = 0
         self._state_dir = state_dir
         self._lease = lease
         self._kept_at = float("-inf")
@@ -78,8 +71,12 @@ class Nodes:
         self.host = f"{self.host}/{_boot_id()}/{folder.st_dev}-{folder.st_ino}"[-200:]
         return True
 
-    def join(self, tx: Connection) -> bool:
-        """Write this node's row; True if no other node is alive. Those who join or leave wait for each other."""
+    def join(self, tx: Connection, threads: int) -> bool:
+        """Write this node's row, with the turns it runs at one time; True if no other node is alive.
+
+        Those who join or leave wait for each other.
+        """
+        self._threads = threads
         self._one_by_one(tx)
         alone = not self._others(tx)
         tx.execute(delete(self._n).where(self._n.c.id == self.id))  # of a start that failed half-way
@@ -103,7 +100,7 @@ class Nodes:
         now = self._database.clock.wall()
         lock = None if self._file is None else str(self._path(self.id))
         which = {"id": self.id, "name": self.name, "host": self.host, "lock": lock}
-        able = {"version": release()[:40], "engine": self._capacity.engine, "threads": self._capacity.threads}
+        able = {"version": release()[:40], "engine": self._engine, "threads": self._threads}
         return {**which, **able, "started_at": now, "seen_at": now}
 
     def keep_alive(self) -> None:

@@ -22,7 +22,7 @@ STEADY = Sample(0.0, 100.0, 20, 30, 2, 5.0, 4.1, dict.fromkeys(TABLES, 50), {})
 @pytest.mark.process
 def test_a_short_soak_is_green(tmp_path: Path) -> None:
     """Every fault at least once, all that was asked is dealt with, nothing grows, work is forgotten meanwhile."""
-    result = soak(tmp_path, seconds=14.0, seed=1)
+    result = soak(tmp_path, seconds=20.0, seed=1)
     assert result.problems == [], result.shown()
     provider = result.counts["provider"]
     assert {*FAULTS, "outage", "answer"} - {kind for kind, count in provider.items() if count} == set()
@@ -37,7 +37,7 @@ def test_a_short_soak_is_green(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_planted_leak_turns_it_red(tmp_path: Path) -> None:
     """A server that loses a file and a thread at each answer is found out in both lines, by a short soak."""
-    result = soak(tmp_path, seconds=7.0, seed=2, leak="fd,thread")
+    result = soak(tmp_path, seconds=10.0, seed=2, leak="fd,thread")
     grown = {line.name for line in result.lines if not line.flat}
     assert {"threads", "files and sockets"} <= grown, result.shown()
     assert any(problem.startswith("threads: ") for problem in result.problems)

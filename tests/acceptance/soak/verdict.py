@@ -42,8 +42,7 @@ def measures(minutes: float) -> list[Measure]:
     # it is begun again from its start when no reader is in it, so it finds its size by chance within a few minutes; at
     # 4,000 pages of 4 kB some commit copies it at the latest (store.sql.sqlite_host.MOST_PAGES)
     log = 4.2 if minutes >= 5 else 16.4
-    # each is kept for a minute after its last call, so a short soak has all that its busiest moment made; one that is
-    # lost is a file as well
+    # each is kept for a minute after its last call, so a short soak has all that its busiest moment made
     model = 2 if minutes >= 5 else None
     # rows follow the load, and the outages of the provider are as long as a third of a short soak
     rows = 30.0 if minutes >= 5 else None
@@ -53,7 +52,7 @@ def measures(minutes: float) -> list[Measure]:
         Measure("threads", lambda s: float(s.threads), min, 3, 0.0, "pools at rest; a leak per answer is hundreds"),
         Measure(
             "files and sockets",
-            lambda s: float(s.files),
+            lambda s: float(s.files - s.model_sockets),  # those have a line of their own
             min,
             files,
             0.0,

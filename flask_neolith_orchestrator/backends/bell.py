@@ -142,9 +142,9 @@ class Bell:
         self._redis.close()
 
     def health(self) -> dict[str, Any]:
-        """Whether it works, the hints in the queue, and how long Redis takes to answer, in milliseconds."""
+        """The hints in the queue, and how long Redis takes to answer, in milliseconds."""
         trip = None if self._round_trip is None else round(self._round_trip * 1000, 2)
-        return {"ok": self.problem is None, "queued": self._length, "roundTripMs": trip}
+        return {"queued": self._length, "roundTripMs": trip}
 
 
 class Ear:

@@ -203,7 +203,6 @@ class CeleryDispatcher:
             "active": active + local["active"],
             "queued": bell["queued"] + local["queued"],
             "abandoned": hung + local["abandoned"],
-            "bell": bell,
         }
 
     def _figures(self, bell: Mapping[str, Any]) -> str:

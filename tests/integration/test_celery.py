@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 from flask_neolith_orchestrator import ConfigurationError, NeedsServer
 from flask_neolith_orchestrator.backends import bell
 from flask_neolith_orchestrator.backends.celery import QUEUE, CeleryDispatcher
+from flask_neolith_orchestrator.core.errors import SetupError
 from tests.acceptance.process_site import APP, STOP, Site, until
 
 from .conftest import Databases, MakeWorld, PostgresServer
@@ -222,5 +223,5 @@ def test_sqlite_is_refused(make_world: MakeWorld) -> None:
 def test_without_celery_there_is_no_app_of_it(make_world: MakeWorld, on_postgres: Databases) -> None:
     """`neolith.celery` is there with that engine alone."""
     world = make_world(on=on_postgres)
-    with world.context(), pytest.raises(Exception, match="NEOLITH_ENGINE=celery"):
+    with world.context(), pytest.raises(SetupError, match="NEOLITH_ENGINE=celery"):
         _ = world.neolith.celery

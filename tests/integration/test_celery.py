@@ -19,7 +19,8 @@ from flask_neolith_orchestrator.backends.celery import QUEUE, CeleryDispatcher
 from flask_neolith_orchestrator.core.errors import SetupError
 from tests.acceptance.process_site import APP, STOP, Site, until
 
-from .conftest import Databases, MakeWorld, PostgresServer
+from .conftest import Databases, MakeWorld
+from .postgres_server import PostgresServer
 from .redis_server import RedisServer
 
 QUIET = {"NEOLITH_RATE_POSTS": "", "DAEMON_LEASE": "2000", "DAEMON_RENEW_INTERVAL": "500"}

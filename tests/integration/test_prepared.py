@@ -30,7 +30,7 @@ from sqlalchemy.pool import NullPool
 
 from flask_neolith_orchestrator.store.sql.prepared import WIDEST, Prepared
 
-from .conftest import PostgresServer
+from .postgres_server import PostgresServer
 
 
 class Backwards(TypeDecorator[str]):

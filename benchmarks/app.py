@@ -18,6 +18,7 @@ from sqlalchemy import event, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
+from flask_neolith_orchestrator.testing import Parts
 
 DATABASE = "benchmark.db"
 VISIBLE = 10
@@ -63,17 +64,23 @@ class World:
     socketio: SocketIO | None = None
 
 
-def make_app(folder: str | Path, socketio: SocketIO | None = None, *, with_us: bool = True, **settings: Any) -> Flask:
+def make_app(
+    folder: str | Path,
+    socketio: SocketIO | None = None,
+    *,
+    with_us: bool = True,
+    parts: Parts | None = None,
+    **settings: Any,
+) -> Flask:
     """The host's application factory. Settings of ours stay at their defaults unless given; but one may ask a lot."""
     app = Flask("benchmarks", instance_path=str(folder))
     app.config.update(
         SECRET_KEY="benchmark",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder}/{DATABASE}",
         ORCHESTRATOR_MODE=True,
         NEOLITH_RATE_ORCHESTRATOR="",
         NEOLITH_RATE_PERSON="",
         NEOLITH_RATE_POSTS="",
-        **{"NEOLITH_MODEL": "scripted", **settings},
+        **{"NEOLITH_MODEL": "scripted", "SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/{DATABASE}", **settings},
     )
     db.init_app(app)
     manager = LoginManager(app)
@@ -96,7 +103,7 @@ def make_app(folder: str | Path, socketio: SocketIO | None = None, *, with_us: b
     if socketio is not None:
         socketio.init_app(app)
     if with_us:
-        neolith.init_app(app, socketio=socketio)
+        neolith.init_app(app, socketio=socketio, parts=parts)
     return app
 
 

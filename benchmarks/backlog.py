@@ -76,9 +76,9 @@ class Log:
 
 
 @contextmanager
-def filled(plan: Plan) -> Iterator[World]:
+def filled(plan: Plan, **settings: Any) -> Iterator[World]:
     """A closed app whose database holds the plan's questions, accepted while nobody ran; copy it to work on it."""
-    with world(ORCHESTRATORS) as made:
+    with world(ORCHESTRATORS, **settings) as made:
         with made.app.app_context():
             for conversation in range(plan.conversations):
                 _ask(made, conversation, plan.depth)
@@ -108,7 +108,7 @@ def drain(made: World, plan: Plan, seconds: float, timeout: float = 120.0) -> tu
         for orchestrator in made.orchestrators:
             neolith.manager.start_daemon(orchestrator)
         log.all_asked.wait(timeout)
-        while _open_deliveries() and meter.read().seconds < timeout:
+        while open_deliveries() and meter.read().seconds < timeout:
             threading.Event().wait(0.002)
         return meter.read(), log
 
@@ -120,7 +120,8 @@ def bring_up(made: World) -> None:
         neolith.manager.stop_daemon(made.orchestrators[0])
 
 
-def _open_deliveries() -> int:
+def open_deliveries() -> int:
+    """Questions that are not answered yet."""
     delivery = neolith.models.Delivery
     open_ones = select(func.count()).select_from(delivery).where(delivery.state.in_(("waiting", "running")))
     count = db.session.scalar(open_ones)

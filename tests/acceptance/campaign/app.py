@@ -1,6 +1,7 @@
-"""The campaign's server program: a small chat with three orchestrators on one SQLite file, made to be killed.
+"""The campaign's server program: a small chat with three orchestrators, made to be killed.
 
-`CAMPAIGN_FOLDER` says where everything is, `CAMPAIGN_MODEL` where the fake Claude is.
+`CAMPAIGN_FOLDER` says where everything is, `CAMPAIGN_MODEL` where the fake Claude is, `CAMPAIGN_DATABASE` which
+database holds it where that is not a SQLite file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
-from werkzeug.serving import make_server
 
 from flask_neolith_orchestrator import IncomingMessage, NeolithOrchestrator, OrchestratorUserMixin
 from flask_neolith_orchestrator.backends.claude import ClaudeModel
@@ -27,7 +27,6 @@ from flask_neolith_orchestrator.core.model import Model, ModelEvent, ModelReques
 from flask_neolith_orchestrator.core.types import Cause, Wanted
 from flask_neolith_orchestrator.testing import Parts, ScriptedModel
 
-from .exchange import ExchangeManager
 from .ledger import write_down
 from .questions import HANDLES, LIMIT, answer, asked
 
@@ -93,7 +92,7 @@ def create_app(who: str = "seed", socketio: SocketIO | None = None) -> Flask:
     app = Flask(__name__, instance_path=str(folder()))
     app.config.update(
         SECRET_KEY="x",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder() / 'app.db'}",
+        SQLALCHEMY_DATABASE_URI=os.environ.get("CAMPAIGN_DATABASE", f"sqlite:///{folder() / 'app.db'}"),
         ORCHESTRATOR_MODE=True,
         NEOLITH_RATE_ORCHESTRATOR="",
         NEOLITH_RATE_PERSON="",
@@ -174,11 +173,3 @@ def _fill(app: Flask) -> None:
         for orchestrator_id in made:
             state.house.daemons.want(tx, orchestrator_id, Wanted.RUNNING, Cause.PERSON)
     (folder() / PLACES).write_text(json.dumps(places))
-
-
-def serve(who: str, port: int, exchange: int) -> None:
-    """Serve until killed."""
-    socketio = SocketIO(
-        async_mode="threading", client_manager=ExchangeManager(exchange), ping_interval=1, ping_timeout=60
-    )
-    make_server("127.0.0.1", port, create_app(who, socketio), threaded=True).serve_forever()

@@ -15,7 +15,8 @@
 | `after-done`        | a browser heard text or a new beginning of an answer that was done                     |
 | `old-epoch`         | a browser heard text of an older attempt after a newer one's                           |
 | `done-differs`      | what was told as done is not what is there in the end                                  |
-| `done-missing`      | nobody was told of a finished answer although a browser was listening all the time     |
+| `done-missing`      | a browser that listened all the time was not told of a finished answer                 |
+| `parts`             | a browser heard a piece of text twice, out of order, or (undisturbed) not at all       |
 | `not-answered`      | rows: an accepted message whose delivery is not answered, or not exactly one           |
 | `reply-rows`        | rows: an answered turn without its one reply row, or an answer without a turn          |
 | `streaming`         | rows: an answer, a turn or a delivery is still under way                               |
@@ -27,7 +28,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -64,6 +65,7 @@ def audit(evidence: Evidence) -> list[Violation]:
         _limits,
         _second_calls,
         _browsers,
+        _parts,
         _dones,
         judge_rows,
         _deaths,
@@ -163,6 +165,40 @@ def _browsers(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield from _told_in_order(events)
 
 
+def _parts(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Pieces of text: each once, in order; and where nothing was disturbed, all of them."""
+    heard: dict[tuple[str, str, int], list[Event]] = defaultdict(list)
+    for event in evidence.events:
+        if event.name == "message:delta":
+            heard[event.who, event.message_id, event.epoch].append(event)
+    for (who, message, epoch), events in heard.items():
+        seqs = [event.seq for event in events]
+        if any(later <= earlier for earlier, later in pairwise(seqs)):
+            yield "parts", f"{who} heard {seqs} of {message} (epoch {epoch})"
+    spans = _undisturbed(evidence)
+    for reply in evidence.replies:
+        for who in spans.get(reply.id, ()):
+            pieces = [one for epoch in _epochs(heard, who, reply.id) for one in heard[who, reply.id, epoch]]
+            if "".join(one.text for one in pieces).strip() != reply.text.strip():
+                yield "parts", f"{who} did not hear all of {reply.id}: {[one.seq for one in pieces]}"
+
+
+def _epochs(heard: Mapping[tuple[str, str, int], object], who: str, message: str) -> list[int]:
+    return sorted(epoch for one, other, epoch in heard if (one, other) == (who, message))
+
+
+def _undisturbed(evidence: Evidence) -> dict[str, list[str]]:
+    """By answer that was asked for once: the ears that listened from before its call until after its end."""
+    replies = {reply.answer.call: reply for reply in evidence.replies if reply.answer is not None}
+    twice = {call.id for calls in evidence.calls_of().values() if len(calls) > 1 for call in calls}
+    found = {}
+    for call in evidence.calls:
+        reply = replies.get(call.id)
+        if reply is not None and call.id not in twice and not _is_near_trouble(evidence, call.begin, call.end):
+            found[reply.id] = _listeners(evidence, call.begin, call.end)
+    return found
+
+
 def _told_in_order(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
     """What one browser heard of one answer: text of ever newer attempts, then that it is done, then nothing."""
     newest, since, done = -1, 0.0, False
@@ -183,9 +219,11 @@ def _told_in_order(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
 
 def _dones(evidence: Evidence) -> Iterator[tuple[str, str]]:
     told: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    ears: set[tuple[str, str]] = set()
     for event in evidence.events:
         if event.name == "message:done" and event.state == "final":
             told[event.message_id].add((event.epoch, event.text))
+            ears.add((event.who, event.message_id))
     finished = {
         str(row[0]): row[1] + evidence.offset
         for row in evidence.rows("SELECT reply_id, ended_at FROM neolith_turn WHERE state = 'done'")
@@ -196,20 +234,34 @@ def _dones(evidence: Evidence) -> Iterator[tuple[str, str]]:
             yield "done-twice", f"answer {reply.id} was told as done in {len(versions)} versions"
         if any(text != reply.text for _, text in versions):
             yield "done-differs", f"answer {reply.id} is not what was told as done"
-        if not versions and reply.state == "final" and _was_heard(evidence, finished.get(reply.id)):
-            yield "done-missing", f"answer {reply.id}: nobody was told"
+        for who in _must_have_heard(evidence, reply, finished.get(reply.id)):
+            if (who, reply.id) not in ears:
+                yield "done-missing", f"answer {reply.id}: {who} was not told"
 
 
-def _was_heard(evidence: Evidence, at: float | None) -> bool:
-    """Whether somebody listened around this time, and whoever finished it lived on to tell."""
-    if at is None:
-        return False
+def _must_have_heard(evidence: Evidence, reply: Reply, at: float | None) -> list[str]:
+    """The ears that listened when an answer ended, where whoever finished it lived on to tell."""
+    if at is None or reply.state != "final" or _is_near_trouble(evidence, at, at):
+        return []
+    return _listeners(evidence, at, at)
+
+
+def _is_near_trouble(evidence: Evidence, begin: float, end: float) -> bool:
+    """Whether a process died or was paused about this time, or nothing carried events from one to another."""
     for life in evidence.lives.values():
-        if life.died is not None and at - 0.05 <= life.died <= at + 1.0:
-            return False
-        if any(since - 1.0 <= at <= back + 1.0 for since, back in life.pauses):
-            return False
-    return any(ear.joined < at - 0.05 and (ear.lost is None or ear.lost > at + 1.0) for ear in evidence.listening)
+        if life.died is not None and begin - 0.05 <= life.died <= end + 1.0:
+            return True
+        if any(since - 1.0 <= end and begin <= back + 1.0 for since, back in life.pauses):
+            return True
+    return any(since - 1.0 <= end and begin <= back + 1.0 for since, back in evidence.deaf)
+
+
+def _listeners(evidence: Evidence, begin: float, end: float) -> list[str]:
+    return [
+        ear.who
+        for ear in evidence.listening
+        if ear.joined < begin - 0.05 and (ear.lost is None or ear.lost > end + 1.0)
+    ]
 
 
 def _deaths(evidence: Evidence) -> Iterator[tuple[str, str]]:

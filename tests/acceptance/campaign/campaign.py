@@ -12,15 +12,17 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
+from typing import Self
 
 import requests
 
 from .app import PEOPLE, PLACES
 from .auditor import Violation, audit
+from .backing import Backing
 from .ears import Ears
 from .evidence import Evidence, read_calls, read_replies
 from .fleet import Fleet, Life, until
-from .killer import EVERYBODY, PAUSE, TIMED, Kill, Killer, deck
+from .killer import EVERYBODY, HARMLESS, PAUSE, TIMED, Kill, Killer, deck
 from .load import Crowd, Place, Poster, read_everything
 from .nursery import Nursery
 
@@ -71,9 +73,9 @@ class Report:
         """The summary, as lines of a table."""
         figures = {
             "kills counted (work was running)": self.counted,
-            "kills not counted": sum(kill.how != PAUSE for kill in self.kills) - self.counted,
+            "kills not counted": sum(kill.how not in HARMLESS for kill in self.kills) - self.counted,
             "pauses past the lease": sum(kill.how == PAUSE for kill in self.kills),
-            "calls cut by kills": sum(kill.cut for kill in self.kills if kill.how != PAUSE),
+            "calls cut by kills": sum(kill.cut for kill in self.kills if kill.how not in HARMLESS),
             "messages posted": self.posts,
             "messages acknowledged": self.acknowledged,
             "posted again, not acknowledged": self.posted_again,
@@ -104,15 +106,17 @@ class Campaign:
         seed: int = 0,
         fault: str = "",
         settings: Mapping[str, str] = MappingProxyType({}),
+        backing: Backing | None = None,
     ) -> None:
         self.seed = seed
         self._dice = random.Random(seed)
-        self.fleet = Fleet(nursery, folder, settings={**SETTINGS, **settings}, fault=fault)
+        self.fleet = Fleet(nursery, folder, settings={**SETTINGS, **settings}, fault=fault, backing=backing)
         self.places = [Place(**place) for place in json.loads((folder / PLACES).read_text())]
         self.ears = Ears(sorted({place.channel for place in self.places}))
         self.crowd = Crowd(self.fleet.urls, self.places, seed)
         self.crowd.full = self._is_full
         self.killer = Killer(self.fleet, self.ears, self._dice, pause=PAUSED)
+        self.deaf: list[tuple[float, float]] = []
         self._people: dict[str, requests.Session] = {}
 
     def start(self, name: str) -> Life:
@@ -193,7 +197,7 @@ class Campaign:
 
     def judge(self) -> Report:
         """Put everything together and judge it."""
-        url = self.fleet.urls[self.fleet.alive()[0].name]
+        url = next(self.fleet.urls[life.name] for life in self.fleet.alive() if life.name in self.fleet.urls)
         replies = read_replies(read_everything(url, self.browser("maya"), self.places))
         lives = {life.who: life for life in self.fleet.lives}
         calls = read_calls(self.fleet.folder, lives, lease=LEASE, renew=RENEW)
@@ -206,6 +210,8 @@ class Campaign:
             lives=lives,
             rows=self.fleet.rows,
             ended=[life.who for life in self.fleet.alive() if life.process.is_gone()],
+            deaf=self.deaf,
+            broken=self.fleet.backing.broken,
         )
         for kill in self.killer.kills:
             kill.cut = sum(call.who == kill.who and call.begin < kill.at <= call.end for call in calls)
@@ -235,7 +241,7 @@ class Campaign:
         for browser in self._people.values():
             browser.close()
 
-    def __enter__(self) -> Campaign:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
@@ -247,12 +253,13 @@ class Campaign:
 def _recoveries(evidence: Evidence) -> list[float]:
     """For each turn whose call a death cut: from when a process was there to the next call for its first question."""
     found = []
+    able_to = [life for life in evidence.lives.values() if life.threads] or list(evidence.lives.values())
     for number, calls in evidence.calls_of().items():
         for first, second in pairwise(calls):
             died = evidence.lives[first.who].died
             if first.asked[0] != number or not first.cut or died is None or died != first.end:
                 continue
-            others = [life for life in evidence.lives.values() if life.up < second.begin and life.who != first.who]
+            others = [life for life in able_to if life.up < second.begin and life.who != first.who]
             able = [max(died, life.up) for life in others if life.died is None or life.died > died]
             found.append(second.begin - min(able, default=died))
     return found

@@ -19,7 +19,7 @@ from typing import Any
 
 import anthropic  # noqa: F401 -- takes a second, which a restart should not
 
-from . import app, faults, model
+from . import app, faults, model, roles
 from .points import Points
 
 
@@ -69,7 +69,10 @@ def _serve(order: Mapping[str, Any]) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     faults.plant(order["fault"])
     Points(app.folder(), order["name"], order["who"]).install()
-    app.serve(order["who"], order["port"], order["exchange"])
+    if order["threads"]:
+        roles.work(order["who"], order["threads"])
+    else:
+        roles.serve(order["who"], order["port"], order["exchange"])
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {

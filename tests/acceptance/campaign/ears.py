@@ -36,6 +36,7 @@ class Event:
     epoch: int
     state: str = ""
     text: str = ""
+    seq: int = 0
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ def _event(at: float, who: str, name: str, data: dict[str, Any]) -> Event:
     if name in ("message", "message:done"):
         message = data["message"]
         return Event(at, who, name, message["id"], message["epoch"], message["state"], message["content"])
-    return Event(at, who, name, data["messageId"], data["epoch"], text=data.get("text", ""))
+    return Event(at, who, name, data["messageId"], data["epoch"], text=data.get("text", ""), seq=data.get("seq", 0))
 
 
 class Ears:

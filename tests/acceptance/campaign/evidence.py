@@ -57,7 +57,10 @@ Rows = Callable[[str], list[tuple[Any, ...]]]
 
 @dataclass(slots=True)
 class Evidence:
-    """All of it. `offset` turns times of rows (epoch seconds) into those of the ledgers."""
+    """All of it. `offset` turns times of rows (epoch seconds) into those of the ledgers.
+
+    `deaf` are the times in which nothing carried events between processes, `broken` says what is damaged.
+    """
 
     posts: Sequence[Post]
     calls: Sequence[Call]
@@ -67,6 +70,8 @@ class Evidence:
     lives: Mapping[str, Life]
     rows: Rows
     ended: Sequence[str] = ()
+    deaf: Sequence[tuple[float, float]] = ()
+    broken: Callable[[], Sequence[str]] = list
     offset: float = field(default_factory=lambda: time.monotonic() - time.time())
 
     def by_number(self) -> dict[int, Post]:

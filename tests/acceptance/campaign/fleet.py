@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import requests
 
 from .app import PLACES
+from .backing import Backing, SqliteFile
 from .exchange import Exchange
 from .model import ADDRESS
 from .nursery import ROOT, Nursery, Process
@@ -38,7 +37,10 @@ def until(true: Callable[[], Any], what: str, timeout: float = PATIENCE, pause: 
 
 @dataclass(slots=True)
 class Life:
-    """One server process, from its first answer to its death. Times are on the monotonic clock of the machine."""
+    """One process, from when it can work to its death. Times are on the monotonic clock of the machine.
+
+    `threads` are those of a worker; a server has 0.
+    """
 
     name: str
     who: str
@@ -46,19 +48,29 @@ class Life:
     up: float = float("inf")
     died: float | None = None
     pauses: list[tuple[float, float]] = field(default_factory=list)
+    threads: int = 0
 
 
 class Fleet:
     """Starts, kills and pauses. Lifetime: until `close`. One thread drives it; others read `urls` and rows."""
 
-    def __init__(self, nursery: Nursery, folder: Path, *, settings: Mapping[str, str], fault: str = "") -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        folder: Path,
+        *,
+        settings: Mapping[str, str],
+        fault: str = "",
+        backing: Backing | None = None,
+    ) -> None:
         self.folder = folder
+        self.backing: Backing = SqliteFile(folder) if backing is None else backing
         self.lives: list[Life] = []
         self.urls: dict[str, str] = {}
         self._nursery = nursery
         self._fault = fault
         self._exchange = Exchange()
-        self._environment = {**settings, "CAMPAIGN_FOLDER": str(folder)}
+        self._environment = {**settings, **self.backing.environment, "CAMPAIGN_FOLDER": str(folder)}
         self._processes = [self._bear(kind) for kind in ("model", "seed")]
         until((folder / ADDRESS).exists, "the model's server")
         self._environment["CAMPAIGN_MODEL"] = (folder / ADDRESS).read_text()
@@ -67,22 +79,36 @@ class Fleet:
 
     def _bear(self, kind: str, name: str = "", order: Mapping[str, Any] | None = None) -> Process:
         log = self.folder / f"log-{name or kind}"
-        return self._nursery.bear(kind, log, self._environment, order or {})
+        apart = {"NEOLITH_STATE_DIR": str(self.folder / f"machine-{name}")} if (order or {}).get("threads") else {}
+        return self._nursery.bear(kind, log, {**self._environment, **apart}, order or {})
 
     def start(self, name: str) -> Life:
         """Start the server of this name, and wait until it answers."""
         if name not in self.urls:
             self.urls[name] = f"http://127.0.0.1:{_free_port()}"
         port = int(self.urls[name].rpartition(":")[2])
-        who = f"{name}.{sum(one.name == name for one in self.lives)}"
-        order = {"name": name, "who": who, "port": port, "exchange": self._exchange.port, "fault": self._fault}
-        process = self._bear("server", name, order)
-        self._processes.append(process)
-        life = Life(name, who, process)
-        self.lives.append(life)
-        until(lambda: process.is_gone() or _listens(port), f"{who} listens")
-        until(lambda: process.is_gone() or self._answers(life), f"{who} answers")
+        life = self._begin(name, port=port, exchange=self._exchange.port, threads=0)
+        until(lambda: life.process.is_gone() or _listens(port), f"{life.who} listens")
+        until(lambda: life.process.is_gone() or self._answers(life), f"{life.who} answers")
         life.up = time.monotonic()
+        return life
+
+    def work(self, name: str, threads: int) -> Life:
+        """Start the worker of this name, on a machine of its own, and wait until it is a node."""
+        life = self._begin(name, threads=threads)
+        node = f"SELECT 1 FROM neolith_node WHERE name LIKE '%:{life.process.pid}'"
+        until(lambda: life.process.is_gone() or self.rows(node), f"{life.who} is a node")
+        life.up = time.monotonic()
+        return life
+
+    def _begin(self, name: str, *, threads: int, **order: Any) -> Life:
+        who = f"{name}.{sum(one.name == name for one in self.lives)}"
+        process = self._bear(
+            "server", name, {"name": name, "who": who, "fault": self._fault, "threads": threads, **order}
+        )
+        self._processes.append(process)
+        life = Life(name, who, process, threads=threads)
+        self.lives.append(life)
         return life
 
     def _answers(self, life: Life) -> bool:
@@ -105,6 +131,15 @@ class Fleet:
         life.process.kill()
         life.died = before
 
+    def drain(self, life: Life, timeout: float) -> float:
+        """SIGTERM, and wait until it has ended in order; how long that took."""
+        before = time.monotonic()
+        life.process.signal(signal.SIGTERM)
+        if not life.process.is_gone(timeout):
+            raise TimeoutError(f"{life.who} does not end:\n{self.log()[-5_000:]}")
+        life.died = time.monotonic()
+        return life.died - before
+
     def pause(self, life: Life) -> float:
         """SIGSTOP; when it was."""
         life.process.signal(signal.SIGSTOP)
@@ -117,15 +152,14 @@ class Fleet:
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What is committed."""
-        with closing(sqlite3.connect(f"file:{self.folder / 'app.db'}?mode=ro", uri=True, timeout=10)) as database:
-            return database.execute(statement, values).fetchall()
+        return self.backing.rows(statement, *values)
 
     def held(self, life: Life) -> int:
         """Turns that the rows say a process is working on."""
-        statement = (
-            "SELECT count(*) FROM neolith_slot s JOIN neolith_node n ON n.id = s.node_id WHERE n.name LIKE '%:' || ?"
+        mine = f"n.name LIKE '%:{life.process.pid}'"
+        return int(
+            self.rows(f"SELECT count(*) FROM neolith_slot s JOIN neolith_node n ON n.id = s.node_id WHERE {mine}")[0][0]
         )
-        return int(self.rows(statement, str(life.process.pid))[0][0])
 
     def log(self) -> str:
         """What all processes said."""
@@ -144,6 +178,7 @@ class Fleet:
         for process in self._processes:
             process.close()
         self._exchange.close()
+        self.backing.close()
 
 
 def _free_port() -> int:

@@ -18,6 +18,15 @@ TIMED = "any instant"
 PAUSE = "pause"
 EVERYBODY = "everybody"
 """One after the other at any instant, until no process is left."""
+DRAIN = "drain"
+ADD = "add a worker"
+FLUSH = "Redis emptied"
+OUTAGE = "Redis stopped"
+HANG = "Redis paused"
+ROLL = "rolling restart"
+HARMLESS = frozenset({PAUSE, DRAIN, ADD, FLUSH, OUTAGE, HANG, ROLL})
+"""What kills no process in the middle of its work."""
+
 POINT_PATIENCE = 2.0
 """Seconds that a process has to come to the point where it shall die; then it dies where it is."""
 
@@ -37,7 +46,7 @@ class Kill:
     @property
     def counts(self) -> bool:
         """Whether work was running."""
-        return self.how != PAUSE and self.held + self.cut > 0
+        return self.how not in HARMLESS and self.held + self.cut > 0
 
 
 def deck(dice: random.Random, *, several: bool) -> Iterator[str]:

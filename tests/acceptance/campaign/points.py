@@ -19,6 +19,7 @@ from typing import Any
 from flask_neolith_orchestrator.runtime.arrival.reception import Reception
 from flask_neolith_orchestrator.runtime.turns.attempt import Attempt
 from flask_neolith_orchestrator.store.inbox.inbox import Inbox
+from flask_neolith_orchestrator.store.sql.database import Database, PooledDatabase
 from flask_neolith_orchestrator.store.sql.sqlite import SqliteDatabase
 from flask_neolith_orchestrator.store.turns.claims import Claims
 from flask_neolith_orchestrator.store.turns.settle import Settle
@@ -78,7 +79,8 @@ class Points:
         self._around(Claims, "claim", ("before-claim",), ("in-claim",))
         self._around(Attempt, "run", ("after-claim",), ("before-finish",))
         self._around(Settle, "settle", (), ("in-finish",))
-        self._around_writes()
+        self._around_writes(SqliteDatabase)
+        self._around_writes(PooledDatabase)
 
     def _around(self, owner: type, name: str, before: Sequence[str], after: Sequence[str]) -> None:
         inner: Callable[..., Any] = getattr(owner, name)
@@ -97,11 +99,11 @@ class Points:
 
         setattr(owner, name, wrapped)
 
-    def _around_writes(self) -> None:
-        inner = SqliteDatabase.write
+    def _around_writes(self, owner: type[Database]) -> None:
+        inner = owner.write
 
         @contextmanager
-        def write(database: SqliteDatabase, **kwargs: Any) -> Iterator[Any]:
+        def write(database: Database, **kwargs: Any) -> Iterator[Any]:
             self._local.settled = False
             with inner(database, **kwargs) as tx:
                 yield tx
@@ -109,4 +111,4 @@ class Points:
                 self._local.settled = False
                 self.reach("after-finish")
 
-        SqliteDatabase.write = write  # type: ignore[method-assign,assignment]  # the wrapper takes the same arguments
+        setattr(owner, "write", write)  # noqa: B010 -- the wrapper takes the same arguments, which mypy cannot see

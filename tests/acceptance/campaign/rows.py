@@ -14,11 +14,8 @@ def judge_rows(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from _replies(evidence)
     yield from _under_way(evidence)
     yield from _order(evidence)
-    (verdict,) = evidence.rows("PRAGMA integrity_check")[0]
-    if verdict != "ok":
-        yield "integrity", verdict
-    for broken in evidence.rows("PRAGMA foreign_key_check"):
-        yield "integrity", f"a reference leads nowhere: {broken}"
+    for broken in evidence.broken():
+        yield "integrity", broken
 
 
 def _accepted(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -35,7 +32,7 @@ def _replies(evidence: Evidence) -> Iterator[tuple[str, str]]:
     rows = evidence.rows
     for turn, reply, count, state in rows(
         "SELECT t.id, t.reply_id, count(m.id), max(m.state) FROM neolith_turn t"
-        " LEFT JOIN neolith_message m ON m.id = t.reply_id AND m.deleted_at IS NULL"
+        " LEFT JOIN neolith_message m ON CAST(m.id AS TEXT) = t.reply_id AND m.deleted_at IS NULL"
         " WHERE t.state = 'done' GROUP BY t.id HAVING count(m.id) != 1 OR max(m.state) != 'final'"
     ):
         yield "reply-rows", f"turn {turn} has {count} reply rows ({reply}: {state})"
@@ -43,7 +40,7 @@ def _replies(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "reply-rows", f"reply {reply} belongs to several turns"
     for (message,) in rows(
         "SELECT m.id FROM neolith_message m JOIN neolith_orchestrator o ON o.user_id = m.author_id"
-        " WHERE m.id NOT IN (SELECT reply_id FROM neolith_turn WHERE state = 'done')"
+        " WHERE CAST(m.id AS TEXT) NOT IN (SELECT reply_id FROM neolith_turn WHERE state = 'done')"
     ):
         yield "reply-rows", f"answer {message} has no finished turn"
     for turn, count in rows(

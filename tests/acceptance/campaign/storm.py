@@ -1,0 +1,170 @@
+"""A campaign over Celery: servers and workers are killed, paused, drained and added, and Redis comes and goes."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .app import PEOPLE
+from .backing import Servers
+from .campaign import Campaign
+from .fleet import Life, until
+from .killer import ADD, DRAIN, EVERYBODY, FLUSH, HANG, OUTAGE, PAUSE, ROLL, TIMED, Kill
+from .nursery import Nursery
+from .points import POINTS
+
+THREADS = 4
+"""Turns at one time in each worker."""
+
+STOP = 20.0
+"""Seconds that a drain may take: DAEMON_STOP_TIMEOUT, and what a busy machine needs besides."""
+
+BACK = 8.0
+"""Seconds after Redis is back by which every server must hear the others again."""
+
+SOON = 5.0
+"""Seconds within which a worker that is added must have work."""
+
+WEB = "a server, any instant"
+ON_SERVERS = ("in-accept", "after-accept", WEB)
+"""What happens to servers; everything else happens to workers."""
+
+
+def cards(dice: random.Random) -> Iterator[str]:
+    """What happens, for ever: in each round every point once, and everything else."""
+    while True:
+        deck = [*POINTS, *[TIMED] * 6, *[PAUSE] * 3, *[DRAIN] * 3, WEB, EVERYBODY, ADD, FLUSH, FLUSH, OUTAGE, OUTAGE]
+        deck += [HANG, ROLL]
+        dice.shuffle(deck)
+        yield from deck
+
+
+class Storm(Campaign):
+    """Servers w0, w1, ... and workers k0, k1, ... on one Postgres and one Redis. Lifetime: its `with` block."""
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        folder: Path,
+        servers: Servers,
+        *,
+        webs: int = 2,
+        workers: int = 3,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        **options: Any,
+    ) -> None:
+        super().__init__(nursery, folder, settings=settings, backing=servers, **options)
+        self.redis = servers.redis
+        self.drains: list[float] = []
+        self._servers = servers
+        self._webs = [f"w{number}" for number in range(webs)]
+        self._workers = [f"k{number}" for number in range(workers)]
+        self._added = 0
+
+    def raise_all(self) -> None:
+        """Start everybody."""
+        for name in [*self._webs, *self._workers]:
+            self.start(name)
+
+    def start(self, name: str) -> Life:
+        """Start a process, and listen to it if it is a server."""
+        return super().start(name) if name in self._webs else self.fleet.work(name, THREADS)
+
+    def storm(self, kills: int, *, rate: float = 2.0, ways: Iterator[str] | None = None, least: int = 0) -> None:
+        """Under load, until `kills` deaths have cut work short, and at least so many things have happened."""
+        self.raise_all()
+        self.crowd.begin({person: self.browser(person) for person in PEOPLE}, rate)
+        ways, happened = ways or cards(self._dice), 0
+        while self.counted() < kills or happened < least:
+            self.happen(next(ways))
+            happened += 1
+        self.crowd.end(timeout=30)
+
+    def happen(self, what: str) -> None:
+        """One thing, and what has to be started after it."""
+        others: Mapping[str, Callable[[], None]] = {
+            DRAIN: lambda: self.drain_one(self._one(self._workers)),
+            ADD: self.add,
+            FLUSH: self.flush,
+            OUTAGE: lambda: self.outage(self._dice.uniform(0.5, 8.0)),
+            HANG: lambda: self.hang(self._dice.uniform(0.5, 4.0)),
+            ROLL: self.roll,
+        }
+        if what in others:
+            others[what]()
+            return
+        names = list(self._workers) if what == EVERYBODY else [self._one_for(what)]
+        struck = [self.fleet.life(name) for name in names]
+        for life in struck:
+            self.killer.strike(life, TIMED if what in (EVERYBODY, WEB) else what)
+        threading.Event().wait(self._dice.choice((0.0, 0.0, 0.3, 4.0)))
+        for life in struck:
+            if life.died is not None:
+                self.start(life.name)
+
+    def _one_for(self, what: str) -> str:
+        return self._one(self._webs if what in ON_SERVERS else self._workers)
+
+    def _one(self, names: list[str]) -> str:
+        return self._dice.choice(names)
+
+    def drain_one(self, name: str) -> None:
+        """SIGTERM to a worker or a server; another takes its place when it has ended."""
+        life = self.fleet.life(name)
+        self._note(life.who, DRAIN, self.fleet.held(life))
+        self.drains.append(self.fleet.drain(life, STOP))
+        self.ears.lost(life)
+        self.start(name)
+
+    def add(self) -> None:
+        """One more worker, which takes its share at once; then it goes."""
+        self._added += 1
+        life = self.start(f"x{self._added}")
+        self._note(life.who, ADD, 0)
+        if not self.crowd.stop.is_set():
+            until(lambda: self.fleet.held(life), "a worker that was added takes work", timeout=SOON)
+        self.drains.append(self.fleet.drain(life, STOP))
+
+    def roll(self) -> None:
+        """Everybody is replaced, one after the other."""
+        self._note("everybody", ROLL, 0)
+        for name in [*self._workers, *self._webs]:
+            self.drain_one(name)
+
+    def flush(self) -> None:
+        """Redis forgets everything."""
+        self._note("redis", FLUSH, 0)
+        self.redis.client.flushall()
+
+    def outage(self, seconds: float) -> None:
+        """Redis is stopped for a while, and comes back empty."""
+        self._note("redis", OUTAGE, 0)
+        since = time.monotonic()
+        self.redis.stop()
+        threading.Event().wait(seconds)
+        self.redis.start()
+        self._until_heard(since)
+
+    def hang(self, seconds: float) -> None:
+        """Redis does not answer for a while."""
+        self._note("redis", HANG, 0)
+        since = time.monotonic()
+        self.redis.signal(signal.SIGSTOP)
+        threading.Event().wait(seconds)
+        self.redis.signal(signal.SIGCONT)
+        self._until_heard(since)
+
+    def _until_heard(self, since: float) -> None:
+        try:
+            until(lambda: self._servers.listening() >= len(self._webs), "all servers hear again", timeout=BACK)
+        finally:
+            self.deaf.append((since, time.monotonic()))
+
+    def _note(self, who: str, how: str, held: int) -> None:
+        self.killer.kills.append(Kill(who, how, time.monotonic(), len(self.fleet.alive()), held))

@@ -114,9 +114,8 @@ def fleet(made: World, url: str, broker: str, seconds: float = 0.0, **settings: 
             **settings,
         }
         socketio = SocketIO(async_mode="threading", message_queue=broker)
-        ours: dict[str, Any] = {
-            key: value for key, value in environment.items() if key.startswith(("NEOLITH_", "DAEMON_"))
-        }
+        mine = ("NEOLITH_", "DAEMON_")
+        ours: dict[str, Any] = {key: value for key, value in environment.items() if key.startswith(mine)}
         app = make_app(folder, socketio, SQLALCHEMY_DATABASE_URI=url, **ours)
         here = Fleet(replace(made, app=app, folder=folder, socketio=socketio), folder, environment)
         try:

@@ -83,7 +83,10 @@ class Desk:
     def settle(self, claim: Claim, outcome: Outcome = ANSWER) -> tuple[Outcome, list[Ended]] | None:
         """End an attempt."""
         with self.database.write() as tx:
-            return self.stores.settle.settle(tx, claim, outcome)
+            settled = self.stores.settle.settle(tx, claim, outcome)
+            if settled is not None:
+                self.stores.settle.count(tx, claim, *settled)
+            return settled
 
     def sweep(self) -> list[str | None]:
         """Take over what others lost; the turns that were."""

@@ -183,13 +183,14 @@ class Worker:
         following: Attempt | None = None
         with self._stores.database.write(then=lambda tx: following.look(tx) if following else None) as tx:
             settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
-            tab.write(tx)  # also where the turn is somebody else's by now: the calls are billed
             self._owner.settled(tx, claim, settled)
             if keep and settled is not None:
-                claimed = self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim)
-                following = self._attempt(claimed)
+                following = self._attempt(self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim))
                 if following is None:
                     self._stores.settle.free(tx, claim)
+            tab.write(tx)  # also where the turn is somebody else's by now: the calls are billed
+            if settled is not None:  # last, as all turns of an orchestrator share a row: each would wait for the others
+                self._stores.settle.count(tx, claim, *settled)
         tab.written()
         return settled, following
 
@@ -250,8 +251,7 @@ class Worker:
 
     def cancel(self, turn_id: str, reason: StopReason) -> bool:
         """End a turn that runs in this process; False if it does not."""
-        with self._changed:
-            attempt = self._attempts.get(turn_id)
+        attempt = self._attempts.get(turn_id)
         return attempt is not None and attempt.cancel.set(reason)
 
     def running(self, orchestrator_id: str | None = None) -> list[Attempt]:

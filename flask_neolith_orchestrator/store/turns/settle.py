@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Table, bindparam, select, update
@@ -125,9 +126,7 @@ class Settle:
             self._parking.park(tx, claim)
         else:
             self._hand_back(tx, claim, outcome, {one.delivery_id for one in ended})
-        outcome = self._endings.write(tx, claim, outcome)
-        self._count(tx, claim, outcome)  # last: all turns of this orchestrator share that row
-        return outcome, ended
+        return self._endings.write(tx, claim, outcome), ended
 
     def free(self, tx: Connection, claim: Claim) -> None:
         """Give a turn's slot back."""
@@ -189,8 +188,12 @@ class Settle:
         )
         return [Ended(one, claim.orchestrator_id, state, reason) for one in claim.deliveries]
 
-    def _count(self, tx: Connection, claim: Claim, outcome: Outcome) -> None:
-        count = max(1, len(claim.messages)) if claim.resumed else len(claim.deliveries)
+    def count(self, tx: Connection, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
+        """Add what `settle` returned to the orchestrator's figures: as late in a transaction as can be.
+
+        All turns of an orchestrator share that row, and whoever changes it next waits for the end of the transaction.
+        """
+        count = max(1, len(claim.messages)) if claim.resumed else len(ended)
         good = count if outcome.fate is Fate.ANSWERED else 0
         bad = count if outcome.fate is Fate.FAILED else 0
         if good or bad:

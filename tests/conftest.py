@@ -1,12 +1,16 @@
-"""For every test: what it starts must have ended with it."""
+"""For every test: what it starts must have ended with it; and which tests the coverage is measured by."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from coverage import Coverage
+
+ACCEPTANCE = Path(__file__).parent / "acceptance"
 
 PATIENCE = 5.0
 """Seconds that threads have to end after the test; idle ones linger for two."""
@@ -26,3 +30,21 @@ def no_thread_is_left_over() -> Iterator[None]:
         thread.join(max(0.0, deadline - time.monotonic()))
     left = sorted(thread.name for thread in _ours() - before)
     assert not left, f"threads left over: {left}"
+
+
+def _is_covered_elsewhere(item: pytest.Item) -> bool:
+    """Journeys of whole apps, and what runs on SQLite too: tracing them costs minutes and shows no line of its own."""
+    return item.path.is_relative_to(ACCEPTANCE) or "postgres" in item.name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Do not trace a test whose lines other tests cover, its fixtures included."""
+    measured = Coverage.current()
+    if measured is None or not _is_covered_elsewhere(item):
+        return (yield)
+    measured.stop()
+    try:
+        return (yield)
+    finally:
+        measured.start()

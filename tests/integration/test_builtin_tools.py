@@ -15,7 +15,7 @@ from flask_neolith_orchestrator.core.steps import Planned, Step, StepState
 from flask_neolith_orchestrator.core.tool_names import BUILTIN_TOOLS
 from flask_neolith_orchestrator.core.types import Claim, IncomingMessage, Place
 from flask_neolith_orchestrator.runtime.tools.toolbox import Done, Toolbox
-from flask_neolith_orchestrator.runtime.tools.toolboxes import builtin_tools
+from flask_neolith_orchestrator.runtime.tools.toolboxes import wanted_tools
 from flask_neolith_orchestrator.testing import ScriptedModel, use_model
 
 from . import charters
@@ -301,8 +301,8 @@ def test_in_a_chat_of_the_hosts_own_there_is_less(make_world: MakeWorld) -> None
 def test_the_setting_chooses_among_them(make_world: MakeWorld) -> None:
     """All of the names that settings know are there, and no others."""
     settings = make_world().house.settings
-    assert sorted(builtin_tools(settings)) == sorted(BUILTIN_TOOLS)
-    some = builtin_tools(settings.model_copy(update={"builtin_tools": "current_time,react"}))
+    assert sorted(wanted_tools(settings)) == sorted(BUILTIN_TOOLS)
+    some = wanted_tools(settings.model_copy(update={"builtin_tools": "current_time,react"}))
     assert sorted(some) == ["current_time", "react"]
     assert all(isinstance(one, Tool) for one in some.values())
     assert replace(some["react"], timeout=1.0).idempotent

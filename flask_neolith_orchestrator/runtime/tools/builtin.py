@@ -7,6 +7,7 @@ orchestrator.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from ...chat.context_marks import transcript
 from ...chat.tool_context import ToolContext
-from ...chat.tools import Toolkit
+from ...chat.tools import Tool, Toolkit
 from ...core.errors import ToolError
 from ...core.types import Line
 
@@ -107,13 +108,16 @@ def post_message(
     return f"Posted as message #{context.chat.post(channel, text)}."
 
 
-def add_builtin_tools(toolkit: Toolkit) -> None:
-    """Add them all. Raises BadTool where a name is taken."""
+@cache
+def builtin_tools() -> tuple[Tool, ...]:
+    """All of them. Made once in a process: reading their signatures takes several milliseconds."""
+    toolkit = Toolkit()
     for look in (current_time, read_messages, search_messages, list_members):
         toolkit.tool(scopes=READS)(look)
     # these can be repeated: an emoji is there or not, and a call posts one message
     toolkit.tool(approval="auto", idempotent=True)(react)
     toolkit.tool(approval="ask", idempotent=True)(post_message)
+    return tuple(toolkit)
 
 
 def _shown(line: Line) -> str:

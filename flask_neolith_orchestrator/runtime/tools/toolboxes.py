@@ -23,7 +23,7 @@ from ...store.stores import Stores
 from ..chatting.actions import Scope
 from ..chatting.chat import Chat
 from ..wiring import Wiring
-from .builtin import add_builtin_tools
+from .builtin import builtin_tools
 from .chat import ChatTools, TurnChat
 from .runs import Failed, ToolRuns
 from .toolbox import Done, NoTools, Toolbox, unknown
@@ -60,7 +60,7 @@ class Toolboxes:
         self._runs = runs
         self._settings = settings
         self._toolkit = toolkit
-        self._builtin = builtin_tools(settings)
+        self._builtin = wanted_tools(settings)
         self._offers: dict[tuple[Safety, bool, int], _Offer] = {}
 
     def of(self, claim: Claim, orchestrator: OrchestratorSnapshot, charter: Charter) -> Toolbox:
@@ -174,9 +174,7 @@ class TurnTools:
         return work
 
 
-def builtin_tools(settings: Settings) -> dict[str, Tool]:
-    """Those that the settings leave switched on, by name."""
-    toolkit = Toolkit()
-    add_builtin_tools(toolkit)
+def wanted_tools(settings: Settings) -> dict[str, Tool]:
+    """The built-in tools that the settings leave switched on, by name."""
     wanted = settings.builtin_tools.split(",")
-    return {tool.name: tool for tool in toolkit if "all" in wanted or tool.name in wanted}
+    return {tool.name: tool for tool in builtin_tools() if "all" in wanted or tool.name in wanted}

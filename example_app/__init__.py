@@ -32,7 +32,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Make the app; at the first start also its database with demo data.
 
     `config` wins over everything. `INSTANCE_PATH` in it, or NEOLITH_EXAMPLE_INSTANCE in the environment, is the
-    folder (absolute) of the SQLite file and the secret key; the default is Flask's `instance/`.
+    folder (absolute) of the SQLite file and the secret key; the default is Flask's `instance/`. From the environment
+    come also SQLALCHEMY_DATABASE_URI, SECRET_KEY (the same on every machine) and SOCKETIO_MESSAGE_QUEUE, a Redis.
     """
     given = dict(config or {})
     folder = given.pop("INSTANCE_PATH", None) or os.environ.get("NEOLITH_EXAMPLE_INSTANCE")
@@ -41,7 +42,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         SESSION_COOKIE_NAME="neolith_example",
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a page may stay open for longer than an hour and still log out
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{app.instance_path}/neolith.db",
+        SECRET_KEY=os.environ.get("SECRET_KEY"),
+        SQLALCHEMY_DATABASE_URI=os.environ.get("SQLALCHEMY_DATABASE_URI", f"sqlite:///{app.instance_path}/neolith.db"),
+        SOCKETIO_MESSAGE_QUEUE=os.environ.get("SOCKETIO_MESSAGE_QUEUE"),
         ORCHESTRATOR_MODE=os.environ.get("ORCHESTRATOR_MODE", "true"),
     )
     app.config.update(given)
@@ -63,7 +66,7 @@ def _add_extensions(app: Flask) -> None:
     login.login_message = None
     login.user_loader(load_user)
     CSRFProtect(app)
-    socketio = SocketIO(app, async_mode="threading")
+    socketio = SocketIO(app, async_mode="threading", message_queue=app.config["SOCKETIO_MESSAGE_QUEUE"])
     db.init_app(app)
     neolith.init_app(app, socketio=socketio)
 

@@ -1,6 +1,6 @@
 """gunicorn --config python:example_app.gunicorn_conf 'example_app:create_app()'
 
-One process: live updates between several need a message queue. A browser's WebSocket occupies a thread.
+One process each: a browser must come back to the same one. A browser's WebSocket occupies a thread.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
-from .backends.choice import ModelChoice, celery_of, make_channel, make_dispatcher
+from .backends.choice import ModelChoice, celery_of, make_channel, make_dispatcher, make_neighbours
 from .backends.prices import PackagedPrices
 from .chat.tools import Toolkit
 from .cli.group import make_group
@@ -72,17 +72,16 @@ class NeolithOrchestrator:
         DAEMON_RESTART_WINDOW, DAEMON_RESTART_DELAY, DAEMON_VERBOSE, DAEMON_MAX_CONCURRENT_CONVERSATIONS,
         DAEMON_STOP_ON, DAEMON_STOP_TIMEOUT, DAEMON_LOGIN_TTL, DAEMON_MAX_QUEUE, DAEMON_MAX_AGE,
         DAEMON_MAX_ATTEMPTS, DAEMON_DEBOUNCE, DAEMON_TURN_TIMEOUT, DAEMON_REPLY_IN, DAEMON_LEASE,
-        NEOLITH_LOOP_EXCHANGES, NEOLITH_LOOP_WINDOW, NEOLITH_PUBLIC_URL,
-        DAEMON_RENEW_INTERVAL, DAEMON_SWEEP_INTERVAL, DAEMON_DRAIN_TURNS, DAEMON_DRAIN_TIME, NEOLITH_MODEL,
+        NEOLITH_LOOP_EXCHANGES, NEOLITH_LOOP_WINDOW, NEOLITH_PUBLIC_URL, NEOLITH_MODEL, NEOLITH_RATE_POSTS,
+        DAEMON_RENEW_INTERVAL, DAEMON_SWEEP_INTERVAL, DAEMON_DRAIN_TURNS, DAEMON_DRAIN_TIME, NEOLITH_SUMMARY_AFTER,
         ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, NEOLITH_MAX_TOKENS, NEOLITH_CONTEXT_TOKENS, NEOLITH_HISTORY_LIMIT,
-        NEOLITH_SESSION_IDLE, NEOLITH_SUMMARY_MODEL, NEOLITH_SUMMARY_AFTER,
-        NEOLITH_CONNECT_TIMEOUT, NEOLITH_READ_TIMEOUT, NEOLITH_SCRIPTED_DELAY, NEOLITH_ENGINE, NEOLITH_BROKER_URL,
+        NEOLITH_SESSION_IDLE, NEOLITH_SUMMARY_MODEL, NEOLITH_SCRIPTED_DELAY, NEOLITH_ENGINE, NEOLITH_BROKER_URL,
         NEOLITH_MAX_THREADS, NEOLITH_URL_PREFIX, NEOLITH_DASHBOARD_NAME, NEOLITH_DASHBOARD_LINK, NEOLITH_STATE_DIR,
         NEOLITH_SQLITE_PRAGMAS, NEOLITH_DELTA_INTERVAL, NEOLITH_KEEP_AUDIT, NEOLITH_KEEP_HISTORY,
         NEOLITH_PRICES, NEOLITH_PERSON_BUDGET, NEOLITH_KEEP_LEDGER, NEOLITH_RATE_ORCHESTRATOR, NEOLITH_RATE_PERSON,
-        NEOLITH_RATE_POSTS,
-        NEOLITH_CHECKPOINT_INTERVAL, NEOLITH_MAX_MESSAGE_LENGTH, NEOLITH_TOOL_ROUNDS, NEOLITH_TOOL_TIMEOUT,
-        NEOLITH_BUILTIN_TOOLS, NEOLITH_APPROVAL_TIMEOUT, NEOLITH_MAX_ANSWER_LENGTH, NEOLITH_FALLBACK_MODELS.
+        NEOLITH_CONNECT_TIMEOUT, NEOLITH_READ_TIMEOUT, NEOLITH_CHECKPOINT_INTERVAL, NEOLITH_MAX_MESSAGE_LENGTH,
+        NEOLITH_TOOL_ROUNDS, NEOLITH_TOOL_TIMEOUT, NEOLITH_BUILTIN_TOOLS, NEOLITH_APPROVAL_TIMEOUT,
+        NEOLITH_MAX_ANSWER_LENGTH, NEOLITH_FALLBACK_MODELS.
 
         Raises ConfigurationError naming every bad key, AlreadyInitialised, or UnsupportedServer.
         """
@@ -99,7 +98,8 @@ class NeolithOrchestrator:
             scoped_session=self.db.session,
             context=app.app_context,
             scope=lambda database: self._scope(app, database.threads),
-            make_dispatcher=lambda: parts.dispatcher or make_dispatcher(settings),
+            make_neighbours=lambda: make_neighbours(wiring.state_dir, self._engine(app).url),
+            make_dispatcher=lambda others: parts.dispatcher or make_dispatcher(settings, others),
             make_models=lambda: ModelChoice(settings, parts.model_for),
             prices=PackagedPrices(settings.prices),
             channel=parts.channel or make_channel(socketio),

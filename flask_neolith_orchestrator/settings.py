@@ -159,8 +159,10 @@ class Settings(BaseModel):
     broker_url: Broker = Field(
         "redis://localhost:6379/0", alias="NEOLITH_BROKER_URL", description="The Redis of the engine celery."
     )
-    max_threads: Annotated[int, Number, Field(ge=1, le=1_000)] = Field(
-        64, alias="NEOLITH_MAX_THREADS", description="Threads for turns in one process."
+    max_threads: Annotated[int, Number, Field(ge=0, le=1_000)] = Field(
+        64,
+        alias="NEOLITH_MAX_THREADS",
+        description="Threads for turns in one process; 0: others run them (flask neolith run).",
     )
     url_prefix: Prefix = Field("/neolith", alias="NEOLITH_URL_PREFIX", description="Where the blueprint is mounted.")
     dashboard_name: Annotated[str, Field(min_length=1, max_length=100)] = Field(

@@ -58,7 +58,7 @@ class CeleryDispatcher:
         self._bell = Bell(url, QUEUE, self._send, self._unsent)
         self._ear: Ear | None = None
         self._local = EmbeddedDispatcher(
-            max_threads=min(threads, SPARE), per_orchestrator=per_orchestrator, patience=patience
+            max_threads=min(threads or SPARE, SPARE), per_orchestrator=per_orchestrator, patience=patience
         )
         self._changed = threading.Condition()
         self._calls: dict[int, _Call] = {}

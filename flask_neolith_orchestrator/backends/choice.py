@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..core.errors import SetupError
 from ..core.model import Model
-from ..core.ports import Channel, Dispatcher
+from ..core.ports import Channel, Dispatcher, Neighbours
 from ..settings import Settings
 
 log = logging.getLogger("flask_neolith_orchestrator")
@@ -79,20 +80,30 @@ def make_channel(socketio: Any) -> Channel:
     return SocketIOChannel(socketio)
 
 
-def make_dispatcher(settings: Settings) -> Dispatcher:
+def make_dispatcher(settings: Settings, neighbours: Neighbours) -> Dispatcher:
     """The dispatcher of NEOLITH_ENGINE."""
     most = settings.max_concurrent_conversations
     patience = (settings.drain_time + settings.turn_timeout) / 1000 + 60.0
     if settings.engine == "embedded":
         from .embedded import EmbeddedDispatcher
 
-        return EmbeddedDispatcher(max_threads=settings.max_threads, per_orchestrator=most, patience=patience)
+        return EmbeddedDispatcher(
+            max_threads=settings.max_threads, per_orchestrator=most, patience=patience, neighbours=neighbours
+        )
     try:
         from .celery import CeleryDispatcher
     except ImportError as error:
         msg = "NEOLITH_ENGINE=celery needs Celery and Redis's client: pip install flask_neolith_orchestrator[celery]"
         raise SetupError(msg) from error
     return CeleryDispatcher(settings.broker_url, threads=settings.max_threads, per_orchestrator=most, patience=patience)
+
+
+def make_neighbours(folder: Path, address: Any) -> Neighbours:
+    """The other processes of this machine on the same database; `address` is SQLAlchemy's URL of it."""
+    from .neighbours import Neighbours as SocketNeighbours
+
+    where = str(Path(address.database or "").resolve()) if address.get_backend_name() == "sqlite" else address.database
+    return SocketNeighbours(folder, f"{address.get_backend_name()}|{address.host}|{address.port}|{where}")
 
 
 def celery_of(dispatcher: Dispatcher, *, begin: Callable[[], None], end: Callable[[], None]) -> Any:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.ports import Neighbours
+
 log = logging.getLogger("flask_neolith_orchestrator")
 
 IDLE = 2.0
@@ -31,9 +33,18 @@ class EmbeddedDispatcher:
     `max_threads` bounds all threads; those that work for one orchestrator at a time are bounded by
     `per_orchestrator`, or by what `limit_of` says where `run` is given it. A call that takes longer than
     `patience` seconds hangs. As many threads again as `max_threads` may be abandoned; further ones keep their place.
+    With no threads at all it runs nothing, and lets the processes beside it know what it is rung for.
     """
 
-    def __init__(self, *, max_threads: int, per_orchestrator: int, patience: float = 3_600.0) -> None:
+    def __init__(
+        self,
+        *,
+        max_threads: int,
+        per_orchestrator: int,
+        patience: float = 3_600.0,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        self._neighbours = neighbours
         self._max_threads = max_threads
         self._per_orchestrator = per_orchestrator
         self._patience = patience
@@ -64,6 +75,9 @@ class EmbeddedDispatcher:
         look: Callable[[], None] | None = None,
     ) -> None:
         """Begin to call `handler` for hints; those that came before are not lost."""
+        if self._neighbours is not None and look is not None:
+            self._neighbours.on("look", look)
+            self._neighbours.on("ring", self._rung_beside)
         with self._changed:
             self._handler = handler
             if limit_of is not None:
@@ -72,6 +86,10 @@ class EmbeddedDispatcher:
 
     def ring(self, orchestrator_id: str, count: int = 1) -> None:
         """Queue up to `count` calls; what would exceed the bound is looked at when a running call ends."""
+        if not self._max_threads:
+            if self._neighbours is not None:
+                self._neighbours.tell("ring", orchestrator_id, count)
+            return
         most = self._limit_of(orchestrator_id) or self._per_orchestrator
         with self._changed:
             if self._closed:
@@ -84,8 +102,18 @@ class EmbeddedDispatcher:
                 self._queued[orchestrator_id] += 1
             self._staff()
 
+    def _rung_beside(self, orchestrator_id: str, count: int) -> None:
+        if self._max_threads and self._limit_of(orchestrator_id):
+            self.ring(orchestrator_id, count)
+
+    def serve(self, threads: int) -> None:
+        """Run so many calls at one time."""
+        self._max_threads = threads
+
     def tell(self) -> None:
-        """Other processes, if there are any, see it at their next sweep."""
+        """Those on this machine look at once, others see it at their next sweep."""
+        if self._neighbours is not None:
+            self._neighbours.tell("look")
 
     def _staff(self) -> None:
         if self._handler is None:
@@ -197,7 +225,7 @@ class EmbeddedDispatcher:
             problem = self._problem(stuck)
             return {
                 "ok": problem is None and not self._closed,
-                "alive": stuck < self._max_threads and len(self._abandoned) < self._max_threads,
+                "alive": not self._max_threads or max(stuck, len(self._abandoned)) < self._max_threads,
                 "detail": problem or "",
                 "threads": self._threads,
                 "active": sum(self._active.values()),
@@ -208,6 +236,7 @@ class EmbeddedDispatcher:
     def _problem(self, stuck: int) -> str | None:
         if self._refused and self._queue and not self._threads:
             return "no thread can be started"
-        if stuck + sum(not replaced for replaced in self._abandoned.values()) >= self._max_threads:
+        lost = stuck + sum(not replaced for replaced in self._abandoned.values())
+        if lost and lost >= self._max_threads:
             return f"every thread hangs ({self._max_threads})"
         return None

@@ -10,6 +10,7 @@ from socketio.pubsub_manager import PubSubManager
 
 from ..core.errors import UnsupportedServer
 from ..core.events import activity_room, channel_room, user_room
+from ..core.ports import Neighbours
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -52,6 +53,7 @@ class SocketIOChannel:
     def __init__(self, socketio: Any) -> None:
         self._socketio = socketio
         self._heard: Any = None
+        self._neighbours: Neighbours | None = None
         self._warned = warn_of_open_origins(socketio)  # at start, as far as it is known by then
 
     def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
@@ -66,13 +68,29 @@ class SocketIOChannel:
         try:
             self.hear()
             self._socketio.emit(event, payload, to=room, namespace=NAMESPACE)
+            self._pass_on("emit", event, payload, room)
         except Exception:
             log.exception("%s was not sent", event, extra={"action": "emit-failed", "event": event})
 
+    def live_beside(self, neighbours: Neighbours) -> None:
+        """Where there is no message queue, let those processes hear what is emitted here, and hear them."""
+        self._neighbours = neighbours
+        neighbours.on("emit", self._emit_here)
+        neighbours.on("order", self._obey)
+
+    def _pass_on(self, kind: str, *what: object) -> None:
+        if self._neighbours is not None and not isinstance(self._manager(), PubSubManager):
+            self._neighbours.tell(kind, *what)
+
+    def _emit_here(self, event: str, payload: object, room: str) -> None:
+        self._socketio.emit(event, payload, to=room, namespace=NAMESPACE, ignore_queue=True)
+
     def is_heard(self, room: str) -> bool:
-        """Whether anybody is in `room` here; over a message queue somebody may be on another process."""
+        """Whether anybody is in `room` here; elsewhere somebody may be, where other processes hear this one."""
         manager = self._manager()
         if manager is None or isinstance(manager, PubSubManager):
+            return True
+        if self._neighbours is not None and self._neighbours.are_there:
             return True
         return bool(manager.rooms.get(NAMESPACE, {}).get(room))
 
@@ -130,6 +148,7 @@ class SocketIOChannel:
             manager = self._manager()
             if isinstance(manager, PubSubManager):
                 manager.emit(what, target, namespace=_ORDERS, room=room)
+            self._pass_on("order", what, room, target)
         except Exception:
             log.exception("An order for sockets was not carried out", extra={"action": f"{what}-failed"})
 

@@ -163,9 +163,16 @@ def _work(group: AppGroup, state: State) -> None:
         click.echo(f"Message {posted.message['id']} posted.")
 
     @group.command("run")
-    def run() -> None:
+    @click.option("-c", "--concurrency", type=click.IntRange(1, 1000), help="Turns at one time [NEOLITH_MAX_THREADS].")
+    def run(concurrency: int | None) -> None:
         """Run daemons in this process, without web server, until SIGTERM or Ctrl-C."""
+        settings = state.settings
+        if settings.engine != "embedded":
+            raise click.ClickException(f"With NEOLITH_ENGINE={settings.engine} use `flask neolith worker`.")
+        if not (concurrency or settings.max_threads):
+            raise click.ClickException("NEOLITH_MAX_THREADS=0: say how many turns at one time, such as `-c 32`.")
         house = checked(state)
+        house.dispatcher.serve(concurrency or settings.max_threads)
         try:
             house.manager.lives.check_allowed()
             house.ensure_started()
@@ -195,7 +202,7 @@ def _worker(group: AppGroup, state: State) -> None:
             celery = state.extension.celery
         except NeolithError as error:
             raise click.ClickException(str(error)) from None
-        most = concurrency or state.settings.max_threads
+        most = concurrency or state.settings.max_threads or 64
         options = {"without_gossip": True, "without_mingle": True, "quiet": True}
         one = celery.Worker(
             pool="threads", concurrency=most, loglevel=loglevel, hostname=f"neolith-{uuid4().hex[:8]}@%h", **options

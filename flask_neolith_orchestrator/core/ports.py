@@ -48,6 +48,10 @@ class Dispatcher(Protocol):
         """
         ...
 
+    def serve(self, threads: int) -> None:
+        """Run so many calls at one time in this process, whatever its settings say. Before `run`."""
+        ...
+
     def close(self, seconds: float) -> bool:
         """Take no more hints and wait for running handlers; True if all ended in time. Safe twice."""
         ...
@@ -73,6 +77,48 @@ class Channel(Protocol):
 
     def health(self) -> Mapping[str, Any]:
         """{"ok": bool, ...}"""
+        ...
+
+
+class Neighbours(Protocol):
+    """The other processes on this machine that run on the same database. Never blocks, never raises."""
+
+    @property
+    def are_there(self) -> bool:
+        """Whether anybody may hear what is told."""
+        ...
+
+    def on(self, kind: str, hear: Callable[..., None]) -> None:
+        """Call `hear(*what)` for what others tell of this kind; what nobody hears is dropped."""
+        ...
+
+    def start(self, name: str) -> bool:
+        """Begin to hear and to tell, as `name`; False where that cannot be."""
+        ...
+
+    def names(self) -> set[str]:
+        """The other processes that can be told something."""
+        ...
+
+    def tell(self, kind: str, *what: Any) -> None:
+        """Tell all others; `what` is what JSON can carry. What cannot be told is lost."""
+        ...
+
+    def close(self) -> None:
+        """Tell what waits, and be gone. Safe twice."""
+        ...
+
+    def forked(self) -> None:
+        """In a forked child: let go of what is the parent's."""
+        ...
+
+
+@runtime_checkable
+class Neighbourly(Protocol):
+    """What a Channel can do besides: let other processes on this machine hear what is told here."""
+
+    def live_beside(self, neighbours: Neighbours) -> None:
+        """Tell them, and hear them. Once per process, before they start."""
         ...
 
 

@@ -69,10 +69,8 @@ class House:
         socket_seen: Callable[[], None] = lambda: None,
     ) -> None:
         self.pid, self.socket_seen = os.getpid(), socket_seen
-        self.wiring = wiring
-        self.settings = settings = wiring.settings
-        self.models, self.clock = wiring.models, wiring.clock
-        self.session, self.channel = wiring.session, wiring.channel
+        self.wiring, self.settings = wiring, (settings := wiring.settings)
+        self.models, self.clock, self.session = wiring.models, wiring.clock, wiring.session
         self.database = wiring.open_database()
         self.people = People(wiring.models, wiring.display_name)
         self.stores: Stores = make_stores(
@@ -89,7 +87,8 @@ class House:
         self.keys = Keys(wiring.models, self.database)
         self.charters = CharterBook(self.stores)
         self.keeper = CharterKeeper(self.charters, self.stores)
-        self.dispatcher = wiring.make_dispatcher()
+        self.channel, self.neighbours = wiring.channel, wiring.make_neighbours()
+        self.dispatcher = wiring.make_dispatcher(self.neighbours)
         self.news = News(self.stores, wiring.channel, wiring.clock)
         from .upkeep.clockwork import Clockwork  # here, as APScheduler is needed only where something may run
 
@@ -129,7 +128,7 @@ class House:
         self.approvals = Approvals(stores, wiring.channel, self.news, emit=self.manager.emit, ring=self._ring)
         self.worker = Worker(self.study, wiring.channel, self.news, self.duty)
         self.worker.let_go, self._cancel = self.dispatcher.abandon, Anywhere(self.worker, self.dispatcher).cancel
-        self.node = NodeLife(stores, self.manager, self.news, self.dispatcher)
+        self.node = NodeLife(stores, self.manager, self.news, self.dispatcher, self.neighbours, self.channel)
         self.supervisor = Supervisor(stores, settings, self.manager, self.worker, self.news)
         lives.died, lives.wished, self.duty.will_restart = self.supervisor.died, tell, self.supervisor.will_restart
         self.sweeper = Sweeper(
@@ -209,7 +208,6 @@ class House:
         self._looked.set()
         if self.settings.mode:
             self.node.join()
-            self.node.warn_if_apart(self.channel)
             self.dispatcher.run(self.worker.drain, self.duty.limit_of, lambda: self.clockwork.hurry("renew", "sweep"))
         self.clockwork.start(self._jobs().table())
         if self.settings.mode:
@@ -237,7 +235,6 @@ class House:
             node=self.node,
             desk=self.desk,
             caretaker=self.caretaker,
-            channel=self.channel,
             socket_seen=self.socket_seen,
             login_ttl=self.wiring.login_ttl,
         )
@@ -258,6 +255,7 @@ class House:
         """In a forked child: let go of what only the parent may use."""
         self._closed = True
         self.stores.nodes.forked()
+        self.neighbours.forked()
         self.database.forked()
 
     def close(self, timeout: float | None = None) -> None:
@@ -279,6 +277,7 @@ class House:
             self._leave,
             self.model_for.close,
             self.manager.close,
+            self.neighbours.close,
             self.database.close,
         ):
             try:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..chat.tools import Toolkit
 from ..core.model import Model
 from ..core.money import Prices
-from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher
+from ..core.ports import Actions, Channel, ChatStore, Clock, Dispatcher, Neighbours
 from ..settings import Settings
 from ..store.people.people import DisplayName
 from ..store.sql.database import Database
@@ -77,7 +77,8 @@ class Wiring:
     scoped_session: Any
     context: Context
     scope: Callable[[Database], AbstractContextManager[Any]]
-    make_dispatcher: Callable[[], Dispatcher]
+    make_neighbours: Callable[[], Neighbours]
+    make_dispatcher: Callable[[Neighbours], Dispatcher]
     make_models: Callable[[], ModelChoice]
     prices: Prices
     channel: Channel
@@ -86,6 +87,6 @@ class Wiring:
     chat_store: ChatStore | None
     actions: Actions | None
     toolkit: Toolkit
-    state_dir: Path | None
+    state_dir: Path
     login_ttl: float
     check_schema: Callable[[], None]

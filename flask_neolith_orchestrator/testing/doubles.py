@@ -135,6 +135,9 @@ class ManualDispatcher:
                 self.rung.append(orchestrator_id)
         return calls
 
+    def serve(self, threads: int) -> None:
+        """It has the caller's thread alone."""
+
     def abandon(self, thread: int) -> None:
         """The caller's own thread has no place that others could have."""
 

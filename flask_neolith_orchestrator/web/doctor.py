@@ -51,12 +51,12 @@ def _database(state: State, say: Say) -> bool:
     database = state.house.database
     if not database.threads:
         return _bad(say, "database: it is in memory or has one connection. Use a SQLite file or Postgres.")
-    others = state.house.stores.nodes.others()
-    if others and state.wiring.channel.health().get("queue") is False:
+    apart = set(state.house.stores.nodes.others()) - state.house.neighbours.names()
+    if apart and state.wiring.channel.health().get("queue") is False:
         _note(
             say,
-            f"{len(others)} process(es) run on this database. For live updates between several web processes give "
-            "SocketIO a message_queue.",
+            f"{len(apart)} process(es) on this database cannot be told anything by those of this machine. For live "
+            "updates between machines give SocketIO a message_queue.",
         )
     return _ok(say, f"database: {database.dialect.name}, tables are there.")
 
@@ -88,6 +88,8 @@ def _scheduler(state: State, say: Say) -> bool:
         return _bad(say, f"scheduler: cannot be read ({type(error).__name__}).")
     if not alive:
         return _note(say, "scheduler: no process runs daemons now. They start with the app's first request.")
+    if not state.house.stores.nodes.threads():
+        return _bad(say, f"scheduler: none of {len(alive)} process(es) runs turns. Start `flask neolith run`.")
     return _ok(say, f"scheduler: {len(alive)} process(es) run daemons.")
 
 

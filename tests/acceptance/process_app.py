@@ -1,8 +1,8 @@
 """A host app for tests with real processes. It writes down what happens in which process, in files of its folder.
 
 `NEOLITH_TEST_FOLDER` says where: `app.db` (`NEOLITH_TEST_DATABASE` may name another database), `calls` (one line per
-model call), `told` (what browsers would hear) and `ends` (one line per process that ended in order: what it was, and
-its threads of ours).
+model call), `told` (what browsers would hear; with `NEOLITH_TEST_SOCKETS` they really hear it) and `ends` (one line per
+process that ended in order: what it was, and its threads of ours).
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def create_app() -> Flask:
     login_manager.init_app(app)
     socketio = SocketIO(app, async_mode="threading")
     model = SlowModel()
-    neolith.init_app(app, socketio=socketio, parts=Parts(channel=ToldChannel(), model_for=lambda _name: model))
+    channel = None if "NEOLITH_TEST_SOCKETS" in os.environ else ToldChannel()
+    neolith.init_app(app, socketio=socketio, parts=Parts(channel=channel, model_for=lambda _name: model))
     atexit.register(note_end, app)
 
     @app.get("/")

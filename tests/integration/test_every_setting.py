@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from flask import render_template_string
+from sqlalchemy import make_url
 
-from flask_neolith_orchestrator.backends.choice import ModelChoice, celery_of, make_dispatcher
+from flask_neolith_orchestrator.backends.choice import ModelChoice, celery_of, make_dispatcher, make_neighbours
 from flask_neolith_orchestrator.core.cancel import Cancel, Cancelled, StopReason
 from flask_neolith_orchestrator.core.errors import DaemonError, ModelNotServed, NeedsServer, NeolithError
 from flask_neolith_orchestrator.core.model import ModelMessage, ModelRequest, ToolCall
@@ -573,9 +574,10 @@ def engine(see: Sight, config: Mapping[str, Any]) -> bool:
     return True
 
 
-def broker(_see: Sight, config: Mapping[str, Any]) -> str:
+def broker(see: Sight, config: Mapping[str, Any]) -> str:
     """Where Celery's app has its queue."""
-    dispatcher = make_dispatcher(load_settings({"NEOLITH_ENGINE": "celery", **config}, {}))
+    beside = make_neighbours(see.folder, make_url("sqlite://"))
+    dispatcher = make_dispatcher(load_settings({"NEOLITH_ENGINE": "celery", **config}, {}), beside)
     app = celery_of(dispatcher, begin=lambda: None, end=lambda: None)
     dispatcher.close(1.0)
     return str(app.conf.broker_url)

@@ -352,7 +352,7 @@ def test_every_job_does_its_work(running: World, monkeypatch: pytest.MonkeyPatch
         "health-check": [(house.supervisor, "check")],
         "sweep": [(house.supervisor, "end_stuck_turns"), (house.sweeper, "sweep")],
         "renew": [(house.worker, "renew"), (house.stores.nodes, "keep_alive")],
-        "logins": [(house.node, "warn_if_apart"), (house.desk, "sweep")],
+        "logins": [(house.node, "look_around"), (house.desk, "sweep")],
         "retention": [(house.caretaker, "run")],
     }
     for parts in work.values():

@@ -101,7 +101,7 @@ def test_several_processes_without_a_queue_are_warned_of_once(
     second = make_world(like=first, channel=Apart())
     second.start()
     for _ in range(2):
-        second.house.node.warn_if_apart(second.channel)
+        second.house.node.look_around()
     said = [record for record in caplog.records if getattr(record, "action", "") == "no-message-queue"]
     assert len(said) == 1
     assert "message_queue" in said[0].getMessage()

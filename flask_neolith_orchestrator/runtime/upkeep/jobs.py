@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...core.ports import Channel
 from ...settings import Settings
 from ...store.lives.nodes import Nodes
 from ..daemons.desk import Desk
@@ -31,7 +30,6 @@ class Jobs:
     node: NodeLife
     desk: Desk
     caretaker: Caretaker
-    channel: Channel
     socket_seen: Callable[[], None]
     login_ttl: float
 
@@ -60,7 +58,7 @@ class Jobs:
             self.sweeper.expire()
 
     def _logins(self) -> None:
-        self.node.warn_if_apart(self.channel)
+        self.node.look_around()
         self.socket_seen()
         self.desk.sweep()
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ...core.availability import NO_NODE
-from ...core.ports import Channel, Dispatcher
+from ...core.ports import Channel, Dispatcher, Neighbourly, Neighbours
 from ...core.types import OrchestratorStatus
 from ...store.stores import Stores
 from ..broadcast.news import News
@@ -19,12 +19,22 @@ log = logging.getLogger("flask_neolith_orchestrator")
 class NodeLife:
     """Joins and leaves. Lifetime: app, in one process."""
 
-    def __init__(self, stores: Stores, manager: OrchestratorDaemonManager, news: News, dispatcher: Dispatcher):
+    def __init__(
+        self,
+        stores: Stores,
+        manager: OrchestratorDaemonManager,
+        news: News,
+        dispatcher: Dispatcher,
+        neighbours: Neighbours,
+        channel: Channel,
+    ) -> None:
         self._stores = stores
         self._manager = manager
         self._news = news
         self._dispatcher = dispatcher
-        self._warned = False
+        self._neighbours = neighbours
+        self._channel = channel
+        self._warned: set[str] = set()
 
     def join(self) -> None:
         """Become a node. If no other is alive, what the rows say of running daemons is not true any more."""
@@ -34,20 +44,37 @@ class NodeLife:
                 "NEOLITH_STATE_DIR cannot be written: a killed process is noticed by its leases only",
                 extra={"action": "no-lock-file"},
             )
+        elif isinstance(self._channel, Neighbourly):
+            self._channel.live_beside(self._neighbours)
+            self._neighbours.start(nodes.id)  # before the row: whoever is in it can be told something
         with self._stores.database.write() as tx:
             # those who were killed could not say so: they were there when they were seen last
             changed = self._unbacked(tx, nodes.last_seen(tx)) if nodes.join(tx, self._dispatcher.threads) else []
         self._tell(changed)
+        self._look_for_others()
 
-    def warn_if_apart(self, channel: Channel) -> None:
-        """Say once that browsers of other processes hear nothing of this one, where nothing carries it there."""
-        if self._warned or channel.health().get("queue") is not False or not self._stores.nodes.others():
-            return
-        self._warned = True
-        log.warning(
-            "Several processes run on this database. For live updates between them give SocketIO a message_queue.",
-            extra={"action": "no-message-queue"},
-        )
+    def look_around(self) -> None:
+        """Say once each that browsers of other processes hear nothing of this one, and that nobody runs turns."""
+        self._look_for_others()
+        if not self._dispatcher.threads and not self._stores.nodes.threads():
+            self._warn(
+                "no-turns", "No process runs turns. Start `flask neolith run`, or with NEOLITH_ENGINE=celery a worker."
+            )
+        else:
+            self._warned.discard("no-turns")
+
+    def _look_for_others(self) -> None:
+        if self._channel.health().get("queue") is False and set(self._stores.nodes.others()) - self._neighbours.names():
+            self._warn(
+                "no-message-queue",
+                "Processes that cannot hear each other run on this database. For live updates between machines give "
+                "SocketIO a message_queue.",
+            )
+
+    def _warn(self, action: str, what: str) -> None:
+        if action not in self._warned:
+            self._warned.add(action)
+            log.warning(what, extra={"action": action})
 
     def leave(self) -> None:
         """Be a node no more; the last one leaves the rows truthful. What is wanted stays wanted."""

@@ -146,13 +146,20 @@ class Nodes:
         with self._database.read() as tx:
             return self._others(tx)
 
+    def threads(self) -> int:
+        """Turns that the other processes can run at one time, taken together."""
+        with self._database.read() as tx:
+            return sum(row.threads or 0 for row in self._living(tx))
+
     def _others(self, tx: Connection) -> list[str]:
+        return [row.id for row in self._living(tx)]
+
+    def _living(self, tx: Connection) -> list[Any]:
         dead = set(self._dead(tx))
         limit = self._database.clock.wall() - self._lease - 1.0
-        rows = self._rest(tx)
         return [
-            row.id
-            for row in rows
+            row
+            for row in self._rest(tx)
             if row.id not in dead and ((row.lock is not None and row.host == self.host) or row.seen_at >= limit)
         ]
 

@@ -7,9 +7,10 @@ time-outs, so that nobody waits for a Redis that is away.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import redis
@@ -19,8 +20,8 @@ log = logging.getLogger("flask_neolith_orchestrator")
 NEWS = "neolith:look"
 """The channel on which a process tells all others to look."""
 
-ENOUGH = 1_000
-"""Hints in the queue at which no more are added: those keep every worker busy until the next sweep rings again."""
+ENOUGH = 200
+"""Hints in the queue at which no more are added: where so many wait every worker is busy, and sweeps ring again."""
 
 LOOK_AT_QUEUE = 0.2
 """Seconds between two looks at the length of the queue."""
@@ -116,11 +117,12 @@ class Bell:
         if time.monotonic() - self._looked_at >= LOOK_AT_QUEUE:
             self._length = int(self._redis.llen(self._queue))
             self._looked_at = time.monotonic()
-        for orchestrator_id in list(hints):
-            while hints[orchestrator_id] and self._length < ENOUGH:
-                self._send(orchestrator_id)
-                hints[orchestrator_id] -= 1
-                self._length += 1
+        for orchestrator_id in _in_turn(hints):
+            if self._length >= ENOUGH:
+                break
+            self._send(orchestrator_id)
+            hints[orchestrator_id] -= 1
+            self._length += 1
 
     def _failed(self, error: Exception, hints: dict[str, int]) -> None:
         if self.problem is None:
@@ -145,6 +147,13 @@ class Bell:
         """The hints in the queue, and how long Redis takes to answer, in milliseconds."""
         trip = None if self._round_trip is None else round(self._round_trip * 1000, 2)
         return {"queued": self._length, "roundTripMs": trip}
+
+
+def _in_turn(hints: Mapping[str, int]) -> Iterator[str]:
+    """One hint for each, then the second ones, and so on; who comes first is left to chance, as not all may be sent."""
+    wanted = {one: hints[one] for one in random.sample(list(hints), len(hints))}
+    for number in range(max(wanted.values(), default=0)):
+        yield from (one for one, count in wanted.items() if count > number)
 
 
 class Ear:

@@ -154,6 +154,14 @@ def test_hints_wait_for_nobody_and_do_not_pile_up(redis: RedisServer, monkeypatc
         assert made.close(1.0)
 
 
+def test_where_not_all_hints_are_sent_everybody_has_a_chance() -> None:
+    """One for each orchestrator before a second one for any."""
+    sent = list(bell._in_turn({"1": 3, "2": 1, "3": 2, "4": 0}))
+    assert set(sent[:3]) == {"1", "2", "3"}
+    assert set(sent[3:5]) == {"1", "3"}
+    assert sent[5:] == ["1"]
+
+
 def test_news_reaches_every_process(redis: RedisServer) -> None:
     """What one tells, all hear: themselves too, once for many."""
     heard = [threading.Event(), threading.Event()]

@@ -162,6 +162,30 @@ def test_a_lost_ring_and_two_processes(make_world: MakeWorld, databases: Databas
     assert quiet.deliveries() == ["answered"]
 
 
+def test_the_sweep_rings_once_for_each_free_slot(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three conversations wait and one runs, of two that may: a second hint would find no slot."""
+    world = make_world(DAEMON_MAX_CONCURRENT_CONVERSATIONS=2, **SLOW_SWEEP)
+    quiet = make_world(like=world, ORCHESTRATOR_MODE=False)
+    door, rung = Door(), []
+
+    def held(scene: Scene) -> Iterable[str]:
+        door.wait(scene.cancel)
+        yield from echo(scene)
+
+    world.model.script = held
+    world.start()
+    world.post("ann", "@ada one")
+    world.model.wait_for(1)
+    for word in ("two", "three", "four"):
+        quiet.post("ann", f"@ada {word}")
+    with monkeypatch.context() as patched:
+        patched.setattr(world.house.sweeper, "_ring", lambda _one, count: rung.append(count))
+        world.house.sweeper.ring_ready()
+    assert rung == [1]
+    door.open()
+    world.rest()
+
+
 def test_slow_then_fast_and_another_thread_beside_them(make_world: MakeWorld, databases: Databases) -> None:
     """In one conversation in order, in two at once; each prompt has its own thread and no other."""
     world = make_world(on=databases, **SLOW_SWEEP)

@@ -138,11 +138,13 @@ class Sweeper:
         self._ring(recovered.orchestrator_id, 1)
 
     def ring_ready(self) -> None:
-        """Ring for work that nobody was rung for: hints may be lost."""
-        for orchestrator_id, count in self._stores.leases.ready().items():
-            daemon = self._manager.get_daemon(orchestrator_id)
-            if daemon is not None and daemon.is_running() and len(self._worker.running(daemon.id)) < daemon.limit:
-                self._ring(daemon.id, count)
+        """Ring for work that nobody was rung for, as often as there are free slots: hints may be lost."""
+        ready = self._stores.leases.ready()
+        taken = self._stores.leases.slots_taken(list(ready)) if ready else {}
+        for daemon in self._running(ready):
+            free = daemon.limit - taken.get(daemon.id, 0)
+            if free > 0:  # who has none looks for more at each turn's end
+                self._ring(daemon.id, min(free, ready[daemon.id]))
 
     def expire(self) -> None:
         """End deliveries that have waited too long, each with a notice and an event."""

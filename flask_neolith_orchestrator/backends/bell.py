@@ -51,6 +51,7 @@ class Bell:
     def __init__(
         self, url: str, queue: str, send: Callable[[str], None], unsent: Callable[[Mapping[str, int]], None]
     ) -> None:
+        self._url = url
         self._redis = connect(url)
         self._queue = queue
         self._send = send
@@ -62,6 +63,7 @@ class Bell:
         self._thread: threading.Thread | None = None
         self._length = 0
         self._looked_at = float("-inf")
+        self._empty_at = time.monotonic()
         self._round_trip: float | None = None
         self.problem: str | None = None
 
@@ -69,6 +71,7 @@ class Bell:
         """Begin to send; what was rung for before is sent now. Harmless while it runs."""
         with self._changed:
             if self._thread is None and not self._closed:
+                self._empty_at = time.monotonic()
                 self._thread = threading.Thread(target=self._work, name="neolith-bell", daemon=True)
                 self._thread.start()
 
@@ -117,6 +120,8 @@ class Bell:
         if time.monotonic() - self._looked_at >= LOOK_AT_QUEUE:
             self._length = int(self._redis.llen(self._queue))
             self._looked_at = time.monotonic()
+            if not self._length:
+                self._empty_at = self._looked_at
         for orchestrator_id in _in_turn(hints):
             if self._length >= ENOUGH:
                 break
@@ -142,6 +147,21 @@ class Bell:
         if self._thread is not None:
             self._thread.join(PATIENCE + 1.0)
         self._redis.close()
+
+    def waits(self) -> float:
+        """Seconds for which hints have been waiting at each look; 0 where the last look found none."""
+        return time.monotonic() - self._empty_at if self._length else 0.0
+
+    def check(self) -> str | None:
+        """What is wrong with Redis, with the remedy: asked now, on the caller's thread."""
+        client = connect(self._url)
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            return f"Redis cannot be reached ({type(error).__name__}). Look at NEOLITH_BROKER_URL."
+        finally:
+            client.close()
+        return None
 
     def health(self) -> dict[str, Any]:
         """The hints in the queue, and how long Redis takes to answer, in milliseconds."""

@@ -26,6 +26,9 @@ TASK = "neolith.drain"
 SPARE = 8
 """Threads of a worker for what the sweep finds while the bell is out of order."""
 
+DEAF = 5.0
+"""Seconds for which hints wait, and a worker with free threads is given none, until it does what its sweep finds."""
+
 STALE = 30.0
 """Seconds after which a hint that nobody took is dropped: the sweep has rung again since."""
 
@@ -66,6 +69,8 @@ class CeleryDispatcher:
         self._names = 0
         self._closed = False
         self._waited: float | None = None
+        self._taken_at = 0.0
+        self._deaf = False
 
     @property
     def threads(self) -> int:
@@ -96,6 +101,7 @@ class CeleryDispatcher:
     def serve(self, threads: int) -> None:
         """This process is a worker: it runs so many turns at one time."""
         self._serves, self._threads = True, threads
+        self._taken_at = time.monotonic()
 
     def run(
         self,
@@ -115,11 +121,21 @@ class CeleryDispatcher:
             self._ear.start()
 
     def ring(self, orchestrator_id: str, count: int = 1) -> None:
-        """Send up to `count` hints; where the bell is out of order a worker does the work itself."""
-        if self._serves and self._bell.problem is not None:
+        """Send up to `count` hints; where the bell is out of order, or unheard, a worker does the work itself."""
+        if self._serves and (self._bell.problem is not None or self._is_deaf()):
             self._local.ring(orchestrator_id, count)
             return
         self._bell.ring(orchestrator_id, count, self._limit_of(orchestrator_id) or self._per_orchestrator)
+
+    def _is_deaf(self) -> bool:
+        """Whether Celery gives no hints to this worker though they wait: its consumer has stopped, or was told to."""
+        with self._changed:
+            free = len(self._calls) < self._threads
+        deaf = free and min(self._bell.waits(), time.monotonic() - self._taken_at) > DEAF
+        if deaf and not self._deaf:
+            log.warning("Celery gives no hints though some wait. The sweep finds the work", extra={"action": "deaf"})
+        self._deaf = deaf
+        return deaf
 
     def tell(self) -> None:
         """Have every process look at once."""
@@ -136,7 +152,7 @@ class CeleryDispatcher:
 
     def take(self, orchestrator_id: str, sent_at: float) -> None:
         """Work for one hint, on a thread of Celery's: wait for the handler, which may be given up."""
-        self._waited = max(0.0, time.time() - sent_at)
+        self._waited, self._taken_at = max(0.0, time.time() - sent_at), time.monotonic()
         call = _Call(orchestrator_id)
         with self._changed:
             if self._handler is None or self._closed:
@@ -187,6 +203,10 @@ class CeleryDispatcher:
         with self._changed:
             return self._changed.wait_for(lambda: not self._calls, max(0.0, deadline - time.monotonic())) and ended
 
+    def check(self) -> str | None:
+        """Whether Redis answers."""
+        return self._bell.check()
+
     def health(self) -> Mapping[str, Any]:
         """How the bell is, and in a worker what its threads do."""
         bell, local = self._bell.health(), self._local.health()
@@ -199,6 +219,7 @@ class CeleryDispatcher:
             "ok": not problem and not self._closed,  # without the bell work goes on: no reason to send nobody here
             "alive": stuck + hung < 2 * self._threads and local["alive"],
             "detail": problem or self._bell.problem or self._figures(bell),
+            "roundTripMs": bell["roundTripMs"],
             "threads": self.threads,
             "active": active + local["active"],
             "queued": bell["queued"] + local["queued"],
@@ -209,7 +230,9 @@ class CeleryDispatcher:
         told = [f"{bell['queued']} hints wait"]
         if bell["roundTripMs"] is not None:
             told.append(f"Redis answers in {bell['roundTripMs']} ms")
-        if self._waited is not None:
+        if self._serves and self._is_deaf():
+            told.append("none comes from Celery, the sweep finds the work")
+        elif self._waited is not None:
             told.append(f"the last hint was {self._waited * 1000:.1f} ms on its way")
         return ", ".join(told)
 

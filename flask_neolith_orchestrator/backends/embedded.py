@@ -217,6 +217,10 @@ class EmbeddedDispatcher:
                 self._changed.wait(left)
         return True
 
+    def check(self) -> str | None:
+        """It needs nothing but this process."""
+        return None
+
     def health(self) -> Mapping[str, Any]:
         """How many threads there are, what waits for one, and whether they can work."""
         with self._changed:

@@ -56,6 +56,10 @@ class Dispatcher(Protocol):
         """Take no more hints and wait for running handlers; True if all ended in time. Safe twice."""
         ...
 
+    def check(self) -> str | None:
+        """What it needs and does not have, with the remedy; None if nothing. May take seconds: for the doctor."""
+        ...
+
     def health(self) -> Mapping[str, Any]:
         """{"ok": bool, "threads": int, "detail": why it is not ok, "alive": bool, ...}
 

@@ -125,6 +125,10 @@ class ManualDispatcher:
     def tell(self) -> None:
         """There is nobody else."""
 
+    def check(self) -> str | None:
+        """It needs nothing."""
+        return None
+
     def work(self) -> int:
         """Do what was rung for; returns how many calls that were."""
         calls = 0

@@ -15,7 +15,7 @@ Say = Callable[[str], object]
 
 def examine(state: State, say: Say) -> bool:
     """Check each part and say how it is; True if nothing must be mended."""
-    checks = (_mode, _database, _model, _sockets, _scheduler, _daemons, _inbox)
+    checks = (_mode, _database, _model, _sockets, _bell, _scheduler, _daemons, _inbox)
     found = [check(state, say) for check in checks]  # every one of them, whatever an earlier one says
     return all(found)
 
@@ -79,6 +79,28 @@ def _sockets(_state: State, say: Say) -> bool:
     if origins == "*" or origins == []:
         return _bad(say, f"Socket.IO: cors_allowed_origins={origins!r} lets every site in. Name your origins.")
     return _ok(say, "Socket.IO: there, and foreign origins are refused.")
+
+
+def _bell(state: State, say: Say) -> bool:
+    if state.settings.engine == "embedded":
+        return _ok(say, "bell: each process runs turns of its own (NEOLITH_ENGINE=embedded).")
+    try:
+        missing = state.house.dispatcher.check()
+        with state.house.database.read() as tx:
+            workers = [one for one in state.house.stores.nodes.survey(tx) if one.alive and one.threads]
+    except Exception as error:  # noqa: BLE001 -- the database's own finding is above
+        return _bad(
+            say, f"bell: cannot be looked at ({error if isinstance(error, NeolithError) else type(error).__name__})."
+        )
+    if missing:
+        return _bad(say, f"bell: {missing}")
+    if not workers:
+        return _bad(say, "bell: Redis answers, but no worker runs. Start `flask neolith worker`.")
+    if state.wiring.channel.health().get("queue") is False:
+        return _bad(say, "bell: workers cannot reach browsers. Give SocketIO a message_queue, the same everywhere.")
+    return _ok(
+        say, f"bell: Redis answers, {len(workers)} worker(s) with {sum(one.threads or 0 for one in workers)} threads."
+    )
 
 
 def _scheduler(state: State, say: Say) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from .postgres_server import PostgresServer
+from .redis_server import RedisServer
 from .world import World, build, open_files, our_threads, settle_down, until
 
 
@@ -144,3 +145,24 @@ def _assert_clean(what: str, left: Callable[[], set[str]]) -> None:
 def world(make_world: MakeWorld) -> World:
     """ann, bob and ada in #general, on a SQLite file; nothing runs yet."""
     return make_world()
+
+
+@pytest.fixture(scope="module")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for the module."""
+    try:
+        made = RedisServer(tmp_path_factory.mktemp("redis"))
+    except Exception as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"Redis cannot be started: {type(error).__name__}: {error}")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def redis(shared_redis: RedisServer) -> RedisServer:
+    """It runs, and is empty."""
+    shared_redis.client.flushall()
+    shared_redis.client.connection_pool.disconnect()
+    return shared_redis

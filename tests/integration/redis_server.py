@@ -34,6 +34,7 @@ class RedisServer:
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([*command, "--dir", str(self._folder)], stdout=log, stderr=log)
         until(self._answers, "Redis answers")
+        self.client.connection_pool.disconnect()  # no socket is left over
 
     def _answers(self) -> bool:
         with socket.socket() as one:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -24,26 +23,6 @@ from .postgres_server import PostgresServer
 from .redis_server import RedisServer
 
 QUIET = {"NEOLITH_RATE_POSTS": "", "DAEMON_LEASE": "2000", "DAEMON_RENEW_INTERVAL": "500"}
-
-
-@pytest.fixture(scope="module")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One server for the module."""
-    try:
-        made = RedisServer(tmp_path_factory.mktemp("redis"))
-    except Exception as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"Redis cannot be started: {type(error).__name__}: {error}")
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def redis(shared_redis: RedisServer) -> RedisServer:
-    """It runs, and is empty."""
-    shared_redis.client.flushall()
-    return shared_redis
 
 
 class Fleet(Site):
@@ -234,3 +213,16 @@ def test_without_celery_there_is_no_app_of_it(make_world: MakeWorld, on_postgres
     world = make_world(on=on_postgres)
     with world.context(), pytest.raises(SetupError, match="NEOLITH_ENGINE=celery"):
         _ = world.neolith.celery
+
+
+@pytest.mark.postgres
+def test_the_doctor_looks_at_the_bell(make_world: MakeWorld, on_postgres: Databases, redis: RedisServer) -> None:
+    """Redis that is away, and workers that are missing: each with its remedy."""
+    world = make_world(on=on_postgres, NEOLITH_ENGINE="celery", NEOLITH_BROKER_URL=redis.url)
+    runner = world.app.test_cli_runner()
+    assert "no worker runs. Start `flask neolith worker`" in runner.invoke(args=["neolith", "doctor"]).output
+    redis.stop()
+    try:
+        assert "Redis cannot be reached (ConnectionError). Look at" in runner.invoke(args=["neolith", "doctor"]).output
+    finally:
+        redis.start()

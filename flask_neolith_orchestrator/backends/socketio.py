@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-from socketio.pubsub_manager import PubSubManager
 
 from ..core.errors import UnsupportedServer
 from ..core.events import activity_room, channel_room, user_room
 from ..core.ports import Neighbours
+from .socket_queue import MISSED, MessageQueue, is_queue
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
 NAMESPACE: Final = "/neolith"
 
-_ORDERS: Final = "/neolith/orders"
-"""Carries orders between processes over Flask-SocketIO's message queue; no client can ever be in it."""
+SETTLE: Final = 0.5
+"""Seconds after which browsers look again that may have missed something: by then everybody is heard again."""
+
+BATCH: Final = 100
+"""Sockets that are closed at once for that; then others have a moment."""
 
 
 def check_async_mode(socketio: Any) -> None:
@@ -48,12 +52,19 @@ def warn_of_open_origins(socketio: Any) -> bool:
 
 
 class SocketIOChannel:
-    """Implements `core.ports.Channel` and `Crowd`. Lifetime: app, in one process; for all threads; never raises."""
+    """Implements `core.ports.Channel`, `Crowd` and `Posting`. For all threads; never raises.
+
+    Lifetime: app, in one process.
+    """
 
     def __init__(self, socketio: Any) -> None:
         self._socketio = socketio
         self._heard: Any = None
         self._neighbours: Neighbours | None = None
+        self._queue: MessageQueue | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._catching_up = False
         self._warned = warn_of_open_origins(socketio)  # at start, as far as it is known by then
 
     def emit(self, event: str, payload: Mapping[str, Any], room: str) -> None:
@@ -79,7 +90,7 @@ class SocketIOChannel:
         neighbours.on("order", self._obey)
 
     def _pass_on(self, kind: str, *what: object) -> None:
-        if self._neighbours is not None and not isinstance(self._manager(), PubSubManager):
+        if self._neighbours is not None and not is_queue(self._manager()):
             self._neighbours.tell(kind, *what)
 
     def _emit_here(self, event: str, payload: object, room: str) -> None:
@@ -88,7 +99,7 @@ class SocketIOChannel:
     def is_heard(self, room: str) -> bool:
         """Whether anybody is in `room` here; elsewhere somebody may be, where other processes hear this one."""
         manager = self._manager()
-        if manager is None or isinstance(manager, PubSubManager):
+        if manager is None or is_queue(manager):
             return True
         if self._neighbours is not None and self._neighbours.are_there:
             return True
@@ -109,13 +120,15 @@ class SocketIOChannel:
 
     def health(self) -> Mapping[str, Any]:
         """{"ok": whether there is a server, "queue": whether other processes hear it too, "detail": sentence}"""
-        ready = getattr(self._socketio, "server", None) is not None
-        queue = isinstance(self._manager(), PubSubManager) if ready else None
-        return {
-            "ok": ready,
-            "queue": queue,
-            "detail": "" if ready else "SocketIO has no app: call socketio.init_app(app).",
-        }
+        manager = self._manager()
+        if manager is None:
+            return {"ok": False, "queue": None, "detail": "SocketIO has no app: call socketio.init_app(app)."}
+        self.hear()
+        return {"ok": True, "queue": is_queue(manager), "detail": "" if self._queue is None else self._queue.problem}
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until other processes have been told all; False if that takes too long."""
+        return self._queue is None or self._queue.flush(seconds)
 
     def hear(self) -> None:
         """Get to know the server, as soon as there is one: warn of open origins, listen to other processes' orders.
@@ -123,31 +136,23 @@ class SocketIOChannel:
         Called at each connect and emit; does something once per server.
         """
         manager = self._manager()
-        if manager is self._heard:
+        if (manager, os.getpid()) == self._heard:
             return
-        self._heard = manager
+        with self._lock:
+            if (manager, os.getpid()) == self._heard:
+                return
+            if is_queue(manager):
+                self._queue = MessageQueue(manager, self._obey, forked=os.getpid() != self._pid)
+            self._heard = manager, os.getpid()
         self._warned = self._warned or warn_of_open_origins(self._socketio)
         check_async_mode(self._socketio)
-        if not isinstance(manager, PubSubManager):
-            return
-        handle = manager._handle_emit  # noqa: SLF001 -- the library has no public way to hear what is published
-
-        def heard(message: dict[str, Any]) -> None:
-            if message.get("namespace") != _ORDERS:
-                handle(message)
-            elif message.get("host_id") != manager.host_id:  # our own order has been obeyed already
-                target = message["data"][0]
-                self._obey(message["event"], message["room"], target)
-
-        manager._handle_emit = heard  # noqa: SLF001 -- see above
 
     def _order(self, what: str, room: str, target: str) -> None:
         try:
             self.hear()
             self._obey(what, room, target)
-            manager = self._manager()
-            if isinstance(manager, PubSubManager):
-                manager.emit(what, target, namespace=_ORDERS, room=room)
+            if self._queue is not None:
+                self._queue.order(what, room, target)
             self._pass_on("order", what, room, target)
         except Exception:
             log.exception("An order for sockets was not carried out", extra={"action": f"{what}-failed"})
@@ -155,6 +160,9 @@ class SocketIOChannel:
     def _obey(self, what: str, room: str, target: str) -> None:
         server = self._socketio.server
         if server is None:
+            return
+        if what == MISSED:
+            self._catch_up(server)
             return
         for sid, _ in list(server.manager.get_participants(NAMESPACE, room)):
             try:
@@ -167,6 +175,28 @@ class SocketIOChannel:
             except Exception:
                 # a handler of the host that raises must not save the other sockets
                 log.exception("A socket was not %s", what, extra={"action": f"{what}-failed"})
+
+    def _catch_up(self, server: Any) -> None:
+        """Close our sockets' transports, as a network that broke would: browsers come back at once and look again."""
+        with self._lock:
+            if self._catching_up or not server.manager.rooms.get(NAMESPACE):
+                return
+            self._catching_up = True
+        threading.Thread(target=self._close_all, args=(server,), name="neolith-catch-up", daemon=True).start()
+
+    def _close_all(self, server: Any) -> None:
+        never = threading.Event()
+        never.wait(SETTLE)
+        self._catching_up = False
+        for number, (_, eio_sid) in enumerate(list(server.manager.get_participants(NAMESPACE, None))):
+            if number % BATCH == BATCH - 1:
+                never.wait(0.1)
+            try:
+                if (socket := server.eio.sockets.get(eio_sid)) is not None:
+                    socket.close(wait=False)
+            except Exception:
+                # a handler of the host that raises must not keep the others from looking again
+                log.exception("A socket was not closed", extra={"action": "catch-up-failed"})
 
     def _manager(self) -> Any:
         server = getattr(self._socketio, "server", None)

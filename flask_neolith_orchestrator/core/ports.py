@@ -139,6 +139,15 @@ class Crowd(Protocol):
         ...
 
 
+@runtime_checkable
+class Posting(Protocol):
+    """What a Channel can do besides, where what it tells goes to other processes by itself, a little later."""
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is on its way; False if that takes too long."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReplyDraft:
     """What is needed to open an answer's row."""

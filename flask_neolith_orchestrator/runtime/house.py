@@ -275,6 +275,7 @@ class House:
             self.summaries.close,
             lambda: self.duty.settle(LAST_WORDS),
             self._leave,
+            lambda: self.news.flush(LAST_WORDS),
             self.model_for.close,
             self.manager.close,
             self.neighbours.close,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.events import activity_room, channel_room, organization_room, user_room, watch_room
-from ...core.ports import Channel, Clock, Crowd
+from ...core.ports import Channel, Clock, Crowd, Posting
 from ...core.types import Claim, DeliveryState, OrchestratorSnapshot, OrchestratorStatus
 from ...store.chat.views import iso
 from ...store.stores import Stores
@@ -32,6 +32,11 @@ class News:
         self._crowd = channel if isinstance(channel, Crowd) else None
         self._clock = clock
         self._stirred: set[str] = set()
+
+    def flush(self, seconds: float) -> None:
+        """The process ends: wait until other processes have been told all."""
+        if isinstance(self._channel, Posting):
+            self._channel.flush(seconds)
 
     def reply_began(self, claim: Claim) -> None:
         """An answer's row has appeared, or begins again."""

@@ -55,6 +55,7 @@ class LedgerEar(Ear):
         self._who = who
         self._heard = events
         self.gone = threading.Event()
+        self.gone_at = float("inf")
         super().__init__(url, cookie)
         self._socket.settimeout(None)
 
@@ -70,6 +71,7 @@ class LedgerEar(Ear):
         try:
             super()._read()
         finally:
+            self.gone_at = time.monotonic()
             self.gone.set()
 
 
@@ -111,6 +113,18 @@ class Ears:
             ear.gone.wait(5)
             listening.lost = life.died
             ear.close()
+
+    def is_cut(self, life: Life) -> bool:
+        """Whether the process has closed the socket."""
+        return life.who not in self._open or self._open[life.who][0].gone.is_set()
+
+    def mend(self, life: Life, url: str, browser: requests.Session) -> None:
+        """Connect again where the process has closed the socket, as any browser does."""
+        if life.who in self._open and self.is_cut(life):
+            ear, listening = self._open.pop(life.who)
+            listening.lost = ear.gone_at
+            ear.close()
+            self.connect(life, url, browser)
 
     def is_quiet(self, seconds: float) -> bool:
         """Whether nothing has been heard for a while."""

@@ -88,6 +88,7 @@ class Storm(Campaign):
 
     def happen(self, what: str) -> None:
         """One thing, and what has to be started after it."""
+        self._mend()
         others: Mapping[str, Callable[[], None]] = {
             DRAIN: lambda: self.drain_one(self._one(self._workers)),
             ADD: self.add,
@@ -150,6 +151,10 @@ class Storm(Campaign):
         threading.Event().wait(seconds)
         self.redis.start()
         self._until_heard(since)
+        for name in self._webs:  # what happened meanwhile was told to nobody: all are made to look again
+            until(lambda: self.ears.is_cut(self.fleet.life(name)), "browsers look again", timeout=BACK)  # noqa: B023 -- called at once
+        self.deaf[-1] = since, time.monotonic()
+        self._mend()
 
     def hang(self, seconds: float) -> None:
         """Redis does not answer for a while."""
@@ -165,6 +170,10 @@ class Storm(Campaign):
             until(lambda: self._servers.listening() >= len(self._webs), "all servers hear again", timeout=BACK)
         finally:
             self.deaf.append((since, time.monotonic()))
+
+    def _mend(self) -> None:
+        for name in self._webs:
+            self.ears.mend(self.fleet.life(name), self.fleet.urls[name], self.browser("maya"))
 
     def _note(self, who: str, how: str, held: int) -> None:
         self.killer.kills.append(Kill(who, how, time.monotonic(), len(self.fleet.alive()), held))

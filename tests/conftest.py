@@ -1,7 +1,8 @@
-"""For every test: what it starts must have ended with it; and which tests the coverage is measured by."""
+"""For every test: what it starts must have ended with it; a Postgres; and which tests the coverage is measured by."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from coverage import Coverage
 
 ACCEPTANCE = Path(__file__).parent / "acceptance"
+
+from tests.integration.postgres_server import PostgresServer
 
 PATIENCE = 5.0
 """Seconds that threads have to end after the test; idle ones linger for two."""
@@ -48,3 +51,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         measured.start()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real Postgres; without one its tests are skipped at home and fail in CI."""
+    try:
+        server = PostgresServer()
+    except Exception as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"Postgres cannot be started: {type(error).__name__}: {error}")
+    yield server
+    server.close()

@@ -93,13 +93,17 @@ class MessageQueue:
 
     def _work(self) -> None:
         while self._next_is_there():
+            asks = self._missed
             try:
-                fine = self._send()
+                fine = self._is_back() if asks else self._send()
             except Exception:
                 # the thread's border: a queue of another kind, or something that cannot be written as JSON
                 log.exception("Other processes were not told", extra={"action": "queue-failed"})
                 fine = not self._is_redis
-            self._note(fine=fine)
+            if not fine:
+                self._note_failure()
+            elif asks:
+                self._note_return()
 
     def _next_is_there(self) -> bool:
         with self._changed:
@@ -115,9 +119,9 @@ class MessageQueue:
             return self._sending
 
     def _send(self) -> bool:
-        if self._missed:
-            return self._is_back()
         with self._changed:
+            if not self._waiting:
+                return True
             message = self._waiting.popleft()
         return self._publish(message) is not None or not self._is_redis
 
@@ -136,19 +140,21 @@ class MessageQueue:
             self._manager._redis_connect()  # noqa: SLF001 -- as the library does before it publishes
         self._manager.redis.ping()
 
-    def _note(self, *, fine: bool) -> None:
+    def _note_failure(self) -> None:
         with self._changed:
-            before, self._missed = self._missed, not fine
-            if not fine:
-                self._waiting.clear()  # who would hear it hears nothing now, and looks again later
-        if before and fine:
-            log.info("Other processes are told again", extra={"action": "queue-mended"})
-            self._obey(MISSED, "", "")
-        elif not fine and not before:
+            before, self._missed = self._missed, True
+            self._waiting.clear()  # who would hear it hears nothing now, and looks again later
+        if not before:
             log.warning(
                 "The message queue is out of order: browsers of other processes hear nothing until it is back",
                 extra={"action": "queue-broken"},
             )
+
+    def _note_return(self) -> None:
+        with self._changed:
+            self._missed = False
+        log.info("Other processes are told again", extra={"action": "queue-mended"})
+        self._obey(MISSED, "", "")
 
     def _connect(self) -> None:
         """Connect as the library does; its listening thread comes back from here only when Redis answers."""

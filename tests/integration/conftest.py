@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,19 +28,6 @@ class MakeWorld(Protocol):
         like: World | None = None,
         **config: Any,
     ) -> World: ...
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A real Postgres; without one its tests are skipped at home and fail in CI."""
-    try:
-        server = PostgresServer()
-    except Exception as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"Postgres cannot be started: {type(error).__name__}: {error}")
-    yield server
-    server.close()
 
 
 class Databases(Protocol):

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.integration.postgres_server import PostgresServer
 
 from .backing import Servers
-from .campaign import Campaign, Report
+from .campaign import LEASE, Campaign, Report
 from .faults import FAULTS
 from .nursery import Nursery
 from .storm import Storm
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", choices=("embedded", "celery"), default="embedded", help="celery: see storm.py")
     parser.add_argument("--webs", type=int, default=2, help="server processes, with the engine celery")
     parser.add_argument("--workers", type=int, default=3, help="worker processes, with the engine celery")
+    parser.add_argument("--calm", type=int, default=10, help="kills of workers afterwards, to measure the fail-over")
     parser.add_argument("--seed", type=int, default=None, help="repeat the series of this seed")
     parser.add_argument("--fault", choices=sorted(FAULTS), default="", help="plant this fault: it must turn red")
     parser.add_argument("--drain", type=float, default=60.0, help="seconds that everything may take to end")
@@ -66,9 +67,13 @@ def _celery(nursery: Nursery, folder: Path, seed: int, options: argparse.Namespa
         with Storm(nursery, folder, Servers(postgres), seed=seed, fault=options.fault, **many) as storm:
             storm.storm(options.kills)
             storm.drain(options.drain)
-            return storm.judge()
+            took = sorted(storm.fail_over() for _ in range(options.calm))
+            report = storm.judge()
     finally:
         postgres.close()
+    print(f"fail-over of single turns (lease {LEASE} s): {', '.join(f'{one:.2f}' for one in took)} s")
+    print(f"drains: {len(storm.drains)}, the longest took {max(storm.drains, default=0.0):.2f} s")
+    return report
 
 
 if __name__ == "__main__":

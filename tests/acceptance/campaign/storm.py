@@ -32,6 +32,7 @@ SOON = 5.0
 """Seconds within which a worker that is added must have work."""
 
 WEB = "a server, any instant"
+FAIL_OVER = "in a calm"
 ON_SERVERS = ("in-accept", "after-accept", WEB)
 """What happens to servers; everything else happens to workers."""
 
@@ -62,28 +63,28 @@ class Storm(Campaign):
         super().__init__(nursery, folder, settings=settings, backing=servers, **options)
         self.redis = servers.redis
         self.drains: list[float] = []
+        self.fail_overs: list[float] = []
         self._servers = servers
         self._webs = [f"w{number}" for number in range(webs)]
         self._workers = [f"k{number}" for number in range(workers)]
         self._added = 0
 
-    def raise_all(self) -> None:
-        """Start everybody."""
-        for name in [*self._webs, *self._workers]:
-            self.start(name)
-
     def start(self, name: str) -> Life:
         """Start a process, and listen to it if it is a server."""
         return super().start(name) if name in self._webs else self.fleet.work(name, THREADS)
 
-    def storm(self, kills: int, *, rate: float = 2.0, ways: Iterator[str] | None = None, least: int = 0) -> None:
-        """Under load, until `kills` deaths have cut work short, and at least so many things have happened."""
-        self.raise_all()
+    def begin(self, rate: float = 2.0) -> None:
+        """Start everybody, and let people post."""
+        for name in [*self._webs, *self._workers]:
+            self.start(name)
         self.crowd.begin({person: self.browser(person) for person in PEOPLE}, rate)
-        ways, happened = ways or cards(self._dice), 0
-        while self.counted() < kills or happened < least:
+
+    def storm(self, kills: int) -> None:
+        """Under load, until `kills` deaths have cut work short."""
+        self.begin()
+        ways = cards(self._dice)
+        while self.counted() < kills:
             self.happen(next(ways))
-            happened += 1
         self.crowd.end(timeout=30)
 
     def happen(self, what: str) -> None:
@@ -131,6 +132,24 @@ class Storm(Campaign):
         if not self.crowd.stop.is_set():
             until(lambda: self.fleet.held(life), "a worker that was added takes work", timeout=SOON)
         self.drains.append(self.fleet.drain(life, STOP))
+
+    def fail_over(self) -> float:
+        """Kill a worker in a turn of its own while nobody else asks; seconds until another takes the turn up."""
+        place = next(place for place in self.places if place.thread)
+        self.crowd.give_up.clear()  # the others have gone
+        self.poster("maya").post(place, milliseconds=1_500, handle="ada")
+
+        def owner() -> Life | None:
+            return next((life for life in self.fleet.alive() if life.threads and self.fleet.held(life)), None)
+
+        life: Life = until(owner, "somebody answers")
+        kill = self.killer.end(life, FAIL_OVER)
+        until(owner, "another takes it up")
+        took = time.monotonic() - (life.died or kill.at)
+        until(self.is_drained, "the answer")
+        self.start(life.name)
+        self.fail_overs.append(took)
+        return took
 
     def roll(self) -> None:
         """Everybody is replaced, one after the other."""

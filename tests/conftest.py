@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from coverage import Coverage
 
-ACCEPTANCE = Path(__file__).parent / "acceptance"
-
 from tests.integration.postgres_server import PostgresServer
+
+ACCEPTANCE = Path(__file__).parent / "acceptance"
 
 PATIENCE = 5.0
 """Seconds that threads have to end after the test; idle ones linger for two."""

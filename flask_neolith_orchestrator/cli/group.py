@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from typing import Any
-from uuid import uuid4
 
 import click
 from flask.cli import AppGroup
@@ -203,10 +204,9 @@ def _worker(group: AppGroup, state: State) -> None:
         except NeolithError as error:
             raise click.ClickException(str(error)) from None
         most = concurrency or state.settings.max_threads or 64
+        name = f"neolith-{os.getpid()}@{socket.gethostname()}"  # as the node's, in Celery's spelling
         options = {"without_gossip": True, "without_mingle": True, "quiet": True}
-        one = celery.Worker(
-            pool="threads", concurrency=most, loglevel=loglevel, hostname=f"neolith-{uuid4().hex[:8]}@%h", **options
-        )
+        one = celery.Worker(pool="threads", concurrency=most, loglevel=loglevel, hostname=name, **options)
         click.echo(f"Running as {house.stores.nodes.name}. Ctrl-C ends it.")
         one.start()
         raise SystemExit(one.exitcode)

@@ -51,10 +51,20 @@ class Site:
         (folder / "ends").unlink()
 
     def flask(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        command = [sys.executable, "-m", "flask", "--app", APP, *arguments]
+        """Run a command of the app to its end."""
+        return self.run("flask", "--app", APP, *arguments, **more)
+
+    def run(self, *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a module to its end."""
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, text=True, capture_output=True, timeout=60, check=False, **more
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            **more,
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:

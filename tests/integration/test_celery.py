@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from .conftest import Databases, MakeWorld
 from .postgres_server import PostgresServer
 from .redis_server import RedisServer
 
+CELERY = "tests.acceptance.process_celery:celery"
 QUIET = {"NEOLITH_RATE_POSTS": "", "DAEMON_LEASE": "2000", "DAEMON_RENEW_INTERVAL": "500"}
 
 
@@ -38,10 +41,14 @@ class Fleet(Site):
         with self._engine.connect() as tx:
             return [tuple(row) for row in tx.execute(text(statement))]
 
-    def worker(self, threads: int = 4) -> Any:
-        """A worker that takes hints."""
+    def worker(self, threads: int = 4, *, plain: bool = False) -> Any:
+        """A worker that takes hints; `plain`: by Celery's own command."""
         before = self.nodes()
-        made = self.start("flask", "--app", APP, "neolith", "worker", "-c", str(threads))
+        ours, celerys = (
+            ("flask", "--app", APP, "neolith", "worker"),
+            ("celery", "-A", CELERY, "worker", "-P", "threads"),
+        )
+        made = self.start(*(celerys if plain else ours), "-c", str(threads))
         until(lambda: made.pid in self.nodes() - before, "the worker is a node")
         return made
 
@@ -66,15 +73,22 @@ def fleet(tmp_path: Path, postgres: PostgresServer, redis: RedisServer) -> Itera
 @pytest.mark.postgres
 @pytest.mark.process
 def test_workers_answer_and_web_processes_do_not(fleet: Fleet) -> None:
-    """A mention that a web process accepts is answered by a worker; who dies in a turn is replaced within the lease."""
+    """A mention that a web process accepts is answered by a worker; who dies in a turn is replaced within the lease.
+
+    One worker is started by Celery's own command, and heard by its remote control.
+    """
     web = fleet.server("-w", "1")
     web.login(2)
-    workers = {worker.pid: worker for worker in (fleet.worker(), fleet.worker())}
+    workers = {worker.pid: worker for worker in (fleet.worker(), fleet.worker(plain=True))}
     until(lambda: fleet.states().get("ada", ("", ""))[1] == "running", "ada runs")
     for number in range(4):
         web.ask(f"@ada hello {number}")
     until(lambda: fleet.answered() == 4, "all are answered")
     assert {line["pid"] for line in fleet.lines("calls")} <= set(workers)
+    told = fleet.run("celery", "-A", CELERY, "inspect", "ping", "--json")
+    heard = json.loads(told.stdout)
+    assert [one["ok"] for one in heard.values()] == ["pong", "pong"], told
+    assert f"neolith-{next(iter(workers))}@{socket.gethostname()}" in heard  # the first of them
     web.ask("@ada think for 30 s")
     (asked,) = until(lambda: [one for one in fleet.lines("calls") if "30 s" in one["asked"]], "somebody thinks")
     workers[asked["pid"]].send_signal(signal.SIGKILL)

@@ -34,6 +34,7 @@ SUBJECTS = {
     "restart": "restart.measure",
     "host": "host.measure",
     "pages": "pages.measure",
+    "inbox": "inbox.measure",
 }
 """Name -> function. They are imported only where they are measured."""
 

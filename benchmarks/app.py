@@ -76,11 +76,15 @@ def make_app(
     app = Flask("benchmarks", instance_path=str(folder))
     app.config.update(
         SECRET_KEY="benchmark",
-        ORCHESTRATOR_MODE=True,
         NEOLITH_RATE_ORCHESTRATOR="",
         NEOLITH_RATE_PERSON="",
         NEOLITH_RATE_POSTS="",
-        **{"NEOLITH_MODEL": "scripted", "SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/{DATABASE}", **settings},
+        **{
+            "ORCHESTRATOR_MODE": True,
+            "NEOLITH_MODEL": "scripted",
+            "SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/{DATABASE}",
+            **settings,
+        },
     )
     db.init_app(app)
     manager = LoginManager(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Column, Connection, Engine, Table, inspect, select, update
+from sqlalchemy import Column, Connection, Engine, Table, inspect, select, text, update
 from sqlalchemy.schema import CreateColumn
 
 from ..core.errors import SchemaMissing
@@ -76,6 +76,7 @@ def create_tables(models: Models, engine: Engine) -> list[str]:
     made = [table.name for table in models.tables() if table.name not in before]
     made += _add_columns(models, engine)
     made += _add_indexes(models, engine)
+    made += _set_options(models, engine)
     _stamp(schema, engine)
     if version is not None and version < SCHEMA_VERSION:
         with engine.begin() as tx:
@@ -148,3 +149,24 @@ def _add_indexes(models: Models, engine: Engine) -> list[str]:
                 index.create(engine)
                 made.append(str(index.name))
     return made
+
+
+def _set_options(models: Models, engine: Engine) -> list[str]:
+    """Options of tables on Postgres that migrations do not compare. What somebody has set otherwise stays."""
+    if engine.dialect.name != "postgresql":
+        return []
+    made = []
+    with engine.begin() as tx:
+        for table in models.tables():
+            name = engine.dialect.identifier_preparer.format_table(table)
+            found = tx.execute(_OPTIONS, {"name": name}).scalar() or []
+            have = {one.partition("=")[0] for one in found}
+            wanted: Mapping[str, object] = table.dialect_options["postgresql"]["with"] or {}
+            missing = ", ".join(f"{key} = {value}" for key, value in wanted.items() if key not in have)
+            if missing:
+                tx.exec_driver_sql(f"ALTER TABLE {name} SET ({missing})")
+                made.append(f"{table.name} ({missing})")
+    return made
+
+
+_OPTIONS = text("SELECT reloptions FROM pg_class WHERE oid = to_regclass(:name)")

@@ -30,7 +30,7 @@ def world(make_world: MakeWorld) -> World:
 
 def how(steps: list[str], table: str) -> str:
     """By which index the rows of a table that is looked at once are found."""
-    (found,) = [step for step in steps if step.split()[1] == table]
+    (found,) = [step for step in steps if step.split()[1:2] == [table]]
     return found.partition(" USING ")[2].removeprefix("COVERING ").removeprefix("INDEX ")
 
 
@@ -51,8 +51,16 @@ def test_the_members_of_a_turn_are_looked_up(world: World) -> None:
 def test_the_sweep_looks_only_at_what_waits(world: World) -> None:
     """What is looked for each second costs nothing while nothing waits."""
     steps = plan(world, world.stores.leases._ready)
-    assert how(steps, "neolith_delivery").startswith("ix_neolith_delivery_waiting")
+    waits = "SEARCH neolith_delivery USING INDEX ix_neolith_delivery_waiting"
+    looks = [step for step in steps if "neolith_delivery" in step and "earlier" not in step]
+    # the first who is asked, the next one, and then the oldest of each
+    assert looks == [waits, f"{waits} (orchestrator_id>?)", f"{waits} (orchestrator_id=?)"]
     assert how(steps, "earlier") == "ix_neolith_delivery_conversation (conversation_id=? AND state=? AND id<?)"
+    overdue = plan(world, world.stores.leases._overdue)
+    assert overdue == ["SEARCH neolith_delivery USING INDEX ix_neolith_delivery_age (accepted_at<?)"]
+    held = "EXPLAIN QUERY PLAN SELECT orchestrator_id FROM neolith_delivery WHERE state = 'waiting' AND held = ?"
+    with world.stores.database.read() as tx:
+        assert "ix_neolith_delivery_held (held=?)" in str(tx.exec_driver_sql(held, ("budget",)).all())
     assert how(plan(world, world.stores.leases._expired), "neolith_slot").startswith("ix_neolith_slot_held")
 
 

@@ -15,6 +15,7 @@ from flask_neolith_orchestrator.runtime.upkeep.caretaker import Caretaker
 from flask_neolith_orchestrator.store.records import figures as figures_module
 from flask_neolith_orchestrator.store.records.audit import Seen, Wanted
 from flask_neolith_orchestrator.store.records.figures import Span, Whose
+from flask_neolith_orchestrator.store.tables.models import SCHEMA_VERSION
 
 from .conftest import Databases, MakeWorld
 from .test_life import ada
@@ -347,7 +348,7 @@ def test_tables_of_version_3_are_named_and_mended(make_world: MakeWorld, databas
             world.start("ada")
         made = world.neolith.create_tables()
         added = [f"{table}.{column}" for table, names in new.items() for column in names]
-        assert set(made) == {"neolith_audit", "neolith_history", *added, *indexes, "version 4"}
+        assert set(made) == {"neolith_audit", "neolith_history", *added, *indexes, f"version {SCHEMA_VERSION}"}
         assert world.neolith.create_tables() == []
         (channel,) = world.neolith.chat.channels(world.ids["bob"])
         assert (channel["lastMessage"]["id"], channel["unread"]) == (message["id"], 1)

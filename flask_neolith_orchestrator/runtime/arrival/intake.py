@@ -90,14 +90,17 @@ class Intake:
         message nobody answers, and Forbidden unless the user is the one who asked, or manages the orchestrator.
         """
         turns = self._stores.turns
-        with self._stores.database.write() as tx:
+
+        def stop(tx: Any) -> list[Any]:
             targets = turns.targets(tx, self._our_id(tx, message_id, channel_id))
             if not targets:
                 raise NotFound
             mine = [one for one in targets if self._steers(tx, user_id, one, may_manage)]
             if not mine:
                 raise Forbidden("Only the person who asked, or who manages the orchestrator, may stop the answer.")
-            results = [turns.stop(tx, target, StopReason.PERSON) for target in mine]
+            return [turns.stop(tx, target, StopReason.PERSON) for target in mine]
+
+        results = self._stores.database.run(stop)
         for result in results:
             self._tell_ended(result.ended)
             if result.found is Stopped.RUNNING and result.turn_id is not None:
@@ -125,9 +128,11 @@ class Intake:
         database = self._stores.database
         if database.threads and database.dialect.name == "sqlite" and self._host_writes():
             raise OpenTransaction
-        with database.write() as tx:
-            heard = self._heard(tx, message, None, None)
-            wakes, accepted, announce = self._reception.receive_in(tx, heard, only=orchestrator_id)
+
+        def accept(tx: Any) -> Any:
+            return self._reception.receive_in(tx, self._heard(tx, message, None, None), only=orchestrator_id)
+
+        wakes, accepted, announce = database.run(accept)
         announce()
         if not accepted:
             return Accepted(None, "not-mentioned" if not wakes else wakes[0].reason)

@@ -100,8 +100,7 @@ class CharterBook:
 
     def adopt(self, orchestrator_id: str) -> None:
         """Make what the host wrote a version, in a transaction of ours. Raises NotFound."""
-        with self._stores.database.write() as tx:
-            self.current(tx, orchestrator_id)
+        self._stores.database.run(lambda tx: self.current(tx, orchestrator_id))
 
     def current(self, tx: Any, orchestrator_id: str) -> Any:
         """The version that holds now; what the host wrote becomes one. `tx` may write. Raises NotFound."""

@@ -69,8 +69,7 @@ class BundledActions:
         except ValueError:
             msg = f"There is no status {payload['status']!r}. There are: {', '.join(OrchestratorStatus)}."
             raise ActionError(msg) from None
-        with self._stores.database.write() as tx:
-            changed = self._stores.people.set_status(tx, orchestrator.id, status)
+        changed = self._stores.database.run(lambda tx: self._stores.people.set_status(tx, orchestrator.id, status))
         if changed:
             self._news.presence(orchestrator, status)
         return {"status": str(status)}

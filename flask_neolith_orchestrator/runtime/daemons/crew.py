@@ -148,7 +148,8 @@ class Crew:
         stores, by_limit = self._stores, defaultdict[int, list[str]](list)
         for daemon in daemons:
             by_limit[daemon.limit].append(daemon.id)
-        with stores.database.write() as tx:
+
+        def start(tx: Any) -> set[str]:
             # the daemons' rows are locked first: two processes that start the same ones wait for each other here
             changed = set(stores.daemons.start(tx, [daemon.id for daemon in daemons]))
             for limit, ids in by_limit.items():
@@ -156,28 +157,37 @@ class Crew:
             if changed:
                 stores.records.history.add(tx, sorted(changed), "started")
                 stores.people.set_statuses(tx, sorted(changed), OrchestratorStatus.ONLINE)
+            return changed
+
+        changed = stores.database.run(start)
         return [daemon for daemon in daemons if daemon.id in changed]
 
     def discharge(self, daemon: OrchestratorDaemon, reason: str) -> bool:
         """Write that it is stopped; True if that changed the row."""
-        with self._stores.database.write() as tx:
+
+        def stop(tx: Any) -> bool:
             changed = self._stores.daemons.move(
                 tx, daemon.id, DaemonStatus.STOPPED, unless=[DaemonStatus.ERROR], reason=reason
             )
             if changed:
                 self._stores.records.history.add(tx, [daemon.id], "stopped", reason=reason)
                 self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.OFFLINE)
-        return changed
+            return changed
+
+        return self._stores.database.run(stop)
 
     def fail(self, daemon: OrchestratorDaemon, error: BaseException) -> bool:
         """Write that it gave up, with the cause; True if that changed the row."""
-        with self._stores.database.write() as tx:
+
+        def end(tx: Any) -> bool:
             self._stores.daemons.ensure(tx, daemon.id)
             changed = self._stores.daemons.move(tx, daemon.id, DaemonStatus.ERROR, error=str(error)[:1000])
             if changed:
                 self._stores.records.history.add(tx, [daemon.id], "failed", error=str(error)[:1000])
             self._stores.people.set_status(tx, daemon.id, OrchestratorStatus.ERROR)
-        return changed
+            return changed
+
+        return self._stores.database.run(end)
 
     def tell(self, daemon: OrchestratorDaemon, presence: OrchestratorStatus, reason: str | None = None) -> None:
         """Everybody sees the change."""

@@ -115,8 +115,7 @@ class Duty:
             return
         daemon.busy = busy
         (self._busy.add if busy else self._busy.discard)(orchestrator_id)
-        with self._stores.database.write() as tx:
-            changed = self._stores.people.set_status(tx, orchestrator_id, status)
+        changed = self._stores.database.run(lambda tx: self._stores.people.set_status(tx, orchestrator_id, status))
         if changed:
             self._news.presence(daemon.orchestrator, status)
 

@@ -59,9 +59,12 @@ class Lives:
 
     def wish_start(self, daemon: OrchestratorDaemon) -> None:
         """A person wants it to run: errors of the past are forgotten."""
-        with self._stores.database.write() as tx:
+
+        def want(tx: Any) -> None:
             self._stores.daemons.want(tx, daemon.id, Wanted.RUNNING, Cause.PERSON)
             self._stores.daemons.forget_error(tx, daemon.id)
+
+        self._stores.database.run(want)
         with daemon.life:
             if self.is_wanted(daemon):  # else somebody has stopped it since
                 self.run(daemon)
@@ -69,8 +72,8 @@ class Lives:
 
     def wish_stop(self, daemon: OrchestratorDaemon) -> None:
         """A person wants it stopped."""
-        with self._stores.database.write() as tx:
-            self._stores.daemons.want(tx, daemon.id, Wanted.STOPPED, Cause.PERSON)
+        stores = self._stores
+        stores.database.run(lambda tx: stores.daemons.want(tx, daemon.id, Wanted.STOPPED, Cause.PERSON))
         self.wished()
         with daemon.life:
             if not self.is_wanted(daemon):  # else somebody has started it since

@@ -61,10 +61,13 @@ class Till:
         """Take from every purse what the call may need. Raises OverBudget or ModelUnpriced."""
         begun = self._estimated(begun, request, purses)
         want = Want(begun.tokens, begun.cost or 0.0, replies)
+
+        def reserve(tx: Any) -> int:
+            self.stores.budgets.reserve(tx, purses, want, begun.at)
+            return self.stores.ledger.open(tx, begun, purses)
+
         try:
-            with self.stores.database.write() as tx:
-                self.stores.budgets.reserve(tx, purses, want, begun.at)
-                call_id = self.stores.ledger.open(tx, begun, purses)
+            call_id = self.stores.database.run(reserve)
         except Short as short:
             self.refused(begun.payer.orchestrator_id, purses)
             raise self._refusal(short, begun, purses) from None
@@ -89,8 +92,7 @@ class Till:
             until = at + BREATH
             return OverBudget(budgeting.BREATH, scope=scope, period=purse.period, until=until, passing=True)
         reason = "replies" if short.for_replies else "budget"
-        with self.stores.database.write() as tx:
-            closed, marks = self.stores.budgets.shut(tx, purse, reason, at)
+        closed, marks = self.stores.database.run(lambda tx: self.stores.budgets.shut(tx, purse, reason, at))
         until = purse.period.ends(at)
         self.tell(marks, begun.payer.orchestrator_id)
         if closed and purse.scope is not Scope.PERSON:
@@ -117,10 +119,14 @@ class _Reserved:
         """Count what it came to, at once: others wait for what is left."""
         till, entry = self.till, self.till.ended(self.begun, spent, self.request)
         marks: Sequence[Mark] = ()
+
+        def settle(tx: Any) -> Sequence[Mark]:
+            if not till.stores.ledger.close(tx, self.call_id, entry):
+                return ()
+            return till.stores.budgets.settle(tx, self.purses, self.begun, entry)
+
         try:
-            with till.stores.database.write() as tx:
-                if till.stores.ledger.close(tx, self.call_id, entry):
-                    marks = till.stores.budgets.settle(tx, self.purses, self.begun, entry)
+            marks = till.stores.database.run(settle)
         except Exception:
             # the border of a call: its answer must not be lost for it, and the sweep settles what was reserved
             log.exception("A model call could not be settled", extra={"action": "settle-failed"})

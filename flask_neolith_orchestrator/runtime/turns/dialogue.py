@@ -157,8 +157,7 @@ class Dialogue:
         if not content:
             content = (*([answer.text] if answer.text else []), *answer.tool_calls)
         stores = self._study.stores
-        with stores.database.write() as tx:
-            found = stores.steps.record(tx, self._claim, content, answer.text, planned)
+        found = stores.database.run(lambda tx: stores.steps.record(tx, self._claim, content, answer.text, planned))
         if isinstance(found, StopReason):
             raise self._ended(found)
         return rounds_of(found)[0]
@@ -179,8 +178,7 @@ class Dialogue:
         if step.state is StepState.RUNNING and not self._toolbox.may_repeat(name):
             return self._finish(step, Done(UNCERTAIN, is_error=True))
         stores = self._study.stores
-        with stores.database.write() as tx:
-            reason = stores.steps.begin(tx, self._claim, step)
+        reason = stores.database.run(lambda tx: stores.steps.begin(tx, self._claim, step))
         if reason is not None:
             raise self._ended(reason)
         seconds = max(self._bounds.until - self._study.clock.monotonic(), LEAST_TIME)
@@ -194,8 +192,9 @@ class Dialogue:
 
     def _finish(self, step: Step, done: Done) -> Step:
         stores = self._study.stores
-        with stores.database.write() as tx:
-            reason = stores.steps.finish(tx, self._claim, step, done.result, is_error=done.is_error)
+        reason = stores.database.run(
+            lambda tx: stores.steps.finish(tx, self._claim, step, done.result, is_error=done.is_error)
+        )
         if reason is not None:
             raise self._ended(reason)
         return replace(step, state=StepState.FAILED if done.is_error else StepState.DONE, result=done.result)

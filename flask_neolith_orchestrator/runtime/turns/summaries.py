@@ -124,11 +124,10 @@ class Summaries:
         if not reserved:
             return
         text = self._text(wish, made)
-        with stores.database.write() as tx:
-            kept = text is not None and stores.sessions.keep(tx, job.session, self._written(text, made))
-            if text is None:
-                stores.sessions.give_up(tx, job.session)
-        if kept:
+        session, written = job.session, None if text is None else self._written(text, made)
+        if written is None:
+            stores.database.run(lambda tx: stores.sessions.give_up(tx, session))
+        elif stores.database.run(lambda tx: stores.sessions.keep(tx, session, written)):
             log.info("A session was summed up", extra=_fields("session-summed-up", wish))
 
     def _plan(self, tx: object, job: Job) -> Plan | None:

@@ -30,12 +30,9 @@ class Worker:
     """Runs one process's turns on the dispatcher's threads. Lifetime: app, in one process."""
 
     def __init__(self, study: Study, channel: Channel, news: News, owner: Owner) -> None:
-        self._study = study
-        self._stores = stores = study.stores
+        self._study, self._stores = study, study.stores
         self._settings, self._clock = study.settings, study.clock
-        self._channel = channel
-        self._news = news
-        self._owner = owner
+        self._channel, self._news, self._owner = channel, news, owner
         self._changed = threading.Condition()
         self._attempts: dict[str, Attempt] = {}
         self._claiming: Counter[str] = Counter()
@@ -44,7 +41,7 @@ class Worker:
         self.late_finishes = self.abandoned = 0
         self.let_go: Callable[[int], None] = lambda _thread: None  # the dispatcher's `abandon`
         self._pacer = Pacer(
-            stores.turns.checkpoint,
+            self._stores.turns.checkpoint,
             self._clock,
             interval=self._settings.delta_interval / 1000,
             keep_interval=self._settings.checkpoint_interval / 1000,
@@ -83,10 +80,10 @@ class Worker:
                 self._changed.notify_all()
 
     def _try_claim(self, orchestrator_id: str, limit: int) -> Attempt | None:
-        attempt: Attempt | None = None
-        with self._stores.database.write(then=lambda tx: attempt.look(tx) if attempt else None) as tx:
-            attempt = self._attempt(self._stores.claims.claim(tx, orchestrator_id, limit=limit))
-        return attempt
+        def claim(tx: Any) -> Attempt | None:
+            return self._attempt(self._stores.claims.claim(tx, orchestrator_id, limit=limit))
+
+        return self._stores.database.run(claim, then=lambda tx, one: one.look(tx) if one else None)
 
     def _attempt(self, claim: Claim | None) -> Attempt | None:
         if claim is None:
@@ -155,7 +152,7 @@ class Worker:
         claim, pause = attempt.claim, 0.05
         while True:
             try:
-                settled, following = self._settle(attempt, outcome, chain=chain)
+                settled, coming = self._settle(attempt, outcome, chain=chain)
                 break
             except (LostRace, NoSlot):
                 chain = False
@@ -168,7 +165,7 @@ class Worker:
                     return None, True  # the slot is found without a thread, and the turn is handed back
                 threading.Event().wait(pause)
                 pause = min(pause * 2, 5.0)
-        coming = self._register(following)
+        self._register(coming)
         if settled is None:
             self.late_finishes += 1
             log.warning("A late answer was dropped: the turn has a newer owner", extra=attempt.fields("fenced"))
@@ -180,9 +177,9 @@ class Worker:
         claim, tab = attempt.claim, attempt.tab
         limit = self._owner.limit_of(claim.orchestrator_id) if chain else 0
         keep = claim.slot < limit  # a slot that is kept is two statements less
-        following: Attempt | None = None
-        with self._stores.database.write(then=lambda tx: following.look(tx) if following else None) as tx:
-            settled = self._stores.settle.settle(tx, claim, outcome, free=not keep)
+
+        def settle(tx: Any) -> tuple[Settled | None, Attempt | None]:
+            settled, following = self._stores.settle.settle(tx, claim, outcome, free=not keep), None
             self._owner.settled(tx, claim, settled)
             if keep and settled is not None:
                 following = self._attempt(self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim))
@@ -191,8 +188,11 @@ class Worker:
             tab.write(tx)  # also where the turn is somebody else's by now: the calls are billed
             if settled is not None:  # last, as all turns of an orchestrator share a row: each would wait for the others
                 self._stores.settle.count(tx, claim, *settled)
+            return settled, following
+
+        found = self._stores.database.run(settle, then=lambda tx, found: found[1].look(tx) if found[1] else None)
         tab.written()
-        return settled, following
+        return found
 
     def _told(self, claim: Claim, outcome: Outcome, ended: list[Ended]) -> None:
         if claim.slot >= self._owner.limit_of(claim.orchestrator_id) - 1:

@@ -47,10 +47,12 @@ class NodeLife:
         elif isinstance(self._channel, Neighbourly):
             self._channel.live_beside(self._neighbours)
             self._neighbours.start(nodes.id)  # before the row: whoever is in it can be told something
-        with self._stores.database.write() as tx:
+
+        def join(tx: Any) -> list[str]:
             # those who were killed could not say so: they were there when they were seen last
-            changed = self._unbacked(tx, nodes.last_seen(tx)) if nodes.join(tx, self._dispatcher.threads) else []
-        self._tell(changed)
+            return self._unbacked(tx, nodes.last_seen(tx)) if nodes.join(tx, self._dispatcher.threads) else []
+
+        self._tell(self._stores.database.run(join))
         self._look_for_others()
 
     def look_around(self) -> None:
@@ -79,8 +81,7 @@ class NodeLife:
     def leave(self) -> None:
         """Be a node no more; the last one leaves the rows truthful. What is wanted stays wanted."""
         nodes = self._stores.nodes
-        with self._stores.database.write() as tx:
-            changed = self._unbacked(tx) if nodes.leave(tx) else []
+        changed = self._stores.database.run(lambda tx: self._unbacked(tx) if nodes.leave(tx) else [])
         nodes.close()
         self._tell(changed)
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Double, Engine, bindparam, cast, extract, func
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Executable
 
 from ...core.ports import Clock
+from .again import Again
 from .prepared import NOW, Prepared
+
+T = TypeVar("T")
 
 Then = Callable[[Connection], None]
 """What is read after a commit."""
@@ -45,6 +50,17 @@ class Database(ABC):
         `urgent` (lease renewals) goes before others that wait for the database. `then` reads, right after the commit
         and, on SQLite, before anybody else of this process writes; it must not raise.
         """
+
+    def run(self, work: Callable[[Connection], T], *, then: Callable[[Connection, T], None] | None = None) -> T:
+        """`work` in a transaction as `write` gives one, run again where the server gave it up: see `again`.
+
+        So `work` may be called several times and does nothing besides. For what nobody would do again; what a job
+        repeats anyway, or what is done again for other reasons too, may `write`.
+        """
+        found: list[T] = []
+        with self.write(then=None if then is None else lambda tx: then(tx, found[0])) as tx:
+            found.append(work(tx))
+        return found[0]
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
@@ -93,6 +109,23 @@ class PooledDatabase(Database):
                 yield tx
             if then is not None:
                 then(tx)
+
+    def run(self, work: Callable[[Connection], T], *, then: Callable[[Connection, T], None] | None = None) -> T:
+        """`work` in a transaction, several times if need be."""
+        again = Again()
+        while True:
+            committing = False
+            try:
+                with self._engine.connect() as tx:
+                    with tx.begin():
+                        found = work(tx)
+                        committing = True
+                    if then is not None:
+                        then(tx, found)
+                    return found
+            except DBAPIError as error:
+                if not again.after(error, committing=committing):
+                    raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

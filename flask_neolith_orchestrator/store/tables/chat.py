@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from .columns import Instant, Key, Tables, own_key, reference, user_reference
+from .columns import Instant, Key, Tables, own_key, reference, stored, user_reference
 
 
 class OrganizationColumns:
@@ -146,6 +146,7 @@ class MessageColumns:
                 sqlite_where=text("continuation_of IS NOT NULL"),
                 postgresql_where=text("continuation_of IS NOT NULL"),
             ),
+            stored(80, 0.05),
         )
 
     @declared_attr

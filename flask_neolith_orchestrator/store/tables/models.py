@@ -12,12 +12,12 @@ from sqlalchemy import Column, Table, inspect
 from sqlalchemy.orm import registry
 
 from ...core.errors import SetupError
-from . import chat, money, talk
+from . import chat, lives, money, talk
 from . import records as record
 from . import runs as run
 from .columns import Tables, metadata_of
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with each change that a migration must carry out."""
 
 
@@ -37,9 +37,9 @@ class Models:
     ChannelMember: type[chat.ChannelMemberColumns]
     Message: type[chat.MessageColumns]
     Reaction: type[chat.ReactionColumns]
-    Login: type[run.LoginColumns]
-    Daemon: type[run.DaemonColumns]
-    Node: type[run.NodeColumns]
+    Login: type[lives.LoginColumns]
+    Daemon: type[lives.DaemonColumns]
+    Node: type[lives.NodeColumns]
     Conversation: type[run.ConversationColumns]
     Delivery: type[run.DeliveryColumns]
     Turn: type[run.TurnColumns]
@@ -104,9 +104,9 @@ _COLUMNS: dict[str, type[Any]] = {
     "ChannelMember": chat.ChannelMemberColumns,
     "Message": chat.MessageColumns,
     "Reaction": chat.ReactionColumns,
-    "Login": run.LoginColumns,
-    "Daemon": run.DaemonColumns,
-    "Node": run.NodeColumns,
+    "Login": lives.LoginColumns,
+    "Daemon": lives.DaemonColumns,
+    "Node": lives.NodeColumns,
     "Conversation": run.ConversationColumns,
     "Delivery": run.DeliveryColumns,
     "Turn": run.TurnColumns,

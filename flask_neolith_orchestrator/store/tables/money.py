@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Double, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from .columns import Instant, Key, Tables, own_key
+from .columns import Instant, Key, Tables, own_key, stored
 
 
 class LedgerColumns:
@@ -53,6 +53,7 @@ class LedgerColumns:
                 sqlite_where=text("state = 'reserved'"),
                 postgresql_where=text("state = 'reserved'"),
             ),
+            stored(90, 0.05),
         )
 
 
@@ -64,6 +65,7 @@ class BudgetColumns:
     """
 
     __tablename__ = "neolith_budget"
+    __table_args__ = stored(50, 0.05)
     scope: Mapped[str] = mapped_column(String(12), primary_key=True)
     scope_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     period: Mapped[str] = mapped_column(String(5), primary_key=True)

@@ -10,60 +10,13 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from .columns import Instant, Key, Tables, own_key, reference, user_reference
+from .columns import Instant, Key, Tables, own_key, partial, reference, stored, user_reference
 
 DEAD = "state IN ('failed', 'expired')"
 """Deliveries that nobody answered and that can be tried again, as an index and a look by it spell that."""
 
-
-class LoginColumns:
-    """One login of an orchestrator, by the token in its cookie session. An ended one is never revived."""
-
-    __tablename__ = "neolith_login"
-    token: Mapped[str] = mapped_column(String(80), primary_key=True)
-    orchestrator_id: Mapped[int] = reference("orchestrator", "login_orchestrator", index=True)
-    started_at: Mapped[float] = mapped_column(Instant)
-    seen_at: Mapped[float] = mapped_column(Instant)
-    ended_at: Mapped[float | None] = mapped_column(Instant, default=None)
-    reason: Mapped[str | None] = mapped_column(String(40), default=None)
-
-
-class DaemonColumns:
-    """Per orchestrator: whether it should run, by whose wish, and what became of it over all processes."""
-
-    __tablename__ = "neolith_daemon"
-    orchestrator_id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
-    wanted: Mapped[str] = mapped_column(String(10), default="stopped")
-    cause: Mapped[str] = mapped_column(String(10), default="login")
-    state: Mapped[str] = mapped_column(String(14), default="stopped")
-    reason: Mapped[str | None] = mapped_column(String(40), default=None)
-    error: Mapped[str | None] = mapped_column(Text, default=None)
-    started_at: Mapped[float | None] = mapped_column(Instant, default=None)
-    beat_at: Mapped[float | None] = mapped_column(Instant, default=None)
-    restarts: Mapped[int] = mapped_column(Integer, default=0)
-    window: Mapped[str] = mapped_column(Text, default="[]")
-    processed: Mapped[int] = mapped_column(Integer, default=0)
-    failed: Mapped[int] = mapped_column(Integer, default=0)
-    slots: Mapped[int] = mapped_column(Integer, default=0)
-    changed_at: Mapped[float] = mapped_column(Instant, default=0.0, server_default="0", index=True)
-
-
-class NodeColumns:
-    """One process that runs turns: `threads` of them at one time at the most.
-
-    `id` is its boot id; `lock` is the file it holds while it lives.
-    """
-
-    __tablename__ = "neolith_node"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
-    host: Mapped[str] = mapped_column(String(200))
-    lock: Mapped[str | None] = mapped_column(String(500), default=None)
-    started_at: Mapped[float] = mapped_column(Instant)
-    seen_at: Mapped[float] = mapped_column(Instant)
-    version: Mapped[str | None] = mapped_column(String(40), default=None)
-    engine: Mapped[str | None] = mapped_column(String(20), default=None)
-    threads: Mapped[int | None] = mapped_column(Integer, default=None)
+WAITS = "state = 'waiting'"
+"""Deliveries that wait, as indexes and looks by them spell that."""
 
 
 class ConversationColumns:
@@ -85,6 +38,7 @@ class ConversationColumns:
         return (
             UniqueConstraint("orchestrator_id", "key", name="uq_neolith_conversation"),
             Index("ix_neolith_conversation_key", "key"),  # who else talks in a thread
+            stored(80, 0.05),
         )
 
 
@@ -121,45 +75,21 @@ class DeliveryColumns:
         """Made for each set of classes: a constraint or index belongs to one table."""
         return (
             UniqueConstraint("orchestrator_id", "dedupe_key", name="uq_neolith_delivery"),
-            Index(
-                "ix_neolith_delivery_waiting",
-                "orchestrator_id",
-                "id",
-                sqlite_where=text("state = 'waiting'"),
-                postgresql_where=text("state = 'waiting'"),
+            partial("ix_neolith_delivery_waiting", "orchestrator_id", "id", where=WAITS),
+            partial("ix_neolith_delivery_age", "accepted_at", where=WAITS),  # what has waited too long
+            partial(
+                "ix_neolith_delivery_held", "held", "orchestrator_id", where="state = 'waiting' AND held IS NOT NULL"
             ),
             Index("ix_neolith_delivery_message", "message_id"),
             Index("ix_neolith_delivery_conversation", "conversation_id", "state", "id"),
-            Index(
-                "ix_neolith_delivery_ended",
-                "state",
-                "ended_at",
-                sqlite_where=text("ended_at IS NOT NULL"),
-                postgresql_where=text("ended_at IS NOT NULL"),
-            ),
-            Index(
-                "ix_neolith_delivery_over",  # figures over time
-                "orchestrator_id",
-                "ended_at",
-                sqlite_where=text("ended_at IS NOT NULL"),
-                postgresql_where=text("ended_at IS NOT NULL"),
-            ),
-            Index(
-                "ix_neolith_delivery_dead",
-                "orchestrator_id",
-                "id",
-                sqlite_where=text(DEAD),
-                postgresql_where=text(DEAD),
-            ),
+            partial("ix_neolith_delivery_ended", "state", "ended_at", where="ended_at IS NOT NULL"),
+            partial("ix_neolith_delivery_over", "orchestrator_id", "ended_at", where="ended_at IS NOT NULL"),  # figures
+            partial("ix_neolith_delivery_dead", "orchestrator_id", "id", where=DEAD),
             Index("ix_neolith_delivery_turn", "turn_id"),
-            Index(
-                "ix_neolith_delivery_machine",
-                "orchestrator_id",
-                "author_id",
-                "accepted_at",
-                sqlite_where=text("by_machine = 1"),
-                postgresql_where=text("by_machine = 1"),
+            partial(
+                "ix_neolith_delivery_machine", "orchestrator_id", "author_id", "accepted_at", where="by_machine = 1"
             ),
+            stored(90, 0.02),
         )
 
 
@@ -169,6 +99,7 @@ class TurnColumns:
     """
 
     __tablename__ = "neolith_turn"
+    __table_args__ = stored(80, 0.05)
     id: Mapped[int] = own_key()
     orchestrator_id: Mapped[int] = mapped_column(Key, index=True)
     conversation_id: Mapped[int] = reference("conversation", "turn_conversation", index=True)
@@ -213,12 +144,8 @@ class SlotColumns:
         """Made for each set of classes: a constraint or index belongs to one table."""
         return (
             UniqueConstraint("conversation_id", name="uq_neolith_slot_conversation"),
-            Index(
-                "ix_neolith_slot_held",
-                "node_id",
-                sqlite_where=text("node_id IS NOT NULL"),
-                postgresql_where=text("node_id IS NOT NULL"),
-            ),
+            partial("ix_neolith_slot_held", "node_id", where="node_id IS NOT NULL"),
+            stored(50, 0.05),
         )
 
 

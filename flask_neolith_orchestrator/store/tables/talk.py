@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from .columns import Instant, Key, Tables, own_key, reference
+from .columns import Instant, Key, Tables, own_key, reference, stored
 
 FORGETS = "neolith_session.since > 0 OR neolith_session.state = 'closed'"
 """Sessions that keep something out of what is read, as an index and a look by it spell that."""
@@ -55,6 +55,7 @@ class SessionColumns:
                 sqlite_where=text(FORGETS.replace("neolith_session.", "")),
                 postgresql_where=text(FORGETS.replace("neolith_session.", "")),
             ),
+            stored(80, 0.05),
         )
 
 

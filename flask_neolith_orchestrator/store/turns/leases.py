@@ -10,10 +10,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
-    distinct,
     exists,
     func,
     literal,
+    literal_column,
     select,
     true,
     tuple_,
@@ -25,6 +25,12 @@ from ..sql.inserts import insert_into
 from ..tables.columns import RUNNING, WAITING
 from ..tables.models import Models
 from .claims import LostRace
+
+ROOM = 128
+"""Conversations for which the sweep rings at one time: twice what a process has threads for by default."""
+
+OVERDUE = 100
+"""Deliveries that one look for old ones gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Leases:
         self._prepare(database)
 
     def _prepare(self, database: Database) -> None:
-        d, c, t, s, w = self._d, self._c, self._t, self._s, self._w
+        d, t, s = self._d, self._t, self._s
         now = database.now()
         self._renewal = database.prepare(self._renewal_statement(database))
         self._held = database.prepare(
@@ -79,19 +85,49 @@ class Leases:
                 s.c.lease_until < now,
             )
         )
-        earlier = d.alias("earlier")
-        heads = ~exists().where(
-            earlier.c.conversation_id == d.c.conversation_id,
-            earlier.c.state.in_((WAITING, RUNNING)),
-            earlier.c.id < d.c.id,
+        self._ready = database.prepare(self._ready_statement(now))
+        self._overdue = database.prepare(
+            select(d.c.id)
+            .where(
+                d.c.state == WAITING, d.c.accepted_at < bindparam("b_before")
+            )  # the index's; what is held is younger
+            .where(func.coalesce(d.c.aged_from, d.c.accepted_at) < bindparam("b_before"))
+            .order_by(d.c.accepted_at)
+            .limit(OVERDUE)
         )
-        self._ready = database.prepare(
-            select(d.c.orchestrator_id, func.count(distinct(d.c.conversation_id)))
-            .join(c, c.c.id == d.c.conversation_id)
-            .join(w, w.c.orchestrator_id == d.c.orchestrator_id)
-            .where(d.c.state == WAITING, d.c.ready_at <= now, c.c.turn_id.is_(None), heads)
+
+    def _ready_statement(self, now: Any) -> Any:
+        """From one orchestrator for whom something waits to the next, and then some heads of each: what else waits is
+        not looked at, however much it is.
+        """
+        d, c, w = self._d, self._c, self._w
+        first = select(func.min(d.c.orchestrator_id).label("id")).where(d.c.state == WAITING)
+        asked = first.cte("asked", recursive=True)
+        following = select(func.min(d.c.orchestrator_id)).where(d.c.state == WAITING, d.c.orchestrator_id > asked.c.id)
+        asked = asked.union_all(select(following.scalar_subquery()).where(asked.c.id.is_not(None)))
+        earlier = d.alias("earlier")
+        heads = (
+            select(literal_column("1").label("one"))
+            .select_from(d.join(c, c.c.id == d.c.conversation_id))
+            .where(d.c.orchestrator_id == w.c.orchestrator_id, d.c.state == WAITING, d.c.ready_at <= now)
+            .where(c.c.turn_id.is_(None))
+            .where(
+                ~exists().where(
+                    earlier.c.conversation_id == d.c.conversation_id,
+                    earlier.c.state.in_((WAITING, RUNNING)),
+                    earlier.c.id < d.c.id,
+                )
+            )
+            .order_by(d.c.id)
+            .limit(bindparam("b_most"))
+            .correlate(w)
+            .subquery("heads")
+        )
+        count = select(func.count()).select_from(heads).scalar_subquery()
+        return (
+            select(w.c.orchestrator_id, count)
+            .join(asked, asked.c.id == w.c.orchestrator_id)
             .where(w.c.wanted == "running", w.c.state != "error")
-            .group_by(d.c.orchestrator_id)
         )
 
     def _renewal_statement(self, database: Database) -> Any:
@@ -166,9 +202,16 @@ class Leases:
         return True
 
     def ready(self) -> dict[str, int]:
-        """Orchestrators that are wanted and have ready conversations, with how many."""
+        """Orchestrators that are wanted and have ready conversations, with how many: at the least one each, but not
+        many more than `ROOM` in all, so that it costs no more where much more waits.
+        """
         with self._database.read() as tx:
-            return {str(row[0]): row[1] for row in self._ready.run(tx)}
+            found = self._heads(tx, 1)
+            most = ROOM // len(found) if found else 0
+            return self._heads(tx, most) if most > 1 else found
+
+    def _heads(self, tx: Connection, most: int) -> dict[str, int]:
+        return {str(row[0]): row[1] for row in self._ready.run(tx, b_most=most) if row[1]}
 
     def waiting(self, tx: Connection) -> list[str]:
         """Orchestrators for whom anything waits."""
@@ -176,17 +219,10 @@ class Leases:
         return [str(row[0]) for row in tx.execute(statement)]
 
     def overdue(self, max_age: float) -> list[str]:
-        """Deliveries that have waited longer than `max_age` seconds."""
-        d = self._d
-        statement = (
-            select(d.c.id)
-            .where(d.c.state == WAITING)
-            .where(func.coalesce(d.c.aged_from, d.c.accepted_at) < self._database.clock.wall() - max_age)
-            .order_by(d.c.id)
-            .limit(100)
-        )
+        """Deliveries that have waited longer than `max_age` seconds, some at a time."""
         with self._database.read() as tx:
-            return [str(row[0]) for row in tx.execute(statement)]
+            rows = self._overdue.run(tx, b_before=self._database.clock.wall() - max_age).fetchall()
+        return [str(row[0]) for row in rows]
 
     def slots_of(self, orchestrator_id: str) -> int:
         """How many of an orchestrator's slots are taken, over all nodes."""

@@ -61,21 +61,23 @@ class Recovery:
         not `punished`: then the turn is as it was before this attempt. Raises LostRace where the owner renewed
         meanwhile.
         """
-        with self._database.write() as tx:
-            if not self._leases.release(tx, orphan):
-                return None
-            head = tx.execute(
-                select(self._d.c.id, self._d.c.attempts)
-                .where(self._d.c.turn_id == orphan.turn_id, self._d.c.state == "running")
-                .order_by(self._d.c.id)
-            ).first()
-            ended = self._cancelled(tx, orphan)
-            dead = False
-            if head is not None and not ended:
-                ended = self._hand_back(tx, orphan, head, punished=punished)
-                dead = bool(ended)
-            reply = self._end_turn(tx, orphan, dead=dead)
-            return Recovered(str(orphan.orchestrator_id), str(orphan.turn_id), reply, tuple(ended))
+        return self._database.run(lambda tx: self._take_over(tx, orphan, punished=punished))
+
+    def _take_over(self, tx: Connection, orphan: Orphan, *, punished: bool) -> Recovered | None:
+        if not self._leases.release(tx, orphan):
+            return None
+        head = tx.execute(
+            select(self._d.c.id, self._d.c.attempts)
+            .where(self._d.c.turn_id == orphan.turn_id, self._d.c.state == "running")
+            .order_by(self._d.c.id)
+        ).first()
+        ended = self._cancelled(tx, orphan)
+        dead = False
+        if head is not None and not ended:
+            ended = self._hand_back(tx, orphan, head, punished=punished)
+            dead = bool(ended)
+        reply = self._end_turn(tx, orphan, dead=dead)
+        return Recovered(str(orphan.orchestrator_id), str(orphan.turn_id), reply, tuple(ended))
 
     def _cancelled(self, tx: Connection, orphan: Orphan) -> list[Ended]:
         """A turn that a person had stopped is over, although its process died before it could say so."""

@@ -109,6 +109,7 @@ class PooledDatabase(Database):
                 yield tx
             if then is not None:
                 then(tx)
+                tx.commit()  # as in `read`
 
     def run(self, work: Callable[[Connection], T], *, then: Callable[[Connection, T], None] | None = None) -> T:
         """`work` in a transaction, several times if need be."""
@@ -129,9 +130,13 @@ class PooledDatabase(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading; its transaction is rolled back."""
+        """A connection for reading.
+
+        Its transaction is committed: at each ROLLBACK psycopg gives up all statements that the server has prepared.
+        """
         with self._engine.connect() as tx:
             yield tx
+            tx.commit()
 
     def close(self) -> None:
         """The engine is the host's: nothing is ours to close."""

@@ -17,6 +17,7 @@ from .models import neolith
 worker_class = "gthread"
 workers = 1
 threads = 100
+control_socket_disable = True  # several of us would want the same file in somebody's home
 graceful_timeout = 15  # seconds; DAEMON_STOP_TIMEOUT is 10
 
 

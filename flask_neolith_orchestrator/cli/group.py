@@ -22,6 +22,9 @@ from .charter import make_charter_group
 from .explain import add_explain
 from .finding import checked, find, ready
 
+LOOK = 10.0
+"""Seconds between two looks of a process without web server at whether only a new one would help."""
+
 
 def make_group(state: State) -> AppGroup:
     """The commands of one app."""
@@ -163,6 +166,12 @@ def _work(group: AppGroup, state: State) -> None:
             raise click.ClickException(str(error)) from None
         click.echo(f"Message {posted.message['id']} posted.")
 
+    _run(group, state)
+    _worker(group, state)
+    _retry(group, state)
+
+
+def _run(group: AppGroup, state: State) -> None:
     @group.command("run")
     @click.option("-c", "--concurrency", type=click.IntRange(1, 1000), help="Turns at one time [NEOLITH_MAX_THREADS].")
     def run(concurrency: int | None) -> None:
@@ -183,12 +192,12 @@ def _work(group: AppGroup, state: State) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         click.echo(f"Running as {house.stores.nodes.name}. Ctrl-C ends it.")
-        ended.wait()
+        while not ended.wait(LOOK) and house.manager.liveness()["ok"]:
+            pass
         click.echo("Stopping.")
         state.close()
-
-    _worker(group, state)
-    _retry(group, state)
+        if not ended.is_set():  # nobody asks this process whether it lives: its supervisor starts another
+            raise SystemExit(1)
 
 
 def _worker(group: AppGroup, state: State) -> None:

@@ -19,6 +19,7 @@ from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from ...core.ports import Clock
+from .complaints import Complaints
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -123,6 +124,7 @@ class Clockwork:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._complaints = Complaints(clock)
         self._scheduler: Any = None
         self._executors: tuple[DaemonThreadExecutor, ...] = ()
         self._lock = threading.Lock()
@@ -160,6 +162,7 @@ class Clockwork:
             if event.code == EVENT_JOB_EXECUTED:
                 self._failed.pop(event.job_id, None)
                 self._ran[event.job_id] = self._clock.monotonic()
+                self._complaints.over(f"The job {event.job_id} failed")
                 return
             what = {EVENT_JOB_ERROR: "failed", EVENT_JOB_MISSED: "missed"}.get(event.code, "still running")
             error = getattr(event, "exception", None)
@@ -167,7 +170,7 @@ class Clockwork:
                 self._skipped[event.job_id] += 1
             self._failed[event.job_id] = what if error is None else f"{what}: {type(error).__name__}"
         if event.code == EVENT_JOB_ERROR:
-            log.error("The job %s failed", event.job_id, exc_info=error, extra={"action": "job-failed"})
+            self._complaints.say(f"The job {event.job_id} failed", "job-failed", error)
 
     def hurry(self, *names: str) -> None:
         """Run these jobs now; one that is just running is left to its next time."""

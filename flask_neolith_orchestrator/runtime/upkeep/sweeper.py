@@ -13,6 +13,7 @@ from ..broadcast.news import News
 from ..daemons.daemon import OrchestratorDaemon
 from ..daemons.duty import Duty
 from ..turns.worker import Worker
+from .complaints import Complaints
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
@@ -54,6 +55,7 @@ class Sweeper:
         self.escalate: Callable[[], None] = lambda: None
         self.openings: Callable[[], None] = lambda: None
         self._clock = stores.database.clock
+        self._complaints = Complaints(self._clock)
         self._expired_at = float("-inf")
         self._recovered_at: float | None = None
         self._awake_since = float("-inf")
@@ -79,11 +81,14 @@ class Sweeper:
             self.tell_waiting,
         )
         for part in parts:
+            what = f"A part of the sweep failed: {getattr(part, '__name__', part)}"
             try:
                 part()
-            except Exception as error:
-                log.exception("A part of the sweep failed: %s", part.__name__, extra={"action": "sweep-failed"})
+            except Exception as error:  # noqa: BLE001 -- it is logged, once a minute
+                self._complaints.say(what, "sweep-failed", error)
                 failures.append(error)
+            else:
+                self._complaints.over(what)
         if failures:
             raise failures[0]
 

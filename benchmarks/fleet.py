@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,13 +40,12 @@ class Fleet:
     environment: dict[str, str]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, threads: int, count: int = 1, **environment: str) -> Sequence[subprocess.Popen[bytes]]:
-        """Start workers, and wait until they take hints."""
-        made = [self._worker(threads, environment) for _ in range(count)]
+    def start(self, threads: int, count: int = 1, environment: Mapping[str, str] | None = None) -> None:
+        """Start workers, and wait until they are nodes."""
+        made = [self._worker(threads, environment or {}) for _ in range(count)]
         until(lambda: {one.pid for one in made} <= self.nodes(), "the workers are nodes", READY)
-        return made
 
-    def _worker(self, threads: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _worker(self, threads: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         command = ("-m", "flask", "--app", "benchmarks.fleet_app", "neolith", "worker", "-c", str(threads))
         with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as log:
             made = subprocess.Popen(
@@ -88,9 +87,13 @@ class Fleet:
         """Calls of the model that came to their end."""
         return [Call(*one[1:]) for one in self.lines(CALLS) if one[5] is not None]
 
-    def faults(self) -> Faults:
-        """What the workers complained of."""
-        told = [f"{name}: {words}" for _, name, words in self.lines(COMPLAINTS)]
+    def processor(self) -> float:
+        """Seconds of processor time that the workers have had."""
+        return sum(_processor(one.pid) for one in self.workers if one.poll() is None)
+
+    def faults(self, expected: str = "\0") -> Faults:
+        """What the workers complained of, but for what is `expected`."""
+        told = [f"{name}: {words}" for _, name, words in self.lines(COMPLAINTS) if expected not in words]
         skipped = sum("renew" in one for one in told)
         died = [f"a worker ended with {one.returncode}" for one in self.workers if one.poll() not in (None, 0, -9)]
         errors = [one for one in told if "skipped: maximum" not in one] + died
@@ -126,6 +129,11 @@ def fleet(made: World, url: str, broker: str, seconds: float = 0.0, **settings: 
             for worker in here.workers:
                 stop(worker, 15.0)
             close(app)
+
+
+def _processor(pid: int) -> float:
+    values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def until(true: Callable[[], Any], what: str, timeout: float = 30.0, pause: float = 0.02) -> Any:

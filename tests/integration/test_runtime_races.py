@@ -216,21 +216,26 @@ def test_slow_then_fast_and_another_thread_beside_them(make_world: MakeWorld, da
     assert sorted(where) == sorted([("apple", one), ("apple", one), ("pear", other)])
 
 
+def claimed_beside(world: World) -> Claim:
+    """A turn that nobody works on."""
+    with world.stores.database.write() as tx:
+        world.stores.daemons.want(tx, world.ada, Wanted.RUNNING, Cause.PERSON)
+        world.stores.leases.make_slots(tx, world.ada, 1)
+    world.post("ann", "@ada hello")
+    with world.stores.database.write() as tx:
+        claim = world.stores.claims.claim(tx, world.ada, limit=1)
+    assert claim is not None
+    return claim
+
+
 def test_who_was_stopped_gives_the_others_time_to_renew(make_world: MakeWorld) -> None:
     """A process that wakes from a long pause takes no turn over before its neighbour could renew: it may have kept
     the database from it all the while."""
     clock = ManualClock()
-    sleeper = make_world(clock=clock, DAEMON_SWEEP_INTERVAL=3_600_000, DAEMON_LEASE=5_000, DAEMON_RENEW_INTERVAL=1_000)
-    living = make_world(
-        like=sleeper, clock=clock, DAEMON_SWEEP_INTERVAL=3_600_000, DAEMON_LEASE=5_000, DAEMON_RENEW_INTERVAL=1_000
-    )
-    with living.stores.database.write() as tx:
-        living.stores.daemons.want(tx, living.ada, Wanted.RUNNING, Cause.PERSON)
-        living.stores.leases.make_slots(tx, living.ada, 1)
-    living.post("ann", "@ada hello")
-    with living.stores.database.write() as tx:
-        claim = living.stores.claims.claim(tx, living.ada, limit=1)
-    assert claim is not None
+    settings: dict[str, Any] = {"DAEMON_SWEEP_INTERVAL": 30_000, "DAEMON_LEASE": 5_000, "DAEMON_RENEW_INTERVAL": 1_000}
+    sleeper = make_world(clock=clock, **settings)
+    living = make_world(like=sleeper, clock=clock, **settings)
+    claim = claimed_beside(living)
     sleeper.house.sweeper.recover()
     clock.advance(60.0)  # SIGSTOP, with the write lock in its hands
     sleeper.house.sweeper.recover()
@@ -238,3 +243,15 @@ def test_who_was_stopped_gives_the_others_time_to_renew(make_world: MakeWorld) -
     clock.advance(1.0)  # awake for one interval of renewals, and nobody has renewed
     sleeper.house.sweeper.recover()
     assert living.rows("Conversation")[0]["epoch"] > claim.epoch  # whoever takes it up again raises it once more
+
+
+def test_who_sweeps_more_seldom_than_half_a_lease_is_awake_all_the_same(make_world: MakeWorld) -> None:
+    """A lease that is over is seen by the next sweep, however short it is."""
+    clock = ManualClock()
+    settings: dict[str, Any] = {"DAEMON_SWEEP_INTERVAL": 1_000, "DAEMON_LEASE": 1_000, "DAEMON_RENEW_INTERVAL": 250}
+    sweeping = make_world(clock=clock, **settings)
+    claim = claimed_beside(make_world(like=sweeping, clock=clock, **settings))
+    for _ in range(3):
+        sweeping.house.sweeper.recover()
+        clock.advance(1.05)
+    assert sweeping.rows("Conversation")[0]["epoch"] > claim.epoch

@@ -112,7 +112,8 @@ class Sweeper:
         While it was stopped it may have kept the others from renewing: it then gives them the time to do so.
         """
         now = self._clock.monotonic()
-        if self._recovered_at is not None and now - self._recovered_at > self._settings.lease / 2000:
+        usual = self._settings.sweep_interval * 1.5  # or who sweeps more seldom would never be awake
+        if self._recovered_at is not None and now - self._recovered_at > max(self._settings.lease / 2, usual) / 1000:
             self._awake_since = now
         self._recovered_at = now
         return now - self._awake_since >= self._settings.renew_interval / 1000

@@ -19,6 +19,7 @@ from ..store.chat.views import iso
 from .answers import add_answers
 from .budget import add_budget
 from .charter import make_charter_group
+from .copying import add_copy
 from .explain import add_explain
 from .finding import checked, find, ready
 
@@ -34,6 +35,7 @@ def make_group(state: State) -> AppGroup:
     _work(group, state)
     add_explain(group, state)
     add_budget(group, state)
+    add_copy(group, state)
     group.add_command(make_charter_group(state))
     add_answers(group, state)
     return group

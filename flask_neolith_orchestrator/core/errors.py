@@ -7,6 +7,7 @@ NeolithError
  |    +-- NotInitialised
  |    +-- BadTool              a function that cannot be a tool
  |    +-- SchemaMissing        tables or columns that the database does not have yet
+ |    +-- CopyRefused          a database that cannot be moved to another server as it is
  |    +-- UnsupportedDatabase  daemons need a database that threads can share
  |    +-- UnsupportedServer    an async mode that daemons cannot run in
  +-- DaemonError               one orchestrator's daemon
@@ -82,6 +83,10 @@ class BadTool(SetupError):
 class SchemaMissing(SetupError):
     """The database lacks tables or columns. Run `flask db migrate` and `flask db upgrade`, or
     `flask neolith create-tables` if you use no migrations."""
+
+
+class CopyRefused(SetupError):
+    """The database cannot be copied as it is; what is said besides tells why. The new one is as it was before."""
 
 
 class UnsupportedDatabase(SetupError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, false
+from sqlalchemy import JSON, Boolean
 from sqlalchemy.orm import Mapped, mapped_column
 
 
@@ -15,5 +15,6 @@ class OrchestratorUserMixin:
     `vp_config`) holds its charter, personality and daemon settings.
     """
 
-    is_orchestrator: Mapped[bool] = mapped_column("is_vp", Boolean, default=False, server_default=false())
+    # '0' is false on every database: false() would be a number in migrations that were made on SQLite
+    is_orchestrator: Mapped[bool] = mapped_column("is_vp", Boolean, default=False, server_default="0")
     orchestrator_config: Mapped[dict[str, Any] | None] = mapped_column("vp_config", JSON, default=None)

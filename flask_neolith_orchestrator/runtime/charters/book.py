@@ -93,10 +93,10 @@ class CharterBook:
         except StartFailed:  # its daemon cannot start, and its turns say so; a message is accepted all the same
             return in_force(EMPTY, snapshot)
 
-    def refresh(self, orchestrator_id: str) -> None:
+    def refresh(self, *orchestrator_ids: str) -> None:
         """Look again, as after a commit of this process; what cannot be used is told by the next turn."""
         with self._stores.database.read() as tx:
-            self.behaviours(tx, [orchestrator_id])
+            self.behaviours(tx, orchestrator_ids)
 
     def adopt(self, orchestrator_id: str) -> None:
         """Make what the host wrote a version, in a transaction of ours. Raises NotFound."""

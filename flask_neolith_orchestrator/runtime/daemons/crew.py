@@ -134,6 +134,10 @@ class Crew:
             return
         self._stores.leases.make_slots(tx, snapshot.id, limit)
 
+    def reread(self, orchestrator_ids: Sequence[str]) -> None:
+        """Have those that run here go by charters that were changed in another process."""
+        self._study.charters.refresh(*orchestrator_ids)
+
     def follow(self, daemon: OrchestratorDaemon | None, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
         """Let one that runs go by a charter that has changed meanwhile."""
         if daemon is None or not daemon.is_running():

@@ -147,6 +147,9 @@ class Sweeper:
         """Ring for work that nobody was rung for, as often as there are free slots: hints may be lost."""
         ready = self._stores.leases.ready()
         taken = self._stores.leases.slots_taken(list(ready)) if ready else {}
+        full = [daemon.id for daemon in self._running(ready) if daemon.limit <= taken.get(daemon.id, 0)]
+        if full:  # another process may have been told of a charter that allows more
+            self._lives.crew.reread(full)
         for daemon in self._running(ready):
             free = daemon.limit - taken.get(daemon.id, 0)
             if free > 0:  # who has none looks for more at each turn's end

@@ -149,7 +149,12 @@ class Lives:
         self._wake(started)
 
     def _wake(self, started: set[str]) -> None:
-        """Ring for what waits, once for each conversation: one ring would have one thread work until the next sweep."""
+        """Ring for what waits, once for each conversation: one ring would have one thread work until the next sweep.
+
+        Those who run turns do, as they start it too.
+        """
+        if not self._stores.nodes.capacity:
+            return
         try:
             ready = self._stores.leases.ready()
         except Exception:

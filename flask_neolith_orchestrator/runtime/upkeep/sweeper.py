@@ -112,8 +112,9 @@ class Sweeper:
         While it was stopped it may have kept the others from renewing: it then gives them the time to do so.
         """
         now = self._clock.monotonic()
-        usual = self._settings.sweep_interval * 1.5  # or who sweeps more seldom would never be awake
-        if self._recovered_at is not None and now - self._recovered_at > max(self._settings.lease / 2, usual) / 1000:
+        lease, usual = self._settings.lease, self._settings.sweep_interval * 1.5
+        asleep = max(lease / 2, min(usual, lease + 1_000)) / 1000  # or rare sweeps alone would look like being stopped
+        if self._recovered_at is not None and now - self._recovered_at > asleep:
             self._awake_since = now
         self._recovered_at = now
         return now - self._awake_since >= self._settings.renew_interval / 1000
@@ -144,8 +145,11 @@ class Sweeper:
         self._ring(recovered.orchestrator_id, 1)
 
     def ring_ready(self) -> None:
-        """Ring for work that nobody was rung for, as often as there are free slots: hints may be lost."""
-        ready = self._stores.leases.ready()
+        """Ring for work that nobody was rung for, as often as there are free slots: hints may be lost.
+
+        Where turns are others' work, so is this: each of many processes would ring for the same.
+        """
+        ready = self._stores.leases.ready() if self._stores.nodes.capacity else {}
         taken = self._stores.leases.slots_taken(list(ready)) if ready else {}
         full = [daemon.id for daemon in self._running(ready) if daemon.limit <= taken.get(daemon.id, 0)]
         if full:  # another process may have been told of a charter that allows more

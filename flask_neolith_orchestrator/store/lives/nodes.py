@@ -46,7 +46,7 @@ class Nodes:
         self._slots = models.table("Slot")
         self._look = database.prepare(select(self._n).where(self._n.c.id != bindparam("b_self")))
         self._engine = engine
-        self._threads = 0
+        self.capacity = 0
         self._state_dir = state_dir
         self._lease = lease
         self._kept_at = float("-inf")
@@ -76,7 +76,7 @@ class Nodes:
 
         Those who join or leave wait for each other.
         """
-        self._threads = threads
+        self.capacity = threads
         self._one_by_one(tx)
         alone = not self._others(tx)
         tx.execute(delete(self._n).where(self._n.c.id == self.id))  # of a start that failed half-way
@@ -100,7 +100,7 @@ class Nodes:
         now = self._database.clock.wall()
         lock = None if self._file is None else str(self._path(self.id))
         which = {"id": self.id, "name": self.name, "host": self.host, "lock": lock}
-        able = {"version": release()[:40], "engine": self._engine, "threads": self._threads}
+        able = {"version": release()[:40], "engine": self._engine, "threads": self.capacity}
         return {**which, **able, "started_at": now, "seen_at": now}
 
     def keep_alive(self) -> None:

@@ -69,7 +69,7 @@ class CeleryDispatcher:
         self._names = 0
         self._closed = False
         self._waited: float | None = None
-        self._taken_at = 0.0
+        self._taken_at = self._ended_at = 0.0
         self._deaf = False
 
     @property
@@ -131,7 +131,8 @@ class CeleryDispatcher:
         """Whether Celery gives no hints to this worker though they wait: its consumer has stopped, or was told to."""
         with self._changed:
             free = len(self._calls) < self._threads
-        deaf = free and min(self._bell.waits(), time.monotonic() - self._taken_at) > DEAF
+            latest = max(self._taken_at, self._ended_at)  # a thread that has just become free was not left out
+        deaf = free and min(self._bell.waits(), time.monotonic() - latest) > DEAF
         if deaf and not self._deaf:
             log.warning("Celery gives no hints though some wait. The sweep finds the work", extra={"action": "deaf"})
         self._deaf = deaf
@@ -175,6 +176,7 @@ class CeleryDispatcher:
         finally:
             with self._changed:
                 self._calls.pop(threading.get_ident(), None)
+                self._ended_at = time.monotonic()
                 self._hung -= call.abandoned
                 self._changed.notify_all()
             call.over.set()

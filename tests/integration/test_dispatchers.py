@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -250,3 +251,25 @@ def test_a_worker_that_hears_nothing_does_what_its_sweep_finds(
             made.ring("cyd")
             pause.wait(0.1)
     assert [one.__dict__.get("action") for one in caplog.records].count("deaf") == 1
+
+
+def test_a_worker_whose_threads_were_all_busy_is_not_deaf(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hints have waited for long, but not for a thread that has only just become free."""
+    made = CeleryDispatcher(redis.url, threads=1, per_orchestrator=1)
+    monkeypatch.setattr(made._bell, "waits", lambda: 3_600.0)
+    made.serve(1)
+    at_end: list[bool] = []
+
+    def handler(_orchestrator_id: str) -> bool:
+        made._taken_at -= 3_600.0  # such a long call
+        return False
+
+    try:
+        made.run(handler)
+        made.take("ada", time.time())
+        at_end.append(made._is_deaf())
+        made._ended_at -= 3_600.0
+        at_end.append(made._is_deaf())
+    finally:
+        assert made.close(PATIENCE)
+    assert at_end == [False, True]

@@ -132,9 +132,6 @@ def test_processes_without_web_come_and_go(apart: Apart) -> None:
     assert found.returncode == 1
     assert "none of 1 process(es) runs turns. Start `flask neolith run`." in found.stdout
     assert apart.rows("SELECT state FROM neolith_delivery WHERE state != 'answered'") == [("waiting",)]
-    refused = apart.flask("neolith", "run")
-    assert refused.returncode == 1
-    assert "NEOLITH_MAX_THREADS=0: say how many turns at one time, such as `-c 32`." in refused.stderr
     last = apart.daemons()
     apart.waits("answered")
     assert apart.lines("calls")[-1]["pid"] == last.pid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import stat
 import struct
@@ -20,6 +21,7 @@ from flask_neolith_orchestrator.backends import neighbours
 from flask_neolith_orchestrator.backends.choice import make_neighbours
 from flask_neolith_orchestrator.backends.embedded import EmbeddedDispatcher
 from flask_neolith_orchestrator.backends.neighbours import Neighbours
+from flask_neolith_orchestrator.cli import group
 
 from .conftest import MakeWorld
 from .world import until
@@ -116,7 +118,7 @@ def test_one_that_reads_nothing_holds_up_the_others_once(
         for number in range(5):
             one.tell("news", f"{number}" + "x" * 1_000_000)
         until(lambda: len(heard) == 5, "the other hears all of it")
-        assert "stopped" in one._shunned
+        until(lambda: "stopped" in one._shunned, "the silent one is given up")
         with monkeypatch.context() as small, one._changed:
             small.setattr(neighbours, "MOST", 1)
             one.tell("news", "kept")
@@ -222,3 +224,27 @@ def test_the_log_says_that_nobody_runs_turns(make_world: MakeWorld, caplog: pyte
     other.close()
     world.house.node.look_around()
     assert said() == 2
+
+
+def test_run_says_what_it_needs(make_world: MakeWorld) -> None:
+    """Without threads, or beside Celery, there is nothing to run, and the remedy is named."""
+    for settings, remedy in (
+        ({"NEOLITH_MAX_THREADS": 0}, "NEOLITH_MAX_THREADS=0: say how many turns at one time, such as `-c 32`."),
+        ({"NEOLITH_ENGINE": "celery"}, "With NEOLITH_ENGINE=celery use `flask neolith worker`."),
+    ):
+        world = make_world(orchestrators=(), **settings)
+        refused = world.app.test_cli_runner().invoke(args=["neolith", "run"])
+        assert (refused.exit_code, refused.output) == (1, f"Error: {remedy}\n")
+
+
+def test_run_ends_where_only_a_new_process_helps(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks a process without web server whether it lives: it asks itself, and ends with 1."""
+    monkeypatch.setattr(group, "LOOK", 0.01)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    world = make_world()
+    house = world.house
+    house.manager.liveness = iter([{"ok": True}, {"ok": False}]).__next__
+    ended = world.app.test_cli_runner().invoke(args=["neolith", "run", "-c", "3"])
+    assert ended.exit_code == 1
+    assert "Stopping." in ended.output
+    assert house.dispatcher.threads == 3

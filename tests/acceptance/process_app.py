@@ -2,7 +2,8 @@
 
 `NEOLITH_TEST_FOLDER` says where: `app.db` (`NEOLITH_TEST_DATABASE` may name another database), `calls` (one line per
 model call), `told` (what browsers would hear; with `NEOLITH_TEST_SOCKETS` they really hear it) and `ends` (one line per
-process that ended in order: what it was, and its threads of ours).
+process that ended in order: what it was, and its threads of ours). `NEOLITH_TEST_QUEUE` is Flask-SocketIO's message
+queue, `NEOLITH_TEST_MORE` how many further orchestrators there are: one1, one2, ...; they are wanted from the start.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 from flask_socketio import SocketIO
 from flask_sqlalchemy import SQLAlchemy
@@ -25,6 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from flask_neolith_orchestrator import NeolithOrchestrator, OrchestratorUserMixin
 from flask_neolith_orchestrator.core.cancel import Cancel
 from flask_neolith_orchestrator.core.model import ModelEvent, ModelRequest, ModelStop, TextDelta
+from flask_neolith_orchestrator.core.types import Cause, Wanted
 from flask_neolith_orchestrator.testing import Parts
 
 FOLDER = Path(os.environ["NEOLITH_TEST_FOLDER"])
@@ -101,10 +103,11 @@ def create_app() -> Flask:
     url = os.environ.get("NEOLITH_TEST_DATABASE", f"sqlite:///{FOLDER / 'app.db'}")
     app.config.update(SECRET_KEY="x", SQLALCHEMY_DATABASE_URI=url, ORCHESTRATOR_MODE=True)
     app.config.update(NEOLITH_RATE_ORCHESTRATOR="", NEOLITH_RATE_PERSON="", NEOLITH_RATE_POSTS="")  # these hurry
-    app.config.update(DAEMON_STOP_TIMEOUT=4_000, DAEMON_SWEEP_INTERVAL=200)
+    hurry = {"DAEMON_STOP_TIMEOUT": 4_000, "DAEMON_SWEEP_INTERVAL": 200}
+    app.config.update({key: value for key, value in hurry.items() if key not in os.environ})
     db.init_app(app)
     login_manager.init_app(app)
-    socketio = SocketIO(app, async_mode="threading")
+    socketio = SocketIO(app, async_mode="threading", message_queue=os.environ.get("NEOLITH_TEST_QUEUE"))
     model = SlowModel()
     channel = None if "NEOLITH_TEST_SOCKETS" in os.environ else ToldChannel()
     neolith.init_app(app, socketio=socketio, parts=Parts(channel=channel, model_for=lambda _name: model))
@@ -131,16 +134,23 @@ def create_app() -> Flask:
 def seed() -> None:
     """Everybody, and one channel."""
     db.create_all()
-    db.session.add_all(
-        [User(name="maya"), User(name="ada", is_orchestrator=True), User(name="leo", is_orchestrator=True)]
-    )
+    more = [f"one{number + 1}" for number in range(int(os.environ.get("NEOLITH_TEST_MORE", "0")))]
+    db.session.add_all([User(name="maya"), *(User(name=name, is_orchestrator=True) for name in ("ada", "leo", *more))])
     db.session.flush()
     home = neolith.directory.create_organization("Home", "home")
     neolith.directory.add_to_organization(home, "1", "owner")
-    for user_id, handle in (("2", "ada"), ("3", "leo")):
-        neolith.directory.create_orchestrator(user_id, home, handle)
+    ids = [str(number + 2) for number in range(2 + len(more))]
+    handles = zip(ids, ("ada", "leo", *more), strict=True)
+    made = [neolith.directory.create_orchestrator(user_id, home, handle) for user_id, handle in handles]
     neolith.chat.create_channel("1", organization_id=home, name="general", member_ids=["2", "3"])
+    if more:
+        neolith.chat.create_channel("1", organization_id=home, name="crowd", member_ids=ids[2:])
     db.session.commit()
+    state = current_app.extensions["neolith"]
+    state.keep_quiet()
+    with state.house.database.write() as tx:
+        for orchestrator_id in made[2:]:
+            state.house.daemons.want(tx, orchestrator_id, Wanted.RUNNING, Cause.PERSON)
 
 
 def note_end(app: Flask) -> None:

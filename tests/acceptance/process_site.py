@@ -165,15 +165,16 @@ class Server:
         assert browser.post(f"{self.url}/login/{user_id}", timeout=10).status_code == 200
         return browser
 
-    def ask(self, text: str) -> None:
-        """maya writes in the channel."""
-        answer = self.login(1).post(
-            f"{self.url}/neolith/api/v1/channels/1/messages",
-            json={"content": text},
-            headers={"Sec-Fetch-Site": "same-origin"},
-            timeout=10,
-        )
+    def ask(self, text: str, channel: int = 1) -> str:
+        """maya writes in a channel; the message's id."""
+        answer = self.call(self.login(1), "POST", f"channels/{channel}/messages", {"content": text})
         assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def call(self, browser: requests.Session, method: str, path: str, body: Any = None) -> requests.Response:
+        """Call a route of the API from a page of ours."""
+        where = f"{self.url}/neolith/api/v1/{path}"
+        return browser.request(method, where, json=body, headers={"Sec-Fetch-Site": "same-origin"}, timeout=10)
 
     def end(self, number: int) -> float:
         """Send a signal and wait; how long it took."""

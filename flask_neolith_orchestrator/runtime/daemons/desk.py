@@ -152,6 +152,7 @@ class Desk:
         if not live and note.fresh:
             self._owed.add(token)
         if wanted:
+            self._lives.wished()  # it runs in every process
             self._start(orchestrator_id)
 
     def _manual_token(self, tx: Any, orchestrator_id: str, user_id: str) -> str:
@@ -237,6 +238,7 @@ class Desk:
         return True
 
     def _stop(self, orchestrator_id: str, reason: str) -> None:
+        self._lives.wished()
         daemon = self._duty.manager.daemon_for(orchestrator_id)
         # a stop waits for running turns: other logins must not wait for it
         self._duty.apart(daemon, lambda one: self._halt_unless_wanted(one, reason))

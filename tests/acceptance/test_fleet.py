@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections import defaultdict
@@ -186,6 +187,7 @@ def test_browsers_of_every_server_hear_everything_once(fleet: Fleet) -> None:
     assert {one["pid"] for one in fleet.lines("calls")} <= set(fleet.workers)
     told = json.loads(fleet.run("celery", "-A", CELERY, "inspect", "ping", "--json").stdout)
     assert [one["ok"] for one in told.values()] == ["pong"] * 3, told
+    assert {f"neolith-{pid}@{socket.gethostname()}" for pid in list(fleet.workers)[1:]} < set(told)
     assert fleet.redis.client.pubsub_numsub(SOCKETS)[0][1] == 2, "workers do not listen"
     assert leo.post(f"{fleet.webs[0].url}/logout", timeout=10).status_code == 200
     until(lambda: all(one.of("disconnect") for one in sockets), "the login's sockets are cut at both servers")

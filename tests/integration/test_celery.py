@@ -1,132 +1,20 @@
-"""The engine celery: hints through a real Redis, turns in real workers, and both when Redis is away."""
+"""The engine celery: hints and news through a real Redis. With real workers: tests/acceptance/test_fleet.py."""
 
 from __future__ import annotations
 
-import json
-import signal
-import socket
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from flask_neolith_orchestrator import ConfigurationError, NeedsServer
 from flask_neolith_orchestrator.backends import bell
 from flask_neolith_orchestrator.backends.celery import QUEUE, CeleryDispatcher
 from flask_neolith_orchestrator.core.errors import SetupError
-from tests.acceptance.process_site import APP, STOP, Site, until
+from tests.acceptance.process_site import until
 
 from .conftest import Databases, MakeWorld
-from .postgres_server import PostgresServer
 from .redis_server import RedisServer
-
-CELERY = "tests.acceptance.process_celery:celery"
-QUIET = {"NEOLITH_RATE_POSTS": "", "DAEMON_LEASE": "2000", "DAEMON_RENEW_INTERVAL": "500"}
-
-
-class Fleet(Site):
-    """Web processes and workers on one Postgres and one Redis. Lifetime: a test."""
-
-    def __init__(self, folder: Path, url: str, broker: str) -> None:
-        self._engine = create_engine(make_url(url))
-        more = {"NEOLITH_TEST_DATABASE": url, "NEOLITH_ENGINE": "celery", "NEOLITH_BROKER_URL": broker}
-        super().__init__(folder, **more, **QUIET)
-
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """What is committed."""
-        with self._engine.connect() as tx:
-            return [tuple(row) for row in tx.execute(text(statement))]
-
-    def worker(self, threads: int = 4, *, plain: bool = False) -> Any:
-        """A worker that takes hints; `plain`: by Celery's own command."""
-        before = self.nodes()
-        ours, celerys = (
-            ("flask", "--app", APP, "neolith", "worker"),
-            ("celery", "-A", CELERY, "worker", "-P", "threads"),
-        )
-        made = self.start(*(celerys if plain else ours), "-c", str(threads))
-        until(lambda: made.pid in self.nodes() - before, "the worker is a node")
-        return made
-
-    def answered(self) -> int:
-        """Questions that have an answer."""
-        return int(self.rows("SELECT count(*) FROM neolith_delivery WHERE state = 'answered'")[0][0])
-
-    def close(self) -> None:
-        """End everything."""
-        super().close()
-        self._engine.dispose()
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, postgres: PostgresServer, redis: RedisServer) -> Iterator[Fleet]:
-    """A seeded database."""
-    made = Fleet(tmp_path, postgres.database(), redis.url)
-    yield made
-    made.close()
-
-
-@pytest.mark.postgres
-@pytest.mark.process
-def test_workers_answer_and_web_processes_do_not(fleet: Fleet) -> None:
-    """A mention that a web process accepts is answered by a worker; who dies in a turn is replaced within the lease.
-
-    One worker is started by Celery's own command, and heard by its remote control.
-    """
-    web = fleet.server("-w", "1")
-    web.login(2)
-    workers = {worker.pid: worker for worker in (fleet.worker(), fleet.worker(plain=True))}
-    until(lambda: fleet.states().get("ada", ("", ""))[1] == "running", "ada runs")
-    for number in range(4):
-        web.ask(f"@ada hello {number}")
-    until(lambda: fleet.answered() == 4, "all are answered")
-    assert {line["pid"] for line in fleet.lines("calls")} <= set(workers)
-    told = fleet.run("celery", "-A", CELERY, "inspect", "ping", "--json")
-    heard = json.loads(told.stdout)
-    assert [one["ok"] for one in heard.values()] == ["pong", "pong"], told
-    assert f"neolith-{next(iter(workers))}@{socket.gethostname()}" in heard  # the first of them
-    web.ask("@ada think for 30 s")
-    (asked,) = until(lambda: [one for one in fleet.lines("calls") if "30 s" in one["asked"]], "somebody thinks")
-    workers[asked["pid"]].send_signal(signal.SIGKILL)
-    again = until(lambda: [one for one in fleet.lines("calls") if "30 s" in one["asked"]][1:], "another goes on")
-    assert again[0]["pid"] in set(workers) - {asked["pid"]}
-    (message,) = fleet.rows("SELECT message_id FROM neolith_delivery WHERE state = 'running'")
-    stop = f"{web.url}/neolith/api/v1/messages/{message[0]}/stop"
-    assert web.login(1).post(stop, headers={"Sec-Fetch-Site": "same-origin"}, json={}, timeout=10).status_code == 200
-    until(lambda: not fleet.rows("SELECT 1 FROM neolith_turn WHERE state = 'running'"), "it ends elsewhere", 2.0)
-    last = workers[again[0]["pid"]]
-    last.terminate()
-    assert last.wait(STOP + 4.0) == 0
-    assert "Traceback" not in fleet.log()
-
-
-@pytest.mark.postgres
-@pytest.mark.process
-def test_work_goes_on_without_redis_and_soon_with_it_again(fleet: Fleet, redis: RedisServer) -> None:
-    """Emptied, stopped and started again: nothing is lost, only slower, and the worker says so."""
-    web = fleet.server("-w", "1")
-    web.login(2)
-    fleet.worker()
-    until(lambda: fleet.states().get("ada", ("", ""))[1] == "running", "ada runs")
-    web.ask("@ada one")
-    until(lambda: fleet.answered() == 1, "the first answer")
-    redis.client.flushall()
-    web.ask("@ada two")
-    until(lambda: fleet.answered() == 2, "an answer after the flush", 5.0)
-    redis.stop()
-    try:
-        web.ask("@ada three")
-        until(lambda: fleet.answered() == 3, "an answer without Redis", 8.0)
-        assert "bell-broken" in fleet.log() or "out of order" in fleet.log()
-    finally:
-        redis.start()
-    until(lambda: "The bell works again" in fleet.log(), "it is noticed")
-    web.ask("@ada four")
-    until(lambda: fleet.answered() == 4, "an answer with Redis again", 5.0)
 
 
 def test_hints_wait_for_nobody_and_do_not_pile_up(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

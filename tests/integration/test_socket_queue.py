@@ -23,8 +23,9 @@ CHANNEL = "flask-socketio"
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A server that the test may stop."""
+    monkeypatch.setattr(socket_queue, "IDLE", 0.1)
     made = RedisServer(tmp_path)
     yield made
     made.stop()

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, case, exists, func, or_, select, u
 
 from ...core.types import Claim, DeliveryKind, Place
 from ..sql.database import Database
+from ..sql.oldest import among, oldest
 from ..tables.columns import PARKED, RUNNING, WAITING
 from ..tables.models import Models
 from .beginnings import Asked, Beginnings
@@ -66,11 +67,11 @@ class Claims:
 
     def _prepare_members(self, database: Database) -> None:
         d, c = self._d, self._c
-        self._pick = database.prepare(self._pick_statement(database.now()))
+        self._pick = database.prepare(self._pick_statement(database))
         self._members = database.prepare(
             select(d.c.id, d.c.author_id, d.c.kind, d.c.message_id, d.c.attempts, d.c.turn_id, d.c.held)
-            .where(d.c.conversation_id == bindparam("b_conversation"), d.c.state == WAITING)
-            .order_by(d.c.id)
+            .where(*among(database, d.c.conversation_id, bindparam("b_conversation")), d.c.state == WAITING)
+            .order_by(*oldest(database, d.c.conversation_id, d.c.id))
             .limit(MEMBERS)
         )
         self._mark = database.prepare(
@@ -142,15 +143,16 @@ class Claims:
             )
         )
 
-    def _pick_statement(self, now: Any) -> Any:
+    def _pick_statement(self, database: Database) -> Any:
         d, c, w, o = self._d, self._c, self._w, self._o
+        now = database.now()
         earlier = d.alias("earlier")
         return (
             select(d.c.id, c.c.id, c.c.epoch, c.c.channel_id, c.c.thread_id, c.c.is_dm, o.c.user_id)
             .join(c, c.c.id == d.c.conversation_id)
             .join(o, o.c.id == d.c.orchestrator_id)
             .where(
-                d.c.orchestrator_id == bindparam("b_orchestrator"),
+                *among(database, d.c.orchestrator_id, bindparam("b_orchestrator")),
                 d.c.state == WAITING,
                 d.c.ready_at <= now,
                 # what is too old is the sweep's, even at a start after long
@@ -166,7 +168,7 @@ class Claims:
                 ),
                 or_(d.c.attempts < self._suspect, ~self._runs_suspect()),
             )
-            .order_by(d.c.id)
+            .order_by(*oldest(database, d.c.orchestrator_id, d.c.id))
             .limit(1)
             # not so strong a lock that an open transaction of the host's, which has accepted more, would keep it
             .with_for_update(of=c, skip_locked=True, key_share=True)

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from ..sql.database import Database
 from ..sql.inserts import insert_into
+from ..sql.oldest import among, oldest
 from ..tables.columns import RUNNING, WAITING
 from ..tables.models import Models
 from .claims import LostRace
@@ -85,7 +86,7 @@ class Leases:
                 s.c.lease_until < now,
             )
         )
-        self._ready = database.prepare(self._ready_statement(now))
+        self._ready = database.prepare(self._ready_statement(database))
         self._overdue = database.prepare(
             select(d.c.id)
             .where(
@@ -96,11 +97,11 @@ class Leases:
             .limit(OVERDUE)
         )
 
-    def _ready_statement(self, now: Any) -> Any:
+    def _ready_statement(self, database: Database) -> Any:
         """From one orchestrator for whom something waits to the next, and then some heads of each: what else waits is
         not looked at, however much it is.
         """
-        d, c, w = self._d, self._c, self._w
+        d, c, w, now = self._d, self._c, self._w, database.now()
         first = select(func.min(d.c.orchestrator_id).label("id")).where(d.c.state == WAITING)
         asked = first.cte("asked", recursive=True)
         following = select(func.min(d.c.orchestrator_id)).where(d.c.state == WAITING, d.c.orchestrator_id > asked.c.id)
@@ -109,7 +110,9 @@ class Leases:
         heads = (
             select(literal_column("1").label("one"))
             .select_from(d.join(c, c.c.id == d.c.conversation_id))
-            .where(d.c.orchestrator_id == w.c.orchestrator_id, d.c.state == WAITING, d.c.ready_at <= now)
+            .where(
+                *among(database, d.c.orchestrator_id, w.c.orchestrator_id), d.c.state == WAITING, d.c.ready_at <= now
+            )
             .where(c.c.turn_id.is_(None))
             .where(
                 ~exists().where(
@@ -118,7 +121,7 @@ class Leases:
                     earlier.c.id < d.c.id,
                 )
             )
-            .order_by(d.c.id)
+            .order_by(*oldest(database, d.c.orchestrator_id, d.c.id))
             .limit(bindparam("b_most"))
             .correlate(w)
             .subquery("heads")

@@ -211,6 +211,7 @@ def test_the_log_says_that_nobody_runs_turns(make_world: MakeWorld, caplog: pyte
     """Where no process has threads for turns, it is said once, and again after somebody had."""
     world = make_world(NEOLITH_MAX_THREADS=0)
     world.start("ada")
+    make_world(like=world, NEOLITH_MAX_THREADS=0).start()
 
     def said() -> int:
         return sum(getattr(record, "action", "") == "no-turns" for record in caplog.records)

@@ -126,3 +126,23 @@ def test_siblings_of_one_master_hear_each_other() -> None:
         order = {"method": "emit", "namespace": ORDERS, "event": "cut", "room": "", "data": [""], "host_id": host}
         manager._handle_emit(order)
     assert orders == ["cut"]
+
+
+def test_who_listens_comes_back_when_redis_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's thread waits in the connection until Redis answers; what it has missed is looked at again."""
+    monkeypatch.setattr(socket_queue, "AGAIN", 0.01)
+    manager, orders, asked = RedisManager("redis://127.0.0.1:1/0"), list[str](), list[int]()
+
+    class Away:
+        def ping(self) -> bool:
+            asked.append(1)
+            if len(asked) % 4:
+                raise ConnectionError
+            return True
+
+    monkeypatch.setattr(RedisManager, "_redis_connect", lambda self: setattr(self, "redis", Away()))
+    MessageQueue(manager, lambda what, _room, _target: orders.append(what), forked=False)
+    manager._redis_connect()
+    assert (len(asked), orders) == (4, [])
+    manager._redis_connect()
+    assert (len(asked), orders) == (8, [MISSED])

@@ -27,6 +27,10 @@ JOB = 0.8
 """Seconds of the model: the kill comes in the first half."""
 
 
+TAKEN_OVER = "A turn was taken over"
+"""What the processes are to say here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One setting. `lease` and `renew` in seconds; `apart`: workers see each other's death by the lease alone."""
@@ -45,8 +49,8 @@ class Trial:
 DEFAULT = load_settings({}, {})
 TRIALS = (
     Trial(20, 2.0, 0.5, apart=True),
-    Trial(10, DEFAULT.lease / 1000, DEFAULT.renew_interval / 1000, apart=True),
-    Trial(10, DEFAULT.lease / 1000, DEFAULT.renew_interval / 1000, apart=False),
+    Trial(6, DEFAULT.lease / 1000, DEFAULT.renew_interval / 1000, apart=True),
+    Trial(6, DEFAULT.lease / 1000, DEFAULT.renew_interval / 1000, apart=False),
 )
 
 
@@ -65,7 +69,7 @@ def measure(*, quick: bool = False) -> Sequence[Row]:
                     "DAEMON_LEASE": f"{trial.lease * 1000:.0f}",
                     "DAEMON_RENEW_INTERVAL": f"{trial.renew * 1000:.0f}",
                 }
-                with watch() as witness, fleet(made, url, broker, JOB, **settings) as here:
+                with watch(TAKEN_OVER) as witness, fleet(made, url, broker, JOB, **settings) as here:
                     times, faults = _killed(here, trial)
                     rows.append(_row(trial, times, faults + inspect(here.world) + witness.faults))
     return rows
@@ -132,4 +136,4 @@ def _calls(here: Fleet, number: int) -> list[list[Any]]:
 
 def _unexpected(here: Fleet) -> Faults:
     """What workers complained of, but for what they are to say: that they took a turn over."""
-    return here.faults("A turn was taken over")
+    return here.faults(TAKEN_OVER)

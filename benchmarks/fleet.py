@@ -97,7 +97,7 @@ class Fleet:
         skipped = sum("renew" in one for one in told)
         died = [f"a worker ended with {one.returncode}" for one in self.workers if one.poll() not in (None, 0, -9)]
         errors = [one for one in told if "skipped: maximum" not in one] + died
-        return Faults(0, len(errors), skipped, tuple((errors + told)[:KEPT]))
+        return Faults(0, len(errors), skipped, tuple(dict.fromkeys(errors + told))[:KEPT])
 
 
 @contextmanager

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+from flask import Flask
 from sqlalchemy import update
 
-from benchmarks.__main__ import machine, measured
-from benchmarks.app import copy_of, db, neolith
+from benchmarks.__main__ import EXTRA, SUBJECTS, machine, measured
+from benchmarks.app import World, copy_of, db, neolith
 from benchmarks.backlog import Call, Log, Plan, bring_up, drain, filled, judge
 from benchmarks.drain import floor_of, one_round, record
+from benchmarks.fleet import Fleet
+from benchmarks.fleet_app import COMPLAINTS, Lines
 from benchmarks.rows import Faults, Row, markdown, table
 from benchmarks.witness import SCHEDULER, listen_for_skipped_jobs, watch
 
@@ -120,3 +125,23 @@ def test_a_subject_is_measured_in_a_process_of_its_own(capfd: pytest.CaptureFixt
     assert all("ms" in row.figure for row in rows)
     assert [row.verdict for row in measured("no such subject", quick=True)] == ["VOID"]
     assert "cores" in machine()
+
+
+def test_what_workers_complain_of_makes_a_figure_void(tmp_path: Path) -> None:
+    """Warnings and skipped renewals of other processes count, but for what they are to say."""
+    lines = Lines(tmp_path / COMPLAINTS)
+    lines.add("ours", "A turn was taken over")
+    lines.add("scheduler", "renew skipped: maximum number")
+    lines.add("ours", "An answer could not be written yet")
+    fleet = Fleet(World(Flask("x"), tmp_path, "1", "2", "3", (), ()), tmp_path, {})
+    assert fleet.faults("taken over") == Faults(
+        0, 1, 1, ("ours: An answer could not be written yet", "scheduler: renew skipped: maximum number")
+    )
+    assert fleet.faults().errors == 2
+
+
+def test_every_subject_can_be_imported() -> None:
+    """A name on the command line has a function behind it."""
+    for where in (SUBJECTS | EXTRA).values():
+        module, function = where.split(".")
+        assert callable(getattr(import_module(f"benchmarks.{module}"), function))

@@ -53,7 +53,7 @@ class Size:
 
 def measure(*, quick: bool = False) -> Sequence[Row]:
     """Each size in a database of its own; the sizes take turns, so that a slow moment of the machine meets all."""
-    sizes, rounds, turns = (SIZES[:2], 2, 50) if quick else (SIZES, 6, 300)
+    sizes, rounds, turns = (SIZES[:2], 2, 50) if quick else (SIZES, 4, 150)
     faults = Faults()
     with postgres_server() as server, ExitStack() as stack:
         found = [_filled(stack, server.database(), size) for size in sizes]

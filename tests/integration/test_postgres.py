@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import Connection, NullPool, create_engine, select, text, update
+from sqlalchemy import Connection, NullPool, create_engine, event, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flask_neolith_orchestrator.store.sql import again
@@ -122,6 +122,38 @@ def test_what_always_fails_is_not_run_for_ever(world: World, monkeypatch: pytest
         with pytest.raises(DBAPIError):
             world.stores.database.run(lambda tx, code=code: fail(tx, code))  # type: ignore[misc]  # a lambda's default
         assert len(runs) == times
+
+
+def test_what_may_have_been_written_is_not_run_again(world: World) -> None:
+    """The connection dies in the commit, when nobody can know: the caller hears of it; before the commit it is run
+    again."""
+    runs = []
+
+    def die(connection: Connection) -> None:
+        with world.stores.database.read() as other:
+            other.execute(text(f"SELECT pg_terminate_backend({pid(connection)}, 5000)"))
+
+    def work(tx: Connection, at_once: bool) -> None:
+        runs.append(tx)
+        if at_once and len(runs) == 1:
+            die(tx)
+        raise_visits(world, tx, "ann")
+
+    with world.context():
+        engine = world.db.engine
+    world.stores.database.run(lambda tx: work(tx, at_once=True))
+    assert (len(runs), visits(world)["ann"]) == (2, 1)
+    runs.clear()
+    event.listen(engine, "commit", die, once=True)
+    with pytest.raises(OperationalError):
+        world.stores.database.run(lambda tx: work(tx, at_once=False))
+    assert (len(runs), visits(world)["ann"]) == (1, 1)
+
+
+def pid(connection: Connection) -> int:
+    """The server's process that serves a connection."""
+    driver: Any = connection.connection.dbapi_connection
+    return int(driver.info.backend_pid)
 
 
 def test_a_host_keeps_its_isolation_and_we_keep_ours(make_world: MakeWorld, on_postgres: Databases) -> None:

@@ -193,7 +193,8 @@ class SocketIOChannel:
                 never.wait(0.1)
             try:
                 if (socket := server.eio.sockets.get(eio_sid)) is not None:
-                    socket.close(wait=False)
+                    # not a word where the transport itself can end: some clients take that for a goodbye for good
+                    socket.close(wait=False, abort=socket.upgraded)
             except Exception:
                 # a handler of the host that raises must not keep the others from looking again
                 log.exception("A socket was not closed", extra={"action": "catch-up-failed"})

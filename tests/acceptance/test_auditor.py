@@ -204,6 +204,20 @@ def test_a_process_that_ends_by_itself_is_seen(case: Case) -> None:
     assert [violation.kind for violation in audit(case.evidence)] == ["died"]
 
 
+def test_what_is_posted_at_one_time_has_no_order(case: Case) -> None:
+    """Of two people's questions one may be in the history of the other's turn; of one person's it may not."""
+    first, second = case.evidence.posts
+    first.acknowledged, second.sent = 20.6, 10.0
+    case.evidence.calls[0].asked, case.evidence.calls[1].asked = (1, 2), (1,)
+    case.reply(0, text=answer([1, 2], "c1"))
+    case.reply(1, text=answer([1], "c2"))
+    found = {violation.kind for violation in audit(case.evidence)}
+    assert {"answered-twice", "second-call", "order"} & found == {"answered-twice", "second-call"}
+    second.author = "noor"
+    found = {violation.kind for violation in audit(case.evidence)}
+    assert not {"answered-twice", "second-call", "order"} & found
+
+
 def test_a_death_explains_a_second_call(case: Case) -> None:
     """A question whose process died before it could write the answer may be asked again."""
     case.call(2, 24.0)

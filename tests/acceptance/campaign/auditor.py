@@ -7,7 +7,8 @@
 | `lost`              | an acknowledged question that no finished answer names                                 |
 | `answered-twice`    | a question that several finished answers name                                          |
 | `unfinished`        | an answer that people see as streaming, interrupted or failed                          |
-| `order`             | in one conversation a later question was asked of a model, or answered, first          |
+| `order`             | in one conversation a later question was asked of a model, or answered, first (two     |
+|                     | that were posted at one time have no order; the rows' own order is judged as well)     |
 | `overlap`           | two calls for one conversation at one time                                             |
 | `limit`             | more calls for one orchestrator at one time than it has slots, over all processes      |
 | `second-call`       | a question asked of a model again, though nobody had died or been paused in between    |
@@ -33,7 +34,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from .ears import Event
-from .evidence import Call, Evidence, Reply
+from .evidence import FOREVER, Call, Evidence, Reply
+from .load import Post
 from .questions import LIMIT
 from .rows import judge_rows
 
@@ -93,8 +95,30 @@ def _answers(evidence: Evidence) -> Iterator[tuple[str, str]]:
         found = naming.get(post.number, [])
         if not found and post.acknowledged:
             yield "lost", f"question {post.number} (message {post.ids[0]})"
-        if len(found) > 1:
+        own = [reply for reply in found if not _was_seen_early(evidence, post, _numbers(reply))]
+        if len(found) > 1 and len(own) != 1:
             yield "answered-twice", f"question {post.number}: answers {[reply.id for reply in found]}"
+
+
+def _id(post: Post) -> int:
+    return int(post.ids[0])
+
+
+def _numbers(reply: Reply) -> tuple[int, ...]:
+    return () if reply.answer is None else reply.answer.numbers
+
+
+def _overlap(one: Post, other: Post) -> bool:
+    """Whether two people posted at one time, so that nobody can say who was first."""
+    ends = [post.acknowledged if post.acknowledged is not None else FOREVER for post in (one, other)]
+    return one.author != other.author and one.sent <= ends[1] and other.sent <= ends[0]
+
+
+def _was_seen_early(evidence: Evidence, post: Post, asked: Sequence[int]) -> bool:
+    """Whether a turn for another's question, posted at one time with this one, had this one in its history already."""
+    posts = evidence.by_number()
+    others = [posts[number] for number in asked if number != post.number and posts[number].ids]
+    return any(other.conversation == post.conversation and _overlap(post, other) for other in others)
 
 
 def _by_conversation(evidence: Evidence) -> dict[tuple[str, str, str], list[Call]]:
@@ -109,12 +133,12 @@ def _by_conversation(evidence: Evidence) -> dict[tuple[str, str, str], list[Call
 def _order(evidence: Evidence) -> Iterator[tuple[str, str]]:
     posts = evidence.by_number()
     for conversation, calls in _by_conversation(evidence).items():
-        latest = 0
+        latest: Post | None = None
         for call in calls:
-            ids = [int(posts[number].ids[0]) for number in call.asked if posts[number].ids]
-            if not call.zombie and min(ids) < latest:
-                yield "order", f"{conversation}: call {call.id} for {call.asked} came after message {latest}"
-            latest = max(latest, min(ids))
+            first = min((posts[number] for number in call.asked if posts[number].ids), key=_id)
+            if latest is not None and _id(first) < _id(latest) and not call.zombie and not _overlap(first, latest):
+                yield "order", f"{conversation}: call {call.id} for {call.asked} came after message {latest.ids[0]}"
+            latest = first if latest is None or _id(first) > _id(latest) else latest
 
 
 def _overlaps(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -150,6 +174,9 @@ def _explained(evidence: Evidence, first: Call, second: Call) -> bool:
 
     It may be anybody: who is paused in the middle of a write holds the database, so that nobody can renew or finish.
     """
+    posts = evidence.by_number()
+    if any(_was_seen_early(evidence, posts[number], first.asked) for number in set(first.asked) & set(second.asked)):
+        return True
     died = evidence.lives[first.who].died
     if died is not None and died <= min(first.end + FINISH, second.begin + 0.01):
         return True

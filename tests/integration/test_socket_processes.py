@@ -12,6 +12,7 @@ import pytest
 from flask_socketio import SocketIO
 from socketio.pubsub_manager import PubSubManager
 
+from flask_neolith_orchestrator.backends.socket_queue import MISSED
 from flask_neolith_orchestrator.backends.socketio import SocketIOChannel
 from flask_neolith_orchestrator.core.events import activity_room, channel_room, user_room
 from tests.integration.live import LiveServer
@@ -139,6 +140,18 @@ def test_a_logout_on_one_process_cuts_sockets_on_the_other(two: Two) -> None:
     here.next("disconnect")
     there.next("disconnect")
     assert stays.ask("channel:join", {"channelId": two.sites[0].ids["general"]})["ok"]
+
+
+def test_who_may_have_missed_something_comes_back(two: Two) -> None:
+    """Where one process could not tell what happened, the sockets of all others break, as by a network."""
+    ann = two.sites[0].as_("ann")
+    ears = [two.connect(n, ann) for n in range(2)]
+    channel = two.sites[0].state.house.channel
+    assert isinstance(channel, SocketIOChannel)
+    channel._order(MISSED, "", "")
+    for ear in ears:
+        ear.next("disconnect")
+    assert two.connect(1, ann).ask("channel:join", {"channelId": two.sites[0].ids["general"]})["ok"]
 
 
 def test_no_client_can_give_or_hear_orders(two: Two) -> None:

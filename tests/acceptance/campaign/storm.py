@@ -6,7 +6,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -47,7 +47,12 @@ def cards(dice: random.Random) -> Iterator[str]:
 
 
 class Storm(Campaign):
-    """Servers w0, w1, ... and workers k0, k1, ... on one Postgres and one Redis. Lifetime: its `with` block."""
+    """Servers w0, w1, ... and workers k0, k1, ... on one Postgres and one Redis. Lifetime: its `with` block.
+
+    `waits` are seconds of which one passes until another takes the place of who was killed.
+    """
+
+    waits: Sequence[float] = (0.0, 0.0, 0.3, 4.0)
 
     def __init__(
         self,
@@ -105,7 +110,7 @@ class Storm(Campaign):
         struck = [self.fleet.life(name) for name in names]
         for life in struck:
             self.killer.strike(life, TIMED if what in (EVERYBODY, WEB) else what)
-        threading.Event().wait(self._dice.choice((0.0, 0.0, 0.3, 4.0)))
+        threading.Event().wait(self._dice.choice(self.waits))
         for life in struck:
             if life.died is not None:
                 self.start(life.name)

@@ -150,7 +150,7 @@ class Claims:
         return (
             select(d.c.id, c.c.id, c.c.epoch, c.c.channel_id, c.c.thread_id, c.c.is_dm, o.c.user_id)
             .join(c, c.c.id == d.c.conversation_id)
-            .join(o, o.c.id == d.c.orchestrator_id)
+            .join(o, o.c.id == bindparam("b_orchestrator"))
             .where(
                 *among(database, d.c.orchestrator_id, bindparam("b_orchestrator")),
                 d.c.state == WAITING,

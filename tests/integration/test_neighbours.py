@@ -82,10 +82,9 @@ def test_who_was_killed_is_forgotten_and_who_comes_is_told(
     monkeypatch.setattr(neighbours, "LOOK", 0.0)
     one = start("a")
     dead = socket.socket(socket.AF_UNIX)
-    path = tmp_path / next(iter(tmp_path.glob("*.sock"))).name.replace("a.", "dead.")
+    path = tmp_path / next(iter(tmp_path.glob("*.sock"))).name.replace("a.", "dead.", 1)
     dead.bind(str(path))
     dead.close()
-    assert one.names() == {"dead"}
     one.tell("news", 1)
     until(lambda: not path.exists(), "it is removed")
     heard: list[Any] = []

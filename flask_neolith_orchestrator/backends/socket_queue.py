@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,9 @@ IDLE = 2.0
 
 MOST = 10_000
 """Events that may wait to be sent; more are told to nobody."""
+
+STALE = 1.0
+"""Seconds after which what waits is told to nobody: its process may have been paused, and another have gone on."""
 
 AGAIN = 0.5
 """Seconds between two looks at a Redis that is away."""
@@ -54,7 +58,7 @@ class MessageQueue:
         self._publish: Callable[[Any], Any] = kind._publish.__get__(manager)  # noqa: SLF001 -- see above
         self._is_redis = isinstance(manager, RedisManager)
         self._changed = threading.Condition()
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[tuple[float, Any]] = deque()
         self._sending = False
         self._missed = False
         self._thread: threading.Thread | None = None
@@ -85,7 +89,7 @@ class MessageQueue:
             if len(self._waiting) >= MOST:
                 self._waiting.clear()
                 self._missed = True
-            self._waiting.append(message)
+            self._waiting.append((time.monotonic(), message))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="neolith-post", daemon=True)
                 self._thread.start()
@@ -122,7 +126,9 @@ class MessageQueue:
         with self._changed:
             if not self._waiting:
                 return True
-            message = self._waiting.popleft()
+            at, message = self._waiting.popleft()
+        if time.monotonic() - at > STALE:
+            return False
         return self._publish(message) is not None or not self._is_redis
 
     def _is_back(self) -> bool:

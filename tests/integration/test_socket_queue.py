@@ -97,6 +97,20 @@ def test_who_could_not_tell_says_so_later(redis: RedisServer, caplog: pytest.Log
     assert reader.next() == ("presence", {"n": 4})
 
 
+def test_what_is_too_old_is_told_to_nobody(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that was paused no late text appears: browsers look again instead."""
+    monkeypatch.setattr(socket_queue, "STALE", 0.05)
+    sender, reader = Sender(redis), Reader(redis)
+    redis.signal(signal.SIGSTOP)
+    sender.tell(*range(1, 6))
+    assert not sender.channel.flush(0.2)
+    redis.signal(signal.SIGCONT)
+    heard = [reader.next()]
+    while heard[-1] != (MISSED, ""):
+        heard.append(reader.next())
+    assert len(heard) <= 2, "one at the most was on its way"
+
+
 def test_too_many_events_are_told_to_nobody(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is bounded; what is dropped is looked at again."""
     monkeypatch.setattr(socket_queue, "MOST", 5)

@@ -20,7 +20,7 @@ from .witness import watch
 
 ORCHESTRATORS = 1_000
 DEPTH = 4
-"""Deliveries of one conversation."""
+"""Deliveries of one conversation, where there are enough for all orchestrators."""
 
 SIZES = (1_000, 100_000, 1_000_000)
 FLAT = 1.3
@@ -121,7 +121,7 @@ def load(tx: Connection, made: World, waiting: int) -> None:
     tx.execute(text("SET session_replication_role = replica"))  # foreign keys are not looked up one by one
     first = int(made.orchestrators[0])
     given = {
-        "threads": -(-waiting // DEPTH),
+        "threads": max(-(-waiting // DEPTH), len(made.orchestrators)),  # so many have work in each size
         "waiting": waiting,
         "first": first,
         "orchestrators": len(made.orchestrators),
@@ -182,11 +182,10 @@ _LOAD = (
 def _round(size: Size, turns: int, *, warm: bool) -> Faults:
     """Claim, finish and accept for one orchestrator after the other; `warm` is the round that does not count."""
     stores, missing = size.stores, 0
-    at_work = min(ORCHESTRATORS, -(-size.waiting // DEPTH))
     with size.made.app.app_context(), _counted(db.engine) as count:
         for _ in range(turns):
             size.turn += 1
-            missing += not _turn(size, size.turn * 7 % at_work)
+            missing += not _turn(size, size.turn * 7 % ORCHESTRATORS)
         size.statements = count[0] / turns
         began = time.perf_counter()
         stores.leases.ready()

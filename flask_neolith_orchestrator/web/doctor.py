@@ -15,6 +15,10 @@ Say = Callable[[str], object]
 
 def examine(state: State, say: Say) -> bool:
     """Check each part and say how it is; True if nothing must be mended."""
+    try:
+        _ = state.house
+    except NeolithError as error:
+        return _bad(say, f"setup: {error}")
     checks = (_mode, _database, _model, _sockets, _bell, _scheduler, _daemons, _inbox)
     found = [check(state, say) for check in checks]  # every one of them, whatever an earlier one says
     return all(found)
@@ -83,7 +87,7 @@ def _sockets(_state: State, say: Say) -> bool:
 
 def _bell(state: State, say: Say) -> bool:
     if state.settings.engine == "embedded":
-        return _ok(say, "bell: each process runs turns of its own (NEOLITH_ENGINE=embedded).")
+        return _ok(say, "bell: processes with threads run turns by themselves (NEOLITH_ENGINE=embedded).")
     try:
         missing = state.house.dispatcher.check()
         with state.house.database.read() as tx:
@@ -104,15 +108,18 @@ def _bell(state: State, say: Say) -> bool:
 
 
 def _scheduler(state: State, say: Say) -> bool:
+    start = "flask neolith " + ("run" if state.settings.engine == "embedded" else "worker")
     try:
-        alive = state.house.stores.nodes.others()
+        with state.house.database.read() as tx:
+            alive = [one for one in state.house.stores.nodes.survey(tx) if one.alive]
     except Exception as error:  # noqa: BLE001 -- the database's own finding is above
         return _bad(say, f"scheduler: cannot be read ({type(error).__name__}).")
     if not alive:
         return _note(say, "scheduler: no process runs daemons now. They start with the app's first request.")
-    if not state.house.stores.nodes.threads():
-        return _bad(say, f"scheduler: none of {len(alive)} process(es) runs turns. Start `flask neolith run`.")
-    return _ok(say, f"scheduler: {len(alive)} process(es) run daemons.")
+    able = sum(1 for one in alive if one.threads != 0)
+    if not able:
+        return _bad(say, f"scheduler: none of {len(alive)} process(es) runs turns. Start `{start}`.")
+    return _ok(say, f"scheduler: {able} of {len(alive)} process(es) can run turns.")
 
 
 def _daemons(state: State, say: Say) -> bool:

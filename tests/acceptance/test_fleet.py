@@ -78,6 +78,10 @@ class Browser:
         told = [(one["at"], one["status"]) for one in self.of("presence") if one["name"] == name]
         return [status for _, status in sorted(told)]
 
+    def daemon(self, orchestrator: str) -> list[str]:
+        """What was told of somebody's daemon."""
+        return [one["status"] for one in self.of("daemon:status") if one["orchestratorId"] == orchestrator]
+
     def text(self, message: str) -> str:
         """An answer's text as it came, each piece once."""
         pieces: dict[int, list[str]] = defaultdict(list)
@@ -195,6 +199,7 @@ def test_browsers_of_every_server_hear_everything_once(fleet: Fleet) -> None:
     assert leo.post(f"{fleet.webs[0].url}/logout", timeout=10).status_code == 200
     until(lambda: all(one.of("disconnect") for one in sockets), "the login's sockets are cut at both servers")
     until(lambda: all(ear.presence("leo") == ["ONLINE", "OFFLINE"] for ear in ears), "and everybody is told")
+    until(lambda: all(ear.daemon("2") == ["running", "stopped"] for ear in ears), "of his daemon too, each once")
     assert fleet.states()["leo"][0] == "stopped", "his sockets' end brings him back nowhere"
     assert not any(ear.of("disconnect") for ear in ears)
 

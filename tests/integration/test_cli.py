@@ -166,7 +166,7 @@ def test_the_doctor_sees_other_processes(make_world: MakeWorld) -> None:
     said: list[str] = []
     command = make_world(like=runs)
     assert in_context(command, lambda: examine(command.app.extensions["neolith"], said.append))
-    assert any("1 process(es) run daemons" in line for line in said)
+    assert any("1 of 1 process(es) can run turns" in line for line in said)
 
 
 def test_headless_refuses_what_cannot_work(make_world: MakeWorld) -> None:

@@ -22,11 +22,26 @@ from .world import until
 CHANNEL = "flask-socketio"
 
 
+class Server(RedisServer):
+    """One that the test may stop, and that knows who is connected. Lifetime: a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.senders: list[Sender] = []
+        super().__init__(folder)
+
+    def stop(self) -> None:
+        """With it end all connections, of those who have not noticed too."""
+        for sender in self.senders:
+            assert sender.channel.flush(5.0)
+            sender.manager.redis.connection_pool.disconnect()
+        super().stop()
+
+
 @pytest.fixture
-def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
-    """A server that the test may stop."""
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Empty."""
     monkeypatch.setattr(socket_queue, "IDLE", 0.1)
-    made = RedisServer(tmp_path)
+    made = Server(tmp_path)
     yield made
     made.stop()
 
@@ -34,9 +49,10 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServ
 class Sender:
     """A process that has no sockets, as a worker. Lifetime: a test."""
 
-    def __init__(self, redis: RedisServer) -> None:
+    def __init__(self, redis: Server) -> None:
         self.socketio = SocketIO(message_queue=redis.url, async_mode="threading")
         self.channel = SocketIOChannel(self.socketio)
+        redis.senders.append(self)
 
     @property
     def manager(self) -> Any:
@@ -52,7 +68,7 @@ class Sender:
 class Reader:
     """Hears what is published. Lifetime: a test."""
 
-    def __init__(self, redis: RedisServer) -> None:
+    def __init__(self, redis: Server) -> None:
         self._heard = redis.client.pubsub(ignore_subscribe_messages=True)
         self._heard.subscribe(CHANNEL)
         self._heard.get_message(timeout=5.0)
@@ -63,7 +79,7 @@ class Reader:
         return found["event"], found["data"][0]
 
 
-def test_nobody_waits_for_a_redis_that_does_not_answer(redis: RedisServer) -> None:
+def test_nobody_waits_for_a_redis_that_does_not_answer(redis: Server) -> None:
     """While it is paused events are told at once to those here, and go out in order, each once, when it goes on."""
     sender, reader = Sender(redis), Reader(redis)
     sender.tell(0)
@@ -79,7 +95,7 @@ def test_nobody_waits_for_a_redis_that_does_not_answer(redis: RedisServer) -> No
     assert redis.client.pubsub_numsub(CHANNEL)[0][1] == 1, "who only tells does not listen"
 
 
-def test_who_could_not_tell_says_so_later(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_could_not_tell_says_so_later(redis: Server, caplog: pytest.LogCaptureFixture) -> None:
     """What happened while Redis was away is told to nobody; when it is back all browsers are made to look again."""
     sender = Sender(redis)
     sender.tell(0)
@@ -97,7 +113,7 @@ def test_who_could_not_tell_says_so_later(redis: RedisServer, caplog: pytest.Log
     assert reader.next() == ("presence", {"n": 4})
 
 
-def test_what_is_too_old_is_told_to_nobody(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_old_is_told_to_nobody(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a process that was paused no late text appears: browsers look again instead."""
     monkeypatch.setattr(socket_queue, "STALE", 0.05)
     sender, reader = Sender(redis), Reader(redis)
@@ -111,7 +127,7 @@ def test_what_is_too_old_is_told_to_nobody(redis: RedisServer, monkeypatch: pyte
     assert len(heard) <= 2, "one at the most was on its way"
 
 
-def test_too_many_events_are_told_to_nobody(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_events_are_told_to_nobody(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is bounded; what is dropped is looked at again."""
     monkeypatch.setattr(socket_queue, "MOST", 5)
     sender, reader = Sender(redis), Reader(redis)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from flask_neolith_orchestrator.runtime.upkeep.complaints import AGAIN, Complaints
+from flask_neolith_orchestrator.runtime.upkeep.complaints import AGAIN, CALM, Complaints
 from flask_neolith_orchestrator.testing import ManualClock
 
 
@@ -25,6 +25,9 @@ def test_the_same_trouble_is_said_once_a_minute(caplog: pytest.LogCaptureFixture
         complaints.say("sweep", "sweep-failed", ValueError("c"))
         complaints.over("other")
         complaints.say("sweep", "sweep-failed", ValueError("d"))
+        complaints.over("sweep")  # it had nothing to do, perhaps
+        complaints.say("sweep", "sweep-failed", ValueError("not said"))
+        clock.advance(CALM)
         complaints.over("sweep")
         complaints.say("sweep", "sweep-failed", ValueError("e"))
     said = [(one.getMessage(), one.exc_info and str(one.exc_info[1])) for one in caplog.records]

@@ -158,9 +158,9 @@ class Worker:
                 chain = False
             except StoreClosed:  # the process has ended without this thread: the next one hands the turn back
                 return None, True
-            except Exception:
-                # a full disk or a database that is away: the answer is kept and written when it can be
-                log.exception("An answer could not be written yet", extra=attempt.fields("finish-failed"))
+            except Exception:  # a full disk or a database that is away: the answer is kept and written when it can be
+                fields = attempt.fields("finish-failed")
+                log.error("An answer could not be written yet", exc_info=pause < 0.1, extra=fields)
                 if attempt.cancel.reason is StopReason.REVOKED or pause > 4.0:
                     return None, True  # the slot is found without a thread, and the turn is handed back
                 threading.Event().wait(pause)

@@ -123,6 +123,7 @@ class PooledDatabase(Database):
                         committing = True
                     if then is not None:
                         then(tx, found)
+                        tx.commit()  # as in `read`
                     return found
             except DBAPIError as error:
                 if not again.after(error, committing=committing):

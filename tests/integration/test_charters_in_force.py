@@ -10,8 +10,10 @@ from sqlalchemy import event, update
 
 from flask_neolith_orchestrator.core.errors import BadCharter, Conflict, NotFound, StartFailed, Unconfirmed
 from flask_neolith_orchestrator.core.model import ModelRequest
+from flask_neolith_orchestrator.core.types import Cause, Wanted
 from flask_neolith_orchestrator.runtime.charters.book import KEPT
 from flask_neolith_orchestrator.runtime.charters.keeper import Author
+from flask_neolith_orchestrator.store.turns.claims import NoSlot
 
 from .charters import give
 from .conftest import Databases, MakeWorld
@@ -104,6 +106,28 @@ def test_a_higher_limit_has_its_slots_at_once(make_world: MakeWorld, databases: 
     world.rest()
     assert world.model.most == 3
     assert len(world.rows("Slot")) == 3
+
+
+def test_a_lower_limit_holds_for_processes_that_have_not_read_it(make_world: MakeWorld, databases: Databases) -> None:
+    """Who still believes in three slots finds one, and three again where the charter allows them again."""
+    world = make_world(on=databases, ORCHESTRATOR_MODE=False)
+    claims, database = world.stores.claims, world.stores.database
+    with database.write() as tx:
+        world.stores.daemons.ensure(tx, world.ada)
+        world.stores.daemons.want(tx, world.ada, Wanted.RUNNING, Cause.PERSON)
+        world.stores.leases.make_slots(tx, world.ada, 3)
+    give(world, "ada", {"limits": {"concurrent_conversations": 1}})
+    for number in range(4):
+        world.post("ann", f"@ada {number}")
+    with database.write() as tx:
+        assert claims.claim(tx, world.ada, limit=3) is not None
+    with pytest.raises(NoSlot), database.write() as tx:
+        claims.claim(tx, world.ada, limit=3)
+    give(world, "ada", {"limits": {"concurrent_conversations": 2}})
+    with database.write() as tx:
+        assert claims.claim(tx, world.ada, limit=3) is not None
+    with pytest.raises(NoSlot), database.write() as tx:
+        claims.claim(tx, world.ada, limit=3)
 
 
 def test_what_a_charter_says_of_the_model_reaches_it(world: World) -> None:

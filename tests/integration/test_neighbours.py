@@ -105,7 +105,7 @@ def test_one_that_reads_nothing_holds_up_the_others_once(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that was stopped is left alone for a while; telling never waits; what is too much is dropped."""
-    monkeypatch.setattr(neighbours, "PATIENCE", 0.1)
+    monkeypatch.setattr(neighbours, "PATIENCE", 0.5)
     heard: list[Any] = []
     one, two = start("a"), start("b", heard)
     meet(one, two)
@@ -218,8 +218,10 @@ def test_the_log_says_that_nobody_runs_turns(make_world: MakeWorld, caplog: pyte
     for _ in range(2):
         world.house.node.look_around()
     assert said() == 1
+    assert world.house.readiness()["daemons"] == {"ok": True, "detail": "no process runs turns: messages wait"}
     other = make_world(like=world, NEOLITH_MAX_THREADS=4)
     other.start()
+    assert world.house.readiness()["daemons"] == {"ok": True, "detail": ""}
     world.house.node.look_around()
     other.close()
     world.house.node.look_around()

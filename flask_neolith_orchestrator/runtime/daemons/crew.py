@@ -127,7 +127,7 @@ class Crew:
         daemon.verbose = own.verbose if given.verbose is None else given.verbose
 
     def make_room(self, tx: Any, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
-        """Have as many slots as a changed charter allows, in the transaction that changes it."""
+        """Have as many slots as a changed charter allows, fewer too, in the transaction that changes it."""
         try:
             limit = self.settings_of(snapshot, charter).limit
         except StartFailed:  # it cannot start so, and needs no slots

@@ -80,6 +80,7 @@ class Health:
         self._hanging = hanging
         self._probe = Probe(self._ask_database)
         self._lives = True
+        self._idle = False
 
     def readiness(self) -> dict[str, Part]:
         """Per part whether it works, and details. What is not well comes back by itself, and is then shown as well."""
@@ -107,7 +108,9 @@ class Health:
 
     def _ask_database(self) -> None:
         self._check_schema()
-        self._stores.nodes.others()  # the look at the tables is remembered; this one asks each time
+        nodes = self._stores.nodes
+        nodes.others()  # the look at the tables is remembered; this one asks each time
+        self._idle = self._started.done and not nodes.capacity and not nodes.threads()
         self._stores.nodes.seen()  # and whether anything can be written: a full disk still reads
 
     def _scheduler(self) -> Part:
@@ -124,4 +127,6 @@ class Health:
     def _daemons(self) -> Part:
         """One that hangs is begun afresh, and keeps nobody else from working."""
         hanging = self._hanging()
+        if self._idle:
+            return {"ok": True, "detail": "no process runs turns: messages wait"}
         return {"ok": True, "detail": f"{hanging} do not answer" if hanging else ""}

@@ -103,14 +103,16 @@ class Claims:
         )
 
     def _prepare_slots(self, database: Database) -> None:
-        s = self._s
+        s, w = self._s, self._w
         now = database.now()
+        allowed = select(w.c.slots).where(w.c.orchestrator_id == bindparam("b_orchestrator"))
         free = (
             select(s.c.n)
             .where(
                 s.c.orchestrator_id == bindparam("b_orchestrator"),
                 s.c.node_id.is_(None),
                 s.c.n < bindparam("b_limit"),
+                s.c.n < allowed.scalar_subquery(),  # this process may not know yet that there are fewer
             )
             .order_by(s.c.n)
             .limit(1)

@@ -243,11 +243,14 @@ class Leases:
             return {str(row[0]): row[1] for row in tx.execute(statement.group_by(s.c.orchestrator_id))}
 
     def make_slots(self, tx: Connection, orchestrator_id: str, count: int) -> None:
-        """Have at least `count` slot rows, made at an orchestrator's first start."""
+        """Let no process take more than `count` slots from now on, and have as many rows."""
         self.make_slots_of(tx, [orchestrator_id], count)
 
     def make_slots_of(self, tx: Connection, orchestrator_ids: Sequence[str], count: int) -> None:
-        """As `make_slots` for many whose daemon rows are there, by two statements."""
+        """As `make_slots` for many whose daemon rows are there, by two statements.
+
+        Rows are made at an orchestrator's first start, or when it may have more; none is ever taken away.
+        """
         s, w = self._s, self._w
         keys = [int(one) for one in orchestrator_ids]
         number = select(literal(0).label("n")).cte("number", recursive=True)
@@ -261,5 +264,5 @@ class Leases:
             .order_by(w.c.orchestrator_id, number.c.n)
         )
         made = insert_into(s, self._database.dialect).from_select(["orchestrator_id", "n"], missing)
-        if tx.execute(made.on_conflict_do_nothing()).rowcount:
-            tx.execute(update(w).where(w.c.orchestrator_id.in_(keys), w.c.slots < count).values(slots=count))
+        tx.execute(made.on_conflict_do_nothing())
+        tx.execute(update(w).where(w.c.orchestrator_id.in_(keys), w.c.slots != count).values(slots=count))

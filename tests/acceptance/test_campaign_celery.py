@@ -36,6 +36,6 @@ def test_two_servers_and_three_workers(nursery: Nursery, tmp_path: Path, postgre
         report = storm.judge()
     assert report.violations == [], "\n".join(report.lines())
     assert took <= LEASE + 1.0
-    assert report.counted >= 2
+    assert report.counted >= 1  # the last one waits for a turn; the first, at any instant, may find none
     assert report.acknowledged == report.posts > 20
     assert report.heard > 2 * report.posts

@@ -145,6 +145,9 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         pytest.skip(f"Redis cannot be started: {type(error).__name__}: {error}")
     yield made
     made.stop()
+    import kombu.pools
+
+    kombu.pools.reset()  # type: ignore[no-untyped-call]  # it has no types; its connections are the process's
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_a_death_is_told_until_it_runs_again_or_has_failed(make_world: MakeWorld
     world = make_world(on=databases, DAEMON_RESTART_DELAY=1, DAEMON_MAX_RESTART_ATTEMPTS=1)
     world.start("ada")
     world.house.supervisor.died(ada(world), RuntimeError("the disk is full"))
-    until(lambda: len(changes(world)) == 3, "a restart")
+    until(lambda: len(changes(world)) == 3 and ada(world).is_running(), "a restart")
     world.house.supervisor.died(ada(world), RuntimeError("again"))
     until(lambda: len(changes(world)) == 4, "the end")
     assert changes(world) == [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import NeolithError
 from ..runtime.state import State
-from ..store.copying import copy_all
+from ..store.copying import copy_all, open_source
 from .finding import ready
 
 
@@ -17,13 +17,19 @@ def add_copy(group: AppGroup, state: State) -> None:
     """Add the command to the group."""
 
     @group.command("copy")
-    @click.option("--from", "url", required=True, metavar="URL", help="The old database, e.g. sqlite:////srv/app.db.")
+    @click.option(
+        "--from",
+        "url",
+        required=True,
+        metavar="URL",
+        help="The old database, as its configuration named it: sqlite:///app.db.",
+    )
     def copy(url: str) -> None:
         """Copy all tables of the app from the database at URL into the configured one, which must be empty."""
         house = ready(state)
         try:
-            source = create_engine(make_url(url), hide_parameters=True)
-        except (ArgumentError, SQLAlchemyError, ImportError) as error:
+            source = open_source(url, current_app.instance_path)
+        except (NeolithError, SQLAlchemyError, ImportError) as error:
             raise click.ClickException(str(error)) from None
 
         def tell(name: str, rows: int) -> None:

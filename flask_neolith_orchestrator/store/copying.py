@@ -7,6 +7,7 @@ boolean, instant, JSON or UUID that it is.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,11 @@ from sqlalchemy import (
     MetaData,
     Table,
     bindparam,
+    create_engine,
     func,
     insert,
     inspect,
+    make_url,
     select,
     text,
 )
@@ -42,11 +45,28 @@ LEFT = ("neolith_node", "neolith_schema")
 Row = dict[str, Any]
 
 
+def open_source(url: str, folder: str) -> Engine:
+    """The database to copy from. As in SQLALCHEMY_DATABASE_URI a relative path of SQLite is one in `folder`, the app's
+    instance folder.
+
+    Raises CopyRefused where there is no such file, which SQLite would make, and SQLAlchemy's errors for other URLs.
+    """
+    found = make_url(url)
+    if found.get_backend_name() == "sqlite" and found.database not in (None, "", ":memory:"):
+        scheme = "file:" if "uri" in found.query else ""
+        path = os.path.join(folder, str(found.database).removeprefix(scheme))
+        if not os.path.isfile(path):
+            raise CopyRefused(f"There is no file {path}. (A relative path is one in the app's instance folder.)")
+        found = found.set(database=scheme + path)
+    return create_engine(found, hide_parameters=True)
+
+
 def copy_all(models: Models, source: Engine, tx: Connection, *, now: float, tell: Callable[[str, int], None]) -> int:
     """Copy every row of every table of the host's metadata into `tx`, which the caller commits; how many there were.
 
-    Raises CopyRefused where the source is in use or of another release, where the target has rows already, where its
-    tables differ, and where a row cannot be kept. `now` is in epoch seconds; `tell` hears each table with its rows.
+    Raises CopyRefused where the source is the target, is in use or of another release, where the target has rows
+    already, where its tables differ, and where a row cannot be kept. `now` is in epoch seconds; `tell` hears each table
+    with its rows.
     """
     metadata = models.user_table.metadata
     total = 0
@@ -54,8 +74,9 @@ def copy_all(models: Models, source: Engine, tx: Connection, *, now: float, tell
         if source.dialect.name == "sqlite":
             origin.exec_driver_sql("PRAGMA query_only = ON")
             origin.exec_driver_sql("BEGIN")
-        tables = _in_order(metadata, set(inspect(origin).get_table_names()))
+        _check_apart(origin, tx)
         _check_source(models, origin, now)
+        tables = _in_order(metadata, set(inspect(origin).get_table_names()))
         _check_target(tables, tx)
         if tx.dialect.name == "postgresql":
             tx.execute(text("SET LOCAL TIME ZONE 'UTC'"))  # instants without a zone are UTC
@@ -85,13 +106,35 @@ def _in_order(metadata: MetaData, present: set[str]) -> list[Table]:
     return found
 
 
+def _check_apart(origin: Connection, tx: Connection) -> None:
+    if _identity(origin) == _identity(tx):
+        name = tx.engine.url.render_as_string()
+        msg = f"The app is configured to use this very database, {name}: set SQLALCHEMY_DATABASE_URI to the new one."
+        raise CopyRefused(msg)
+
+
+def _identity(tx: Connection) -> object:
+    """What only this database is, by whatever name one came to it; of one in memory: nothing but itself."""
+    if tx.dialect.name == "sqlite":
+        file = tx.exec_driver_sql("PRAGMA database_list").all()[0][2]  # the first is the main one
+        if not file:
+            return tx
+        found = os.stat(file)
+        return found.st_dev, found.st_ino
+    if tx.dialect.name == "postgresql":
+        look = "SELECT oid, pg_postmaster_start_time() FROM pg_database WHERE datname = current_database()"
+        return tuple(tx.execute(text(look)).one())
+    return tx
+
+
 def _check_source(models: Models, origin: Connection, now: float) -> None:
     schema, node = models.table("Schema"), models.table("Node")
     try:
         version = origin.execute(select(schema.c.version)).scalar()
         seen = origin.execute(select(func.max(node.c.seen_at), func.count())).one()
     except DBAPIError as error:
-        msg = f"There is no database of this app: {type(error.orig).__name__}."
+        name = origin.engine.url.render_as_string()
+        msg = f"There is no database of this app at {name}: {type(error.orig).__name__}."
         raise CopyRefused(msg) from error
     if version != SCHEMA_VERSION:
         msg = f"Its tables are of version {version}, not {SCHEMA_VERSION}: bring the old database up to date first."

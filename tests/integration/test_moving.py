@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import inspect, select, text
+from sqlalchemy import inspect, make_url, select, text
 
+from flask_neolith_orchestrator.core.cancel import Cancel
+from flask_neolith_orchestrator.core.model import ModelEvent, ModelRequest
 from flask_neolith_orchestrator.store.tables.models import SCHEMA_VERSION
+from flask_neolith_orchestrator.testing import ManualClock
 from tests.hosts import migrated
 from tests.hosts.test_hosts import running, voices
 
+from .asking import Box, Caller
+from .asking import give as give_box
+from .charters import give
 from .conftest import MakeWorld
 from .postgres_server import PostgresServer
-from .stage import Door, Scene
+from .stage import Door, Scene, Stage
 from .test_cli import run
+from .test_manners import MONDAY, SUNDAY
+from .test_stop_and_notices import host_message
 from .world import World, until
 
 __all__ = ["voices"]
+
+WAITING = [("parked", None), ("waiting", "hours"), ("waiting", "budget"), ("answered", None)]
+"""State of each delivery, and what it is held for, where nothing can go on by itself."""
 
 pytestmark = pytest.mark.postgres
 
@@ -132,6 +144,63 @@ def test_what_was_running_when_its_process_was_killed_moves_too(
     assert [row["content"] for row in new.answers()][-1] == "After the move."
 
 
+class Announcer(Caller):
+    """Calls its tool where somebody wants everybody told, and else answers at once."""
+
+    def stream(self, request: ModelRequest, cancel: Cancel) -> Iterator[ModelEvent]:
+        """One call of the model."""
+        asked = "tell everybody" in str([one.content for one in request.messages])
+        return super().stream(request, cancel) if asked else Stage.stream(self, request, cancel)
+
+
+def test_what_waits_for_something_still_waits_after_the_move(make_world: MakeWorld, postgres: PostgresServer) -> None:
+    """A call for a person's word, messages for the hours and for the budget, a letter for its listener: each is as it
+    was, and goes on once."""
+    clock, box, model = ManualClock(SUNDAY), Box(), Announcer()
+    more: dict[str, Any] = {"model": model, "clock": clock}
+    old = give_box(make_world(orchestrators=("ada", "bee", "cal", "dee"), **more), box)
+    give(old, "bee", {"availability": {"hours": {"mon": ["09:00-17:00"]}, "offline_message": "Closed."}})
+    give(old, "cal", {"limits": {"tokens_per_hour": 10}})
+    old.start()
+    for question in ("@ada tell everybody", "@bee one", "@cal two"):
+        old.post("bob", question)
+        old.rest()
+    with old.context():
+        old.neolith.accept(host_message(old, "q1", "@dee four"), to=[old.orchestrators["dee"]])
+        old.db.session.commit()
+    old.rest()
+    old.neolith.shutdown(old.app, 2.0)
+    assert [(row["state"], row["held"]) for row in old.rows("Delivery")] == WAITING
+    new = moved(make_world, old, postgres.database())
+    run(new, "copy", "--from", file_of(old))
+    new = give_box(make_world(like=new, **more), box)
+    told: list[str] = []
+    with new.context():
+        new.neolith.manager.on("daemon:message-send", lambda response, **_: told.append(response.content))
+    new.start()
+    until(lambda: told, "the letter is told")
+    new.rest()
+    assert [(row["state"], row["held"]) for row in new.rows("Delivery")] == WAITING
+    assert (len(model.scenes), box.runs) == (1, [])  # of them dee alone was answered, before the move
+    turn = str(new.rows("Turn", state="parked")[0]["id"])
+    with new.context():
+        decided = [new.neolith.chat.decide(new.ids["bob"], turn, "approve")["resumed"] for _ in range(2)]
+        new.db.session.commit()
+    assert decided == [True, False]
+    new.rest()
+    assert len(box.runs) == 1
+    assert [row["content"].split("\n")[0] for row in new.answers()] == ["I would announce it."]
+    assert new.answers()[0]["state"] == "final"
+    give(new, "cal", {"limits": {"tokens_per_hour": 10_000}})
+    clock.advance(MONDAY - SUNDAY)
+    new.house.sweeper.ring_ready()
+    until(lambda: set(new.deliveries()) == {"answered"}, "the office is open, and another hour has begun")
+    new.rest()
+    assert len(model.scenes) == 3
+    assert (told[0], len(told)) == ("You said: [ann]: @dee four", 4)
+    assert all(row["sent_at"] for row in new.rows("Outbox"))
+
+
 def test_nothing_is_copied_where_it_does_not_fit(make_world: MakeWorld, old: World, postgres: PostgresServer) -> None:
     """A target that has rows, one without tables, a source of another release, no source at all: each is named, and
     the target stays as it was."""
@@ -139,6 +208,8 @@ def test_nothing_is_copied_where_it_does_not_fit(make_world: MakeWorld, old: Wor
     assert "create the app's own tables first" in run(bare, "copy", "--from", file_of(old), fails=True)
     new = moved(make_world, old, postgres.database())
     assert "no database of this app" in run(new, "copy", "--from", "sqlite:///:memory:", fails=True)
+    for url in (file_of(new), file_of(new).replace("/data&", "/data/.&")):
+        assert "very database, postgresql+psycopg://postgres:***@" in run(new, "copy", "--from", url, fails=True)
     with old.stores.database.write() as tx:
         tx.execute(text("UPDATE neolith_schema SET version = 3"))
     assert "of version 3" in run(new, "copy", "--from", file_of(old), fails=True)
@@ -154,6 +225,29 @@ def test_nothing_is_copied_where_it_does_not_fit(make_world: MakeWorld, old: Wor
     assert "not empty" in again
     assert "neolith_message" in again
     assert len(new.rows("Message")) == len(old.rows("Message"))
+
+
+def test_a_mistyped_path_is_named_and_makes_no_file(make_world: MakeWorld, tmp_path: Path) -> None:
+    """Relative ones are in the instance folder, as in the configuration; a folder, a text and the app's own database by
+    another name are refused by name too."""
+    world = make_world()
+    (tmp_path / "text.db").write_text("no database, however long it is " * 100)
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "own.db").hardlink_to(str(make_url(file_of(world)).database))
+    before = sorted(tmp_path.rglob("*"))
+    for url, said in (
+        ("sqlite:///none.db", f"There is no file {tmp_path}/none.db. (A relative"),
+        (f"sqlite:///{tmp_path}/typo/app.db", f"There is no file {tmp_path}/typo/app.db."),
+        ("sqlite:///file:none.db?uri=true", f"There is no file {tmp_path}/none.db."),
+        (f"sqlite:///{tmp_path}", f"There is no file {tmp_path}."),
+        ("sqlite:///text.db", f"no database of this app at sqlite:///{tmp_path}/text.db"),
+        ("sqlite:///empty.db", f"no database of this app at sqlite:///{tmp_path}/empty.db"),
+        ("sqlite:///own.db", f"this very database, {file_of(world)}: set SQLALCHEMY_DATABASE_URI"),
+        ("sqlite:///file:own.db?uri=true", "this very database"),
+        ("no url", "Could not parse"),
+    ):
+        assert said in run(world, "copy", "--from", url, fails=True), url
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def flask(app: Flask, *arguments: str) -> str:

@@ -46,9 +46,9 @@ def _looks(group: AppGroup, state: State) -> None:
     def status() -> None:
         """List every orchestrator with its daemon's state."""
         house = ready(state)
-        alive = bool(house.stores.nodes.others())
         states = house.manager.get_all_daemon_statuses()
         with house.database.read() as tx:
+            alive = house.stores.nodes.backed(tx)
             pauses = house.front.pauses.of(tx, [found.orchestrator.id for found in states])
         for found in states:
             shown = str(found.status) if alive or found.status != "running" else "stopped (no process runs)"
@@ -114,8 +114,11 @@ def _wishes(group: AppGroup, state: State) -> None:
                 house.stores.records.audit.add(
                     tx, Deed(CLI, f"orchestrator.{deed}", orchestrator_id=found.orchestrator.id)
                 )
-        alive = bool(house.stores.nodes.others())
-        when = "within a second" if alive else "when the app runs (or `flask neolith run`)"
+        embedded = state.settings.engine == "embedded"
+        later = "when the app runs (or `flask neolith run`)" if embedded else "when a `flask neolith worker` runs"
+        with house.database.read() as tx:
+            alive = house.stores.nodes.backed(tx)
+        when = "within a second" if alive else later
         verb = "starts" if wanted is Wanted.RUNNING else "stops"
         click.echo(f"@{found.orchestrator.handle} {verb} {when}.")
 

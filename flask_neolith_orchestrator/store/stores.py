@@ -15,7 +15,7 @@ from .inbox.holds import Holds
 from .inbox.inbox import Inbox
 from .inbox.outbox import Outbox
 from .inbox.triggers import Triggers
-from .lives.daemons import Daemons
+from .lives.backing import BackedDaemons
 from .lives.logins import Logins
 from .lives.nodes import Nodes
 from .people.people import People
@@ -65,7 +65,7 @@ class Stores:
     steps: Steps
     parking: Parking
     sessions: Sessions
-    daemons: Daemons
+    daemons: BackedDaemons
     logins: Logins
     ledger: Ledger
     budgets: Budgets
@@ -117,7 +117,7 @@ def make_stores(
         turns=Turns(models, database, chat, parking),
         parking=parking,
         sessions=beginnings.sessions,
-        daemons=Daemons(models, database),
+        daemons=BackedDaemons(models, database),
         logins=Logins(models, database),
         ledger=Ledger(models, database),
         budgets=Budgets(models, database),

@@ -93,9 +93,12 @@ def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
 
 
 @pytest.fixture
-def crowd(make_world: MakeWorld, databases: Databases) -> World:
-    """A process without orchestrators, whose jobs sleep, on each database."""
-    return make_world(on=databases, orchestrators=(), channel=CrowdChannel(), DAEMON_SWEEP_INTERVAL=3_600_000)
+def crowd(make_world: MakeWorld, databases: Databases) -> Iterator[World]:
+    """A process without orchestrators, whose jobs do not run, on each database."""
+    world = make_world(on=databases, orchestrators=(), channel=CrowdChannel(), DAEMON_SWEEP_INTERVAL=3_600_000)
+    world.house.node.join()
+    yield world
+    world.house.node.leave()
 
 
 def running(world: World) -> set[str]:
@@ -185,15 +188,19 @@ def test_nothing_is_made_for_a_room_that_nobody_is_in(make_world: MakeWorld) -> 
     """Where the channel knows that nobody would hear of it, no list is made."""
     channel = CrowdChannel(heard=False)
     world = make_world(orchestrators=(), channel=channel, DAEMON_SWEEP_INTERVAL=3_600_000)
+    world.house.node.join()
     world.house.duty.resume(hire(world, 30))
-    assert len(running(world)) == 30
+    assert len(world.rows("Daemon", state="running")) == 30
     assert channel.lists == []
+    world.house.node.leave()
 
 
 def test_two_processes_that_start_the_same_tell_of_each_once(make_world: MakeWorld, databases: Databases) -> None:
     """Both run all of them, neither waits for the other for ever, and whoever changed a row tells of it."""
     first = make_world(on=databases, orchestrators=(), DAEMON_SWEEP_INTERVAL=3_600_000)
     second = make_world(like=first, DAEMON_SWEEP_INTERVAL=3_600_000)
+    first.house.node.join()
+    second.house.node.join()
     ids = hire(first, 1_000)
     together = threading.Barrier(2)
     failures: list[BaseException] = []
@@ -214,6 +221,8 @@ def test_two_processes_that_start_the_same_tell_of_each_once(make_world: MakeWor
     assert running(first) == running(second) == set(ids)
     told = Counter(one["orchestratorId"] for world in (first, second) for one in world.channel.of("presence"))
     assert told == dict.fromkeys(ids, 1)
+    for world in (first, second):
+        world.house.node.leave()
 
 
 def test_those_with_work_are_started_first(crowd: World, monkeypatch: pytest.MonkeyPatch) -> None:

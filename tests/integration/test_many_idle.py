@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def world(make_world: MakeWorld, databases: Databases, clock: ManualClock) -> World:
-    """A process whose jobs sleep, on each database."""
-    return make_world(on=databases, orchestrators=(), channel=CrowdChannel(), clock=clock, **ASLEEP)
+def world(make_world: MakeWorld, databases: Databases, clock: ManualClock) -> Iterator[World]:
+    """A process whose jobs do not run, on each database."""
+    world = make_world(on=databases, orchestrators=(), channel=CrowdChannel(), clock=clock, **ASLEEP)
+    world.house.node.join()
+    yield world
+    world.house.node.leave()
 
 
 def read_by(world: World, monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:

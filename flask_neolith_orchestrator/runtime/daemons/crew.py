@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...chat.charter import Charter
+from ...core.availability import NO_NODE
 from ...core.cancel import StopReason
 from ...core.errors import NotAnOrchestrator, StartFailed
 from ...core.model import Warmable
@@ -148,23 +149,41 @@ class Crew:
             log.warning("%s", error, extra={"action": "charter-changed", "orchestrator": snapshot.id})
 
     def enlist(self, daemons: Sequence[OrchestratorDaemon]) -> list[OrchestratorDaemon]:
-        """Write that they run, in one transaction of a few statements; returns those whose row that changed."""
+        """Write that they run, in one transaction of a few statements; returns those whose row that changed.
+
+        Where no process lives that could run their turns, what is written is that they wait for one.
+        """
         stores, by_limit = self._stores, defaultdict[int, list[str]](list)
         for daemon in daemons:
             by_limit[daemon.limit].append(daemon.id)
 
-        def start(tx: Any) -> set[str]:
+        def start(tx: Any) -> list[str]:
+            backed, ids = stores.nodes.backed(tx), [daemon.id for daemon in daemons]
             # the daemons' rows are locked first: two processes that start the same ones wait for each other here
-            changed = set(stores.daemons.start(tx, [daemon.id for daemon in daemons]))
-            for limit, ids in by_limit.items():
-                stores.leases.make_slots_of(tx, ids, limit)
-            if changed:
-                stores.records.history.add(tx, sorted(changed), "started")
-                stores.people.set_statuses(tx, sorted(changed), OrchestratorStatus.ONLINE)
-            return changed
+            changed = (stores.daemons.start if backed else stores.daemons.wait)(tx, ids)
+            for limit, some in by_limit.items():
+                stores.leases.make_slots_of(tx, some, limit)
+            if backed:
+                return self._online(tx, changed)
+            stores.records.history.add(tx, sorted(changed), "stopped", reason=NO_NODE)
+            return []
 
-        changed = stores.database.run(start)
+        changed = set(stores.database.run(start))
         return [daemon for daemon in daemons if daemon.id in changed]
+
+    def reclaim(self, daemons: Sequence[OrchestratorDaemon]) -> list[OrchestratorDaemon]:
+        """Write that they run, of those that others thought nobody could run; returns those whose row that changed."""
+        stores = self._stores
+        ids = [daemon.id for daemon in daemons]
+        changed = stores.database.run(lambda tx: self._online(tx, stores.daemons.again(tx, ids)))
+        return [daemon for daemon in daemons if daemon.id in changed]
+
+    def _online(self, tx: Any, changed: Sequence[str]) -> list[str]:
+        started = sorted(changed)
+        if started:
+            self._stores.records.history.add(tx, started, "started")
+            self._stores.people.set_statuses(tx, started, OrchestratorStatus.ONLINE)
+        return started
 
     def discharge(self, daemon: OrchestratorDaemon, reason: str) -> bool:
         """Write that it is stopped; True if that changed the row."""

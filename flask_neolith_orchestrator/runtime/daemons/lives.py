@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -126,7 +126,8 @@ class Lives:
             except Exception as error:
                 self._not_started(daemon, error)
                 raise
-            self._began(daemon, changed=changed)
+            self._set_running(daemon, self._stores.database.clock.monotonic())
+            self._tell_started([daemon], [daemon] if changed else [])
         self._wake({daemon.id})
 
     def run_many(
@@ -191,17 +192,26 @@ class Lives:
             raise
         # one that is not held took so long that somebody began it afresh
         began = [daemon for daemon in ready if daemon.life.held]
-        if len(began) <= MANY:
-            for daemon in began:
-                self._began(daemon, changed=daemon in changed)
-            return
         now = self._stores.database.clock.monotonic()
         for daemon in began:
             self._set_running(daemon, now)
-        self.crew.tell_many([daemon for daemon in began if daemon in changed], OrchestratorStatus.ONLINE)
+        self._tell_started(began, changed)
+
+    def reclaim(self, daemons: Sequence[OrchestratorDaemon]) -> None:
+        """They run here, and others, who thought this process gone, have written that nobody runs them."""
+        for start in range(0, len(daemons), BATCH):
+            changed = self.crew.reclaim(daemons[start : start + BATCH])
+            self._tell_started(changed, set(changed))
+
+    def _tell_started(self, began: Sequence[OrchestratorDaemon], changed: Collection[OrchestratorDaemon]) -> None:
+        few = len(began) <= MANY
+        if not few:
+            self.crew.tell_many([daemon for daemon in began if daemon in changed], OrchestratorStatus.ONLINE)
+            log.info("%d daemons started", len(began), extra={"action": "daemons-started"})
         for daemon in began:
-            self._started(daemon, logging.DEBUG, changed=daemon in changed)
-        log.info("%d daemons started", len(began), extra={"action": "daemons-started"})
+            if few and daemon in changed:
+                self.crew.tell(daemon, OrchestratorStatus.ONLINE)
+            self._started(daemon, logging.INFO if few else logging.DEBUG, changed=daemon in changed)
 
     def _not_started(self, daemon: OrchestratorDaemon, error: Exception) -> None:
         if not daemon.life.held:
@@ -213,13 +223,6 @@ class Lives:
             daemon.move(DaemonStatus.STOPPED)
             self.died(daemon, error)
         self._tell("daemon:start-error", orchestrator_id=daemon.id, error=error)
-
-    def _began(self, daemon: OrchestratorDaemon, *, changed: bool) -> None:
-        """It runs now (its `life` is held); if this process changed the row, everybody is told."""
-        self._set_running(daemon, self._stores.database.clock.monotonic())
-        if changed:
-            self.crew.tell(daemon, OrchestratorStatus.ONLINE)
-        self._started(daemon, logging.INFO, changed=changed)
 
     def _set_running(self, daemon: OrchestratorDaemon, now: float) -> None:
         daemon.move(DaemonStatus.RUNNING)

@@ -61,7 +61,10 @@ class Supervisor:
         self._last_told: dict[str, dict[str, Any]] = {}
 
     def heartbeat(self) -> None:
-        """Write the beats of all daemons that are due and prove to live, by one statement."""
+        """Write the beats of all daemons that are due and prove to live, by one statement.
+
+        A process that runs no turns writes none: those of the others would be no evidence any more.
+        """
         now = self._clock.monotonic()
         stuck = {attempt.claim.orchestrator_id for attempt in self._worker.past_deadline()}
         due = [daemon for daemon in self._manager.all() if daemon.next_beat <= now and daemon.is_running()]
@@ -69,8 +72,9 @@ class Supervisor:
         beating = [daemon for daemon in due if not daemon.life.held_for and daemon.id not in stuck]
         if not beating:
             return
-        with self._stores.database.write() as tx:
-            self._stores.daemons.beat(tx, [daemon.id for daemon in beating])
+        if self._stores.nodes.capacity:
+            with self._stores.database.write() as tx:
+                self._stores.daemons.beat(tx, [daemon.id for daemon in beating])
         at, heard = self._clock.wall(), self._manager.heard("heartbeat")
         for daemon in beating:
             daemon.next_beat = now + daemon.heartbeat_interval

@@ -52,7 +52,10 @@ class Jobs:
     def _sweep(self) -> None:
         if self.settings.mode:
             self.supervisor.end_stuck_turns()
-            self.sweeper.sweep()
+            try:
+                self.node.watch()  # before those who died are forgotten, and with them when they were seen
+            finally:
+                self.sweeper.sweep()
             self.supervisor.tell_watchers()
         else:
             self.sweeper.expire()

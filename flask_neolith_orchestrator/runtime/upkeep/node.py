@@ -15,6 +15,9 @@ from ..daemons.manager import OrchestratorDaemonManager
 
 log = logging.getLogger("flask_neolith_orchestrator")
 
+LOOK = 30.0
+"""Seconds between two looks at the rows, while nobody runs turns."""
+
 
 class NodeLife:
     """Joins and leaves. Lifetime: app, in one process."""
@@ -35,9 +38,11 @@ class NodeLife:
         self._neighbours = neighbours
         self._channel = channel
         self._warned: set[str] = set()
+        self._deserted_since: float | None = None
+        self._settled_at = float("-inf")
 
     def join(self) -> None:
-        """Become a node. If no other is alive, what the rows say of running daemons is not true any more."""
+        """Become a node. If no other that runs turns is alive, what the rows say of running daemons is not true."""
         nodes = self._stores.nodes
         if not nodes.lock():
             log.warning(
@@ -54,6 +59,28 @@ class NodeLife:
 
         self._tell(self._stores.database.run(join))
         self._look_for_others()
+
+    def watch(self) -> None:
+        """Say of the daemons that nobody runs them, where the last process that could was killed: looked at each sweep.
+
+        One that has only not been seen has a lease more to be seen, from when that was noticed: writing may take long,
+        and a look that failed begins anew. One that is wrongly thought gone writes that its daemons run (`reclaim`).
+        """
+        since, self._deserted_since = self._deserted_since, None
+        if self._stores.nodes.capacity or (backing := self._stores.nodes.backing()):
+            self._settled_at = float("-inf")
+            return
+        now = self._stores.database.clock.monotonic()
+        self._deserted_since = now if since is None else since
+        if backing is None and now - self._deserted_since < self._stores.nodes.lease:
+            return
+        if now - self._settled_at >= LOOK:  # again once in a while: a start may have been written at the same time
+            self._tell(self._stores.database.run(self._deserted))
+            self._settled_at = now
+
+    def _deserted(self, tx: Any) -> list[str]:
+        nodes = self._stores.nodes
+        return self._unbacked(tx, nodes.last_seen(tx)) if nodes.deserted(tx) else []
 
     def look_around(self) -> None:
         """Say once each that browsers of other processes hear nothing of this one, and that nobody runs turns."""
@@ -79,14 +106,14 @@ class NodeLife:
             log.warning(what, extra={"action": action})
 
     def leave(self) -> None:
-        """Be a node no more; the last one leaves the rows truthful. What is wanted stays wanted."""
+        """Be a node no more; the last that ran turns leaves the rows truthful. What is wanted stays wanted."""
         nodes = self._stores.nodes
         changed = self._stores.database.run(lambda tx: self._unbacked(tx) if nodes.leave(tx) else [])
         nodes.close()
         self._tell(changed)
 
     def _unbacked(self, tx: Any, since: float | None = None) -> list[str]:
-        """Nobody is alive, so nobody runs. Decided in the transaction in which nodes come and go, one by one."""
+        """Nobody who runs turns is alive, so no daemon runs. Decided where nodes come and go, one by one."""
         changed = self._stores.daemons.unbacked(tx)
         self._stores.records.history.add(tx, changed, "stopped", reason=NO_NODE, at=since)
         for start in range(0, len(changed), BATCH):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ...settings import Settings
+from ...store.lives.daemons import LOST
 from ...store.stores import Stores
 from ...store.turns.leases import Orphan
 from ..broadcast.news import News
@@ -149,7 +150,7 @@ class Sweeper:
 
         Where turns are others' work, so is this: each of many processes would ring for the same.
         """
-        ready = self._stores.leases.ready() if self._stores.nodes.capacity else {}
+        ready = self._stores.leases.ready() if self._runs_turns else {}
         taken = self._stores.leases.slots_taken(list(ready)) if ready else {}
         full = [daemon.id for daemon in self._running(ready) if daemon.limit <= taken.get(daemon.id, 0)]
         if full:  # another process may have been told of a charter that allows more
@@ -192,6 +193,8 @@ class Sweeper:
         for daemon in unwanted:
             # on a thread of its own: a stop may take its time, and must not delay anybody else's sweep
             self._duty.apart(daemon, self._halt)
+        if lost := [here[key] for key, wish in wishes.items() if wish == LOST and key in here and self._runs_turns]:
+            self._lives.reclaim(lost)
         missing = [key for key, wish in wishes.items() if wish and key not in here]
         self._unsettled = {daemon.id for daemon in unwanted}.union(missing)
         if missing and not self._duty.is_resuming:
@@ -213,6 +216,10 @@ class Sweeper:
     def _running(self, orchestrator_ids: Iterable[str]) -> list[OrchestratorDaemon]:
         found = [self._manager.get_daemon(one) for one in orchestrator_ids]
         return [daemon for daemon in found if daemon is not None and daemon.is_running()]
+
+    @property
+    def _runs_turns(self) -> bool:
+        return self._stores.nodes.capacity > 0
 
     def _halt(self, daemon: OrchestratorDaemon) -> None:
         with daemon.life:  # it may have been wanted again meanwhile

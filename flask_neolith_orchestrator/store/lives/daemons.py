@@ -69,6 +69,10 @@ _BLANK: Final = {
 """A row that nobody has written yet."""
 
 
+LOST: Final = 2
+"""The wish for one that should be running while its row says that it is stopped."""
+
+
 class Daemons:
     """Reads and changes daemon rows. Lifetime: app, in one process."""
 
@@ -81,7 +85,7 @@ class Daemons:
         self._o = models.table("Orchestrator")
         self._server_time = database.clock.database and database.dialect.name == "postgresql"
         wanted, state = self._w.c.wanted, self._w.c.state
-        wish = case((wanted != "running", 0), (state == "error", null()), else_=1)
+        wish = case((wanted != "running", 0), (state == "error", null()), (state == "stopped", LOST), else_=1)
         wishes = select(self._w.c.orchestrator_id, wish)
         self._wishes = database.prepare(wishes)
         self._changes = database.prepare(wishes.where(self._w.c.changed_at > self._ago(database)))
@@ -117,12 +121,8 @@ class Daemons:
         The rows are locked in the order of their ids, so that two processes that start the same ones do not block
         each other for ever.
         """
-        w, o = self._w, self._o
-        keys = [int(one) for one in orchestrator_ids]
-        blank = select(o.c.id, *[literal(value) for value in _BLANK.values()])
-        missing = blank.where(o.c.id.in_(keys), ~exists().where(w.c.orchestrator_id == o.c.id)).order_by(o.c.id)
-        names = ["orchestrator_id", *_BLANK]
-        tx.execute(insert_into(w, self._dialect).from_select(names, missing).on_conflict_do_nothing())
+        self.have(tx, orchestrator_ids)
+        w, keys = self._w, [int(one) for one in orchestrator_ids]
         idle = (w.c.orchestrator_id.in_(keys), w.c.state != "running")
         locked = select(w.c.orchestrator_id).where(*idle).order_by(w.c.orchestrator_id).with_for_update()
         rows = tx.execute(
@@ -132,6 +132,15 @@ class Daemons:
             .returning(w.c.orchestrator_id)
         )
         return [str(row[0]) for row in rows]
+
+    def have(self, tx: Connection, orchestrator_ids: Sequence[str]) -> None:
+        """As `ensure`, for many by one statement."""
+        w, o = self._w, self._o
+        keys = [int(one) for one in orchestrator_ids]
+        blank = select(o.c.id, *[literal(value) for value in _BLANK.values()])
+        missing = blank.where(o.c.id.in_(keys), ~exists().where(w.c.orchestrator_id == o.c.id)).order_by(o.c.id)
+        names = ["orchestrator_id", *_BLANK]
+        tx.execute(insert_into(w, self._dialect).from_select(names, missing).on_conflict_do_nothing())
 
     def lock(self, tx: Connection, orchestrator_id: str) -> None:
         """Make others who decide about this daemon wait for this transaction."""
@@ -206,7 +215,7 @@ class Daemons:
     def wishes(
         self, tx: Connection, *, within: float | None = None, also: Collection[str] = ()
     ) -> dict[str, int | None]:
-        """Who should be running (1) and who not (0), by orchestrator id; None for one that is wanted and has given up.
+        """Who should be running (1, or LOST) and who not (0), by orchestrator id; None for one that has given up.
 
         Of all, or where that changed `within` so many seconds; `also` are ids that are read whether they changed or
         not. Rows that were written by hand have no time of their change: they are among all only.
@@ -215,8 +224,8 @@ class Daemons:
             return {str(row[0]): row[1] for row in self._wishes.run(tx)}
         found = {str(row[0]): row[1] for row in self._changes.run(tx, b_span=within)}
         for key, row in self.rows(tx, list(also)).items() if also else ():
-            given_up = row.state is DaemonStatus.ERROR
-            found[key] = 0 if row.wanted is not Wanted.RUNNING else None if given_up else 1
+            wish = {DaemonStatus.ERROR: None, DaemonStatus.STOPPED: LOST}.get(row.state, 1)
+            found[key] = wish if row.wanted is Wanted.RUNNING else 0
         return found
 
     def wanted(self, tx: Connection) -> dict[str, DaemonStatus]:
@@ -224,21 +233,6 @@ class Daemons:
         w = self._w
         rows = tx.execute(select(w.c.orchestrator_id, w.c.state).where(w.c.wanted == "running"))
         return {str(row[0]): DaemonStatus(row[1]) for row in rows}
-
-    def unbacked(self, tx: Connection) -> list[str]:
-        """Set every row that claims to run to stopped (reason no-node); returns whose row that changed.
-
-        For a process that has made sure that no node is alive.
-        """
-        w = self._w
-        alive = [str(one) for one in (DaemonStatus.RUNNING, DaemonStatus.INITIALIZING, DaemonStatus.STOPPING)]
-        rows = tx.execute(
-            update(w)
-            .where(w.c.state.in_(alive))
-            .values(state="stopped", reason="no-node", started_at=None, changed_at=self._now())
-            .returning(w.c.orchestrator_id)
-        )
-        return [str(key) for key in sorted(row[0] for row in rows)]
 
     def counts(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
         """Waiting deliveries, and turns running now, over all nodes: of those that have any, by orchestrator id."""

@@ -44,11 +44,13 @@ class Nodes:
         self._database = database
         self._n = models.table("Node")
         self._slots = models.table("Slot")
-        self._look = database.prepare(select(self._n).where(self._n.c.id != bindparam("b_self")))
+        # seen and judged by one clock, the database's: the machines' own may differ
+        looked = select(self._n, database.now().label("now"))
+        self._look = database.prepare(looked.where(self._n.c.id != bindparam("b_self")))
         self._engine = engine
         self.capacity = 0
         self._state_dir = state_dir
-        self._lease = lease
+        self.lease = lease
         self._kept_at = float("-inf")
         self._file: IO[bytes] | None = None
         self._joined = False
@@ -72,32 +74,42 @@ class Nodes:
         return True
 
     def join(self, tx: Connection, threads: int) -> bool:
-        """Write this node's row, with the turns it runs at one time; True if no other node is alive.
+        """Write this node's row, with the turns it runs at one time; True if no other that is alive runs any.
 
         Those who join or leave wait for each other.
         """
         self.capacity = threads
         self._one_by_one(tx)
-        alone = not self._others(tx)
+        alone = not self._others_run(tx)
         tx.execute(delete(self._n).where(self._n.c.id == self.id))  # of a start that failed half-way
         tx.execute(insert(self._n).values(self._row()))
         self._joined = True
         return alone
 
     def leave(self, tx: Connection) -> bool:
-        """Remove this node's row; True if no other node is alive."""
-        self._joined = False
+        """Remove this node's row; True if no other that is alive runs turns."""
+        self._joined, self.capacity = False, 0
         self._one_by_one(tx)
         tx.execute(delete(self._n).where(self._n.c.id == self.id))
-        return not self._others(tx)
+        return not self._others_run(tx)
+
+    def deserted(self, tx: Connection) -> bool:
+        """Whether no process that is alive runs turns, while none of them comes or goes."""
+        self._one_by_one(tx)
+        return not self.backed(tx)
 
     def _one_by_one(self, tx: Connection) -> None:
         # on SQLite the transaction has the whole database for itself
         if self._database.dialect.name == "postgresql":
             tx.exec_driver_sql(f"LOCK TABLE {self._n.fullname} IN SHARE ROW EXCLUSIVE MODE")
 
+    def _now(self) -> Any:
+        """The same clock, for a row that is written."""
+        clock, server = self._database.clock, self._database.dialect.name == "postgresql"
+        return self._database.now() if clock.database and server else clock.wall()
+
     def _row(self) -> dict[str, object]:
-        now = self._database.clock.wall()
+        now = self._now()
         lock = None if self._file is None else str(self._path(self.id))
         which = {"id": self.id, "name": self.name, "host": self.host, "lock": lock}
         able = {"version": release()[:40], "engine": self._engine, "threads": self.capacity}
@@ -106,7 +118,7 @@ class Nodes:
     def keep_alive(self) -> None:
         """Write that this node lives, twice per lease; called more often than that."""
         now = self._database.clock.monotonic()
-        if now - self._kept_at >= self._lease / 2:
+        if now - self._kept_at >= self.lease / 2:
             self.seen()
             self._kept_at = now  # only now: what failed is tried again by the next run, and shown until it works
 
@@ -115,7 +127,7 @@ class Nodes:
         if not self._joined:
             return
         with self._database.write() as tx:
-            alive = update(self._n).where(self._n.c.id == self.id).values(seen_at=self._database.clock.wall())
+            alive = update(self._n).where(self._n.c.id == self.id).values(seen_at=self._now())
             if not tx.execute(alive).rowcount:
                 tx.execute(insert(self._n).values(self._row()))  # it was paused for so long that others forgot it
 
@@ -126,19 +138,17 @@ class Nodes:
 
     def _rest(self, tx: Connection) -> list[Any]:
         """The rows of the other nodes. Looked at each second, so it is a prepared statement."""
-        names = self._n.columns.keys()
+        names = [*self._n.columns.keys(), "now"]
         rows = self._look.run(tx, b_self=self.id)
         return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows]
 
     def _dead(self, tx: Connection) -> list[str]:
-        rows = self._rest(tx)
-        now = self._database.clock.wall()
         # a node without a lock may only be slow: its claims end by their leases, its row after a while
         return [
             row.id
-            for row in rows
+            for row in self._rest(tx)
             if (row.lock is not None and row.host == self.host and self._is_free(Path(row.lock)))
-            or row.seen_at < now - max(60.0, 12 * self._lease)
+            or row.seen_at < row.now - max(60.0, 12 * self.lease)
         ]
 
     def others(self) -> list[str]:
@@ -151,21 +161,39 @@ class Nodes:
         with self._database.read() as tx:
             return sum(row.threads or 0 for row in self._living(tx))
 
+    def backed(self, tx: Connection) -> bool:
+        """Whether a process that is alive runs turns, this one or another: else no daemon runs, whoever wants it."""
+        return self.capacity > 0 or self._others_run(tx)
+
+    def _others_run(self, tx: Connection) -> bool:
+        return any(_runs_turns(row) for row in self._living(tx))
+
+    def backing(self) -> bool | None:
+        """As `backed`; None where one that ran turns was not seen for a while, but may only be slow."""
+        with self._database.read() as tx:
+            if self.backed(tx):
+                return True
+            dead = self._dead(tx)
+            return None if any(_runs_turns(row) and row.id not in dead for row in self._rest(tx)) else False
+
     def _others(self, tx: Connection) -> list[str]:
         return [row.id for row in self._living(tx)]
 
     def _living(self, tx: Connection) -> list[Any]:
         dead = set(self._dead(tx))
-        limit = self._database.clock.wall() - self._lease - 1.0
         return [
             row
             for row in self._rest(tx)
-            if row.id not in dead and ((row.lock is not None and row.host == self.host) or row.seen_at >= limit)
+            if row.id not in dead
+            and ((row.lock is not None and row.host == self.host) or row.seen_at >= row.now - self.lease - 1.0)
         ]
 
     def last_seen(self, tx: Connection) -> float | None:
-        """When any other node was seen last, as far as it has left a row behind."""
-        found: float | None = tx.execute(select(func.max(self._n.c.seen_at)).where(self._n.c.id != self.id)).scalar()
+        """When another node that ran turns was seen last, as far as it has left a row behind."""
+        ran = func.coalesce(self._n.c.threads, 1) > 0
+        found: float | None = tx.execute(
+            select(func.max(self._n.c.seen_at)).where(self._n.c.id != self.id, ran)
+        ).scalar()
         return found
 
     def survey(self, tx: Connection) -> list[NodeRow]:
@@ -218,6 +246,10 @@ class Nodes:
         except OSError:
             return False
         return True
+
+
+def _runs_turns(row: Any) -> bool:
+    return bool(row.threads != 0)  # a row without a number is of a release in which all did
 
 
 def release() -> str:

@@ -126,7 +126,7 @@ def test_processes_without_web_come_and_go(apart: Apart) -> None:
     assert stays.wait(STOP) == 0
     apart.waits("answered")
     assert len(apart.lines("calls")) == 2
-    assert apart.states()["ada"] == ("running", "running", "ONLINE")
+    assert apart.states()["ada"] == ("running", "stopped", "OFFLINE"), "nobody can answer"
     web.ask("@ada are you there")
     found = apart.flask("neolith", "doctor")
     assert found.returncode == 1

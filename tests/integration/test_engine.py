@@ -439,6 +439,7 @@ def test_one_row_that_cannot_be_swept_harms_no_other(
     """Whatever is wrong with one, those behind it in the sweep are taken over, or expire, all the same."""
     clock = ManualClock()
     world = make_world(clock=clock, DAEMON_MAX_AGE=60_000, DAEMON_SWEEP_INTERVAL=3_600_000)
+    world.house.ensure_started()  # its first sweep is over
     for number in range(3):
         world.post("ann", f"@ada {number}")
     recovery, swept = world.stores.recovery, []

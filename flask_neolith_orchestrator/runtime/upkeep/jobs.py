@@ -66,5 +66,6 @@ class Jobs:
         self.desk.sweep()
 
     def _renew(self) -> None:
+        self.sweeper.tick()
         self.worker.renew()
         self.nodes.keep_alive()

@@ -58,7 +58,7 @@ class Sweeper:
         self._clock = stores.database.clock
         self._complaints = Complaints(self._clock)
         self._expired_at = float("-inf")
-        self._recovered_at: float | None = None
+        self._ticked_at: float | None = None
         self._awake_since = float("-inf")
         self._looked_at = self._swept_at = float("-inf")
         self._unsettled: set[str] = set()
@@ -112,13 +112,17 @@ class Sweeper:
 
         While it was stopped it may have kept the others from renewing: it then gives them the time to do so.
         """
-        now = self._clock.monotonic()
-        lease, usual = self._settings.lease, self._settings.sweep_interval * 1.5
-        asleep = max(lease / 2, min(usual, lease + 1_000)) / 1000  # or rare sweeps alone would look like being stopped
-        if self._recovered_at is not None and now - self._recovered_at > asleep:
+        self.tick()
+        return self._clock.monotonic() - self._awake_since >= self._settings.renew_interval / 1000
+
+    def tick(self) -> None:
+        """This process runs: told with each renewal too, as sweeps may be rarer than any pause that matters."""
+        now, settings = self._clock.monotonic(), self._settings
+        # or rare renewals alone would look like being stopped
+        asleep = max(settings.lease / 2, settings.renew_interval * 1.5) / 1000
+        if self._ticked_at is not None and now - self._ticked_at > asleep:
             self._awake_since = now
-        self._recovered_at = now
-        return now - self._awake_since >= self._settings.renew_interval / 1000
+        self._ticked_at = now
 
     @staticmethod
     def _each(things: Iterable[T], do: Callable[[T], Any]) -> list[Exception]:

@@ -100,19 +100,6 @@ def test_the_bound_is_the_orchestrators_own(bell: EmbeddedDispatcher) -> None:
     assert (calls.most["ada"], calls.most["bee"]) == (3, 1)
 
 
-def test_all_together_have_a_bound(bell: EmbeddedDispatcher) -> None:
-    """Ten orchestrators on four threads: never more than four calls, and each is called."""
-    calls = Calls(hold=True)
-    bell.run(calls)
-    names = {f"o{number}" for number in range(10)}
-    for name in sorted(names):
-        bell.ring(name)
-    calls.wait_running(4)
-    calls.go.set()
-    assert set(calls.wait_done(10)) == names
-    assert calls.most["all"] == 4
-
-
 def test_a_hint_during_the_last_moment_of_a_call_is_looked_at(bell: EmbeddedDispatcher) -> None:
     """A call that has found nothing and not yet returned: a hint that comes then causes another call."""
     single = EmbeddedDispatcher(max_threads=4, per_orchestrator=1)
@@ -137,52 +124,6 @@ def test_who_has_more_work_goes_to_the_end_of_the_queue() -> None:
     bell.run(calls)
     assert calls.wait_done(5) == ["ada", "bee", "cyd", "ada", "ada"]
     assert bell.close(PATIENCE)
-
-
-def test_a_call_that_raises_ends_nothing(bell: EmbeddedDispatcher, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, its thread goes on, and the orchestrator can be rung for again."""
-    calls = Calls()
-    first = threading.Lock()
-
-    def handler(orchestrator_id: str) -> bool:
-        if first.acquire(blocking=False):
-            raise ValueError(orchestrator_id)
-        return calls(orchestrator_id)
-
-    with caplog.at_level(logging.ERROR):
-        bell.run(handler)
-        bell.ring("ada")
-        bell.ring("ada")
-        calls.wait_done(1)
-        assert bell.close(PATIENCE)
-    assert [record.__dict__["action"] for record in caplog.records] == ["dispatch-failed"]
-
-
-def test_many_threads_ring_and_nothing_is_lost(bell: EmbeddedDispatcher) -> None:
-    """Work that is there before its ring is always seen by a call that begins after it."""
-    lock, waiting, worked = threading.Lock(), Counter[str](), Counter[str]()
-    all_done = threading.Event()
-
-    def handler(orchestrator_id: str) -> bool:
-        with lock:
-            worked[orchestrator_id] += waiting.pop(orchestrator_id, 0)
-            if sum(worked.values()) == 8 * 300:
-                all_done.set()
-        return False
-
-    def ring(number: int) -> None:
-        for _ in range(300):
-            with lock:
-                waiting[f"o{number % 3}"] += 1
-            bell.ring(f"o{number % 3}")
-
-    bell.run(handler)
-    threads = [threading.Thread(target=ring, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert all_done.wait(PATIENCE), (waiting, worked)
 
 
 def test_an_idle_thread_ends(bell: EmbeddedDispatcher, monkeypatch: pytest.MonkeyPatch) -> None:

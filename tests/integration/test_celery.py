@@ -101,6 +101,31 @@ def test_a_call_that_hangs_gives_celerys_thread_back(redis: RedisServer) -> None
     assert made.health()["ok"] is False
 
 
+@pytest.mark.parametrize("serves", [False, True])
+def test_only_a_worker_runs_turns_while_redis_is_away(serves: bool) -> None:
+    """Whatever is rung for in a web process waits for a worker, which does what its sweep finds."""
+    made = CeleryDispatcher("redis://127.0.0.1:1/0", threads=2, per_orchestrator=2)
+    called: list[str] = []
+    if serves:
+        made.serve(2)
+    made.run(lambda one: bool(called.append(one)))  # type: ignore[func-returns-value]  # False: nothing is left over
+    made.ring("unsent")
+    until(lambda: "cannot be reached" in made.health()["detail"], "Redis is away")
+    made.ring("known to be away")
+    if serves:
+        until(lambda: {"unsent", "known to be away"} <= set(called), "a worker works")
+    made._bell.close()  # what it could not send has been given back
+    assert serves or (called, made.health()["active"], made._local.health()["queued"]) == ([], 0, 0)
+    assert made.close(5.0)
+
+
+def test_hints_are_taken_as_hints() -> None:
+    """Taken once and early, one for each free thread, on threads, and nothing is kept of how they ended."""
+    conf = CeleryDispatcher("redis://127.0.0.1:1/0", threads=2, per_orchestrator=2).celery.conf
+    assert (conf.task_acks_late, conf.worker_prefetch_multiplier, conf.task_ignore_result) == (False, 1, True)
+    assert (conf.worker_pool, conf.result_backend) == ("threads", None)
+
+
 def test_sqlite_is_refused(make_world: MakeWorld) -> None:
     """A file is for one machine: the remedy is named."""
     with pytest.raises(NeedsServer, match="Postgres"):

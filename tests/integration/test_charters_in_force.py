@@ -130,6 +130,18 @@ def test_a_lower_limit_holds_for_processes_that_have_not_read_it(make_world: Mak
         claims.claim(tx, world.ada, limit=3)
 
 
+def test_a_limit_for_all_holds_for_processes_that_have_not_read_it(make_world: MakeWorld, databases: Databases) -> None:
+    """An organization's charter lowers and raises what its members may do at once, whoever claims."""
+    world = make_world(on=databases)
+    world.start()
+    other = make_world(like=world, ORCHESTRATOR_MODE=False)
+    slots = []
+    for limit in (1, 3):
+        charter_of_all(other, {"limits": {"concurrent_conversations": limit}}, confirm=True)
+        slots.append(world.rows("Daemon")[0]["slots"])
+    assert slots == [1, 3]
+
+
 def test_what_a_charter_says_of_the_model_reaches_it(world: World) -> None:
     """Name, fallbacks, length and effort; without them the app's settings."""
     world.start()

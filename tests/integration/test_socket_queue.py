@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,37 +21,12 @@ from .world import until
 CHANNEL = "flask-socketio"
 
 
-class Server(RedisServer):
-    """One that the test may stop, and that knows who is connected. Lifetime: a test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.senders: list[Sender] = []
-        super().__init__(folder)
-
-    def stop(self) -> None:
-        """With it end all connections, of those who have not noticed too."""
-        for sender in self.senders:
-            assert sender.channel.flush(5.0)
-            sender.manager.redis.connection_pool.disconnect()
-        super().stop()
-
-
-@pytest.fixture
-def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Empty."""
-    monkeypatch.setattr(socket_queue, "IDLE", 0.1)
-    made = Server(tmp_path)
-    yield made
-    made.stop()
-
-
 class Sender:
     """A process that has no sockets, as a worker. Lifetime: a test."""
 
-    def __init__(self, redis: Server) -> None:
+    def __init__(self, redis: RedisServer) -> None:
         self.socketio = SocketIO(message_queue=redis.url, async_mode="threading")
         self.channel = SocketIOChannel(self.socketio)
-        redis.senders.append(self)
 
     @property
     def manager(self) -> Any:
@@ -65,10 +39,21 @@ class Sender:
             self.channel.emit("presence", {"n": number}, "org:1")
 
 
+@pytest.fixture
+def sender(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
+    """One. At its end it has said everything, and has no connection left."""
+    monkeypatch.setattr(socket_queue, "IDLE", 0.1)
+    made = Sender(redis)
+    yield made
+    assert made.channel.flush(5.0)
+    made.manager.redis.connection_pool.disconnect()
+    redis.client.connection_pool.disconnect()
+
+
 class Reader:
     """Hears what is published. Lifetime: a test."""
 
-    def __init__(self, redis: Server) -> None:
+    def __init__(self, redis: RedisServer) -> None:
         self._heard = redis.client.pubsub(ignore_subscribe_messages=True)
         self._heard.subscribe(CHANNEL)
         self._heard.get_message(timeout=5.0)
@@ -79,9 +64,9 @@ class Reader:
         return found["event"], found["data"][0]
 
 
-def test_nobody_waits_for_a_redis_that_does_not_answer(redis: Server) -> None:
+def test_nobody_waits_for_a_redis_that_does_not_answer(redis: RedisServer, sender: Sender) -> None:
     """While it is paused events are told at once to those here, and go out in order, each once, when it goes on."""
-    sender, reader = Sender(redis), Reader(redis)
+    reader = Reader(redis)
     sender.tell(0)
     assert reader.next() == ("presence", {"n": 0})
     redis.signal(signal.SIGSTOP)
@@ -95,9 +80,8 @@ def test_nobody_waits_for_a_redis_that_does_not_answer(redis: Server) -> None:
     assert redis.client.pubsub_numsub(CHANNEL)[0][1] == 1, "who only tells does not listen"
 
 
-def test_who_could_not_tell_says_so_later(redis: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_could_not_tell_says_so_later(redis: RedisServer, sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
     """What happened while Redis was away is told to nobody; when it is back all browsers are made to look again."""
-    sender = Sender(redis)
     sender.tell(0)
     assert sender.channel.flush(5.0)
     redis.stop()
@@ -113,10 +97,10 @@ def test_who_could_not_tell_says_so_later(redis: Server, caplog: pytest.LogCaptu
     assert reader.next() == ("presence", {"n": 4})
 
 
-def test_what_is_too_old_is_told_to_nobody(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_old_is_told_to_nobody(redis: RedisServer, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a process that was paused no late text appears: browsers look again instead."""
     monkeypatch.setattr(socket_queue, "STALE", 0.05)
-    sender, reader = Sender(redis), Reader(redis)
+    reader = Reader(redis)
     redis.signal(signal.SIGSTOP)
     sender.tell(*range(1, 6))
     assert not sender.channel.flush(0.2)
@@ -127,10 +111,10 @@ def test_what_is_too_old_is_told_to_nobody(redis: Server, monkeypatch: pytest.Mo
     assert len(heard) <= 2, "one at the most was on its way"
 
 
-def test_too_many_events_are_told_to_nobody(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_are_told_to_nobody(redis: RedisServer, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is bounded; what is dropped is looked at again."""
     monkeypatch.setattr(socket_queue, "MOST", 5)
-    sender, reader = Sender(redis), Reader(redis)
+    reader = Reader(redis)
     sender.tell(0)
     assert reader.next() == ("presence", {"n": 0})
     redis.signal(signal.SIGSTOP)

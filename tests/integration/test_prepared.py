@@ -21,11 +21,13 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     create_engine,
+    event,
+    func,
     insert,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from flask_neolith_orchestrator.store.sql.prepared import WIDEST, Prepared
@@ -127,16 +129,45 @@ def test_counts_and_single_values(tx: Connection) -> None:
         find.run(tx, b_id=9).scalar_one()
 
 
-def test_an_error_is_sqlalchemys_own() -> None:
+def test_an_error_is_sqlalchemys_own(tx: Connection) -> None:
     """A failing statement raises what SQLAlchemy would, and tells no values: they may be somebody's message."""
-    engine = create_engine("sqlite://")
-    with engine.begin() as tx:
-        things.create(tx)
-        key = uuid.uuid4()
+    key = uuid.uuid4()
+    Prepared(add).run(tx, b_key=key, b_name="a secret", b_price=None)
+    with pytest.raises(IntegrityError) as caught:
         Prepared(add).run(tx, b_key=key, b_name="a secret", b_price=None)
-        with pytest.raises(IntegrityError) as caught:
-            Prepared(add).run(tx, b_key=key, b_name="a secret", b_price=None)
-    engine.dispose()
-    assert "UNIQUE" in str(caught.value)
+    assert "unique" in str(caught.value).lower()
     assert "secret" not in str(caught.value)
     assert "terces" not in str(caught.value)
+
+
+@pytest.mark.postgres
+def test_a_dead_connection_is_given_up(postgres: PostgresServer) -> None:
+    """What a server has ended is not used again, and who runs a transaction again is told that it may."""
+    engine = create_engine(postgres.database())
+    look = Prepared(select(func.pg_backend_pid()))
+    with engine.connect() as tx, engine.connect() as other, tx.begin():
+        before = look.run(tx).scalar()
+        other.execute(select(func.pg_terminate_backend(before)))
+        with pytest.raises(OperationalError) as caught:
+            look.run(tx)
+        assert caught.value.connection_invalidated
+    with engine.begin() as tx:
+        assert look.run(tx).scalar() != before
+    engine.dispose()
+
+
+def test_who_listens_to_a_servers_statements_hears_ours(tx: Connection) -> None:
+    """A tool that traces the host's statements is told of those that go past SQLAlchemy where nobody listens."""
+    heard: list[str] = []
+
+    def hear(*given: object) -> None:
+        heard.append(str(given[2]))
+
+    count = Prepared(select(func.count()).select_from(things))
+    assert count.run(tx).scalar() == 0
+    event.listen(tx.engine, "before_cursor_execute", hear)
+    assert count.run(tx).scalar() == 0
+    event.remove(tx.engine, "before_cursor_execute", hear)
+    assert count.run(tx).scalar() == 0
+    ours = [["SELECT", "count(*)", "AS", "count_1", "FROM", "things"]]
+    assert [one.split() for one in heard] == (ours if tx.dialect.name == "postgresql" else [])

@@ -108,8 +108,8 @@ class PooledDatabase(Database):
             with tx.begin():
                 yield tx
             if then is not None:
-                then(tx)
-                tx.commit()  # as in `read`
+                with tx.begin():  # committed, as in `read`
+                    then(tx)
 
     def run(self, work: Callable[[Connection], T], *, then: Callable[[Connection, T], None] | None = None) -> T:
         """`work` in a transaction, several times if need be."""
@@ -122,8 +122,8 @@ class PooledDatabase(Database):
                         found = work(tx)
                         committing = True
                     if then is not None:
-                        then(tx, found)
-                        tx.commit()  # as in `read`
+                        with tx.begin():  # committed, as in `read`
+                            then(tx, found)
                     return found
             except DBAPIError as error:
                 if not again.after(error, committing=committing):
@@ -135,9 +135,8 @@ class PooledDatabase(Database):
 
         Its transaction is committed: at each ROLLBACK psycopg gives up all statements that the server has prepared.
         """
-        with self._engine.connect() as tx:
+        with self._engine.begin() as tx:
             yield tx
-            tx.commit()
 
     def close(self) -> None:
         """The engine is the host's: nothing is ours to close."""

@@ -13,6 +13,7 @@ import requests
 from sqlalchemy import Connection, NullPool, create_engine, event, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from flask_neolith_orchestrator.store.chat.bundled import LAST, BundledChat
 from flask_neolith_orchestrator.store.sql import again
 from flask_neolith_orchestrator.store.sql.prepared import Prepared
 from tests.acceptance.process_site import APP, Site
@@ -239,15 +240,26 @@ LOAD = (
 )
 
 
-def looked_at(world: World, statement: Prepared, **values: Any) -> int:
-    """How many pages a statement looks at, as the server counts them."""
+def plan_of(world: World, statement: Prepared, **values: Any) -> dict[str, Any]:
+    """How the server runs a statement, and what it counts meanwhile."""
     with world.stores.database.write() as tx:
         filled = statement._statement.params(**values)
-        compiled = filled.compile(dialect=tx.dialect, compile_kwargs={"render_postcompile": True})
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}"
-        found = tx.exec_driver_sql(explain, compiled.params).scalar_one()
-    plan = found[0]["Plan"]
+        made = filled.compile(dialect=tx.dialect).construct_expanded_state()
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {made.statement}"
+        found = tx.exec_driver_sql(explain, made.parameters).scalar_one()
+    plan: dict[str, Any] = found[0]["Plan"]
+    return plan
+
+
+def looked_at(world: World, statement: Prepared, **values: Any) -> int:
+    """How many pages a statement looks at."""
+    plan = plan_of(world, statement, **values)
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def passed_over(plan: dict[str, Any]) -> int:
+    """How many rows were read that were not meant."""
+    return int(plan.get("Rows Removed by Filter", 0)) + sum(map(passed_over, plan.get("Plans", ())))
 
 
 @pytest.mark.parametrize("orchestrators", [2, 50])
@@ -266,6 +278,31 @@ def test_what_waits_and_what_has_ended_costs_nothing(world: World, orchestrators
     assert looked_at(world, stores.claims._members, b_conversation=conversation) < 10
     assert looked_at(world, stores.leases._ready, b_most=1) < 25 * orchestrators
     assert looked_at(world, stores.leases._overdue, b_before=0.5) < 6
+
+
+def test_a_history_is_found_where_nothing_was_counted_yet(world: World) -> None:
+    """A young database has no statistics, and to the planner any index is as good: a thread's newest lines are found
+    by its root and a channel's by its main line, not among all that was ever said there."""
+    with world.stores.database.write() as tx:
+        tx.execute(text(SAID), {"channel": world.general, "author": int(world.ids["ann"])})
+        root = tx.execute(text("SELECT max(parent_id) FROM neolith_message")).scalar_one()
+    chat = world.stores.chat
+    assert isinstance(chat, BundledChat)
+    values = {"b_channel": int(world.general), "b_until": LAST, "b_own": 0, "b_limit": 50}
+    assert passed_over(plan_of(world, chat._thread, b_root=root, **values)) == 0
+    assert passed_over(plan_of(world, chat._main_line, **values)) == 0
+
+
+SAID = """
+    WITH roots AS (
+        INSERT INTO neolith_message (channel_id, author_id, content, state, epoch, seq, created_at, versions)
+        SELECT CAST(:channel AS bigint), :author, 'Thread', 'final', 0, 0, 0, 0 FROM generate_series(1, 100)
+        RETURNING id
+    )
+    INSERT INTO neolith_message (channel_id, parent_id, author_id, content, state, epoch, seq, created_at, versions)
+    SELECT CAST(:channel AS bigint), roots.id, :author, 'said', 'final', 0, 0, 0, 0
+    FROM roots, generate_series(1, 10)
+    """
 
 
 def test_updates_stay_on_their_page(world: World) -> None:

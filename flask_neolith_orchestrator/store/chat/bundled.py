@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal_column,
     or_,
     select,
     union_all,
@@ -26,6 +27,7 @@ from ...core.ports import ReplyDraft, ReplyWrite
 from ...core.types import Line, Member, Place
 from ..people.people import People
 from ..sql.database import Database
+from ..sql.oldest import among, oldest
 from ..sql.prepared import Prepared
 from ..tables.models import Models
 from ..turns.volumes import BundledVolumes
@@ -86,10 +88,10 @@ class BundledChat(BundledVolumes):
         self._views = views
         self._cm = models.table("ChannelMember")
         self._o = models.table("Orchestrator")
-        self._prepare_reads(models)
+        self._prepare_reads(models, database)
         self._prepare_writes(database)
 
-    def _prepare_reads(self, models: Models) -> None:
+    def _prepare_reads(self, models: Models, database: Database) -> None:
         m = self._m
         # these are made once: to build such a statement costs several times what running it does
         root = m.alias("root")
@@ -108,15 +110,19 @@ class BundledChat(BundledVolumes):
         if joined is not None:
             said = said.select_from(joined[0]).add_columns(*joined[1])
         line = said.where(
-            m.c.channel_id == bindparam("b_channel"),
             m.c.deleted_at.is_(None),
             m.c.state.in_(SHOWN_TO_MODELS),
             or_(m.c.notice.is_(None), m.c.state != "final"),  # a notice of the house's own
         ).where(or_(m.c.id <= bindparam("b_until"), m.c.author_id == bindparam("b_own")))
-        self._main_line = Prepared(_newest(line.where(m.c.parent_id.is_(None)), m.c.id))
+        channel: BindParameter[Any] = bindparam("b_channel", type_=m.c.channel_id.type)
+        root_key: BindParameter[Any] = bindparam("b_root")
+        here, newest = line.where(m.c.channel_id == channel), oldest(database, m.c.parent_id, m.c.id)
+        self._main_line = Prepared(_newest(here.where(m.c.parent_id.is_(None)), newest))
         # apart, as one condition for both would be looked for in the whole channel
-        replies = _newest(line.where(m.c.parent_id == bindparam("b_root")), m.c.id).subquery()
-        self._thread = Prepared(union_all(select(*replies.c), line.where(m.c.id == bindparam("b_root"))))
+        replies = _newest(here.where(*among(database, m.c.parent_id, root_key)), newest).subquery()
+        # the root by its own key alone: a server that has no statistics yet takes any index for as good as that
+        first = line.where(m.c.id == root_key, m.c.channel_id + literal_column("0") == channel)
+        self._thread = Prepared(union_all(select(*replies.c), first))
 
     def _prepare_writes(self, database: Database) -> None:
         m = self._m
@@ -259,5 +265,5 @@ def _as_one(rows: Iterable[_Said]) -> list[_Said]:
     return list(whole.values())
 
 
-def _newest(lines: Select[Any], key: ColumnElement[int]) -> Select[Any]:
-    return lines.order_by(key.desc()).limit(bindparam("b_limit"))
+def _newest(lines: Select[Any], order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    return lines.order_by(*(one.desc() for one in order)).limit(bindparam("b_limit"))

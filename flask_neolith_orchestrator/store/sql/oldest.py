@@ -24,5 +24,5 @@ def among(database: Database, owner: ColumnElement[Any], which: ColumnElement[An
 
 
 def oldest(database: Database, owner: ColumnElement[Any], key: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
-    """The order of such rows, the oldest first."""
+    """The order of such rows, the oldest first; turned round, the newest."""
     return (owner, key) if database.dialect.name == "postgresql" else (key,)

@@ -83,10 +83,7 @@ class Desk:
     def settle(self, claim: Claim, outcome: Outcome = ANSWER) -> tuple[Outcome, list[Ended]] | None:
         """End an attempt."""
         with self.database.write() as tx:
-            settled = self.stores.settle.settle(tx, claim, outcome)
-            if settled is not None:
-                self.stores.settle.count(tx, claim, *settled)
-            return settled
+            return self.stores.settle.settle(tx, claim, outcome)
 
     def sweep(self) -> list[str | None]:
         """Take over what others lost; the turns that were."""
@@ -312,7 +309,7 @@ def test_a_finish_writes_everything_at_once(desk: Desk) -> None:
     assert (reply["state"], reply["content"], reply["seq"]) == ("final", "Here you are.", 3)
     assert (turn["state"], turn["input_tokens"], turn["output_tokens"], turn["calls"]) == ("done", 7, 5, 1)
     assert desk.row(accepted)["state"] == "answered"
-    assert desk.world.rows("Daemon")[0]["processed"] == 1
+    assert desk.world.rows("Slot")[claim.slot]["answered"] == 1
     assert desk.stores.leases.slots_of(desk.world.ada) == 0
 
 
@@ -394,7 +391,7 @@ def test_too_many_failures_make_a_dead_letter(desk: Desk) -> None:
     assert settled[0].fate is Fate.FAILED
     assert (desk.row(accepted)["state"], desk.reply(claim)["state"]) == ("failed", "failed")
     assert "went wrong too often" in desk.reply(claim)["content"]
-    assert desk.world.rows("Daemon")[0]["failed"] == 1
+    assert desk.world.rows("Slot")[0]["failed"] == 1
     with desk.database.write() as tx:
         assert desk.stores.turns.retry(tx, accepted.delivery_id)
         assert not desk.stores.turns.retry(tx, accepted.delivery_id)
@@ -446,7 +443,7 @@ def test_the_last_crash_is_the_heads_alone(make_world: MakeWorld, databases: Dat
     settled = desk.settle(desk.take(), DEAD)
     assert settled is not None
     assert [(one.delivery_id, one.state) for one in settled[1]] == [(poison.delivery_id, "failed")]
-    assert desk.world.rows("Daemon")[0]["failed"] == 1
+    assert desk.world.rows("Slot")[0]["failed"] == 1
     following = desk.take()
     assert (following.deliveries, following.failures) == ((neighbour.delivery_id,), 1)
     desk.settle(following)
@@ -826,6 +823,19 @@ def test_a_late_checkpoint_never_covers_a_finish(pg: Desk) -> None:
             tx.commit()
             assert kept() is False
     assert (pg.reply(claim)["state"], pg.reply(claim)["content"]) == ("final", "Here you are.")
+
+
+@pytest.mark.postgres
+def test_turns_of_one_orchestrator_end_side_by_side(pg: Desk) -> None:
+    """What one turn's end writes, the figures too, is in no row that another one's end needs before its commit."""
+    pg.accept()
+    pg.accept()
+    claim, other_claim = pg.take(), pg.take()
+    with pg.database.write() as tx:
+        assert pg.stores.settle.settle(tx, claim, ANSWER) is not None
+        with meanwhile(lambda: pg.settle(other_claim)) as settled:
+            assert settled() is not None
+    assert [row["answered"] for row in pg.world.rows("Slot")[:2]] == [1, 1]
 
 
 @pytest.mark.postgres

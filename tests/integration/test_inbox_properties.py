@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from flask_neolith_orchestrator.core.types import Claim
 from flask_neolith_orchestrator.store.inbox.inbox import Arrival
 from flask_neolith_orchestrator.store.turns.claims import LostRace, NoSlot
-from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.endings import NOTHING, Fate, Kept, Outcome
 from flask_neolith_orchestrator.store.turns.leases import Orphan
 from flask_neolith_orchestrator.store.turns.parking import Verdict
 from flask_neolith_orchestrator.testing import ManualClock
@@ -209,9 +209,9 @@ class InboxMachine(RuleBasedStateMachine):
         stores = self.stores[right.node]
         with stores.database.write() as tx:
             stores.settle.settle(tx, claim, Outcome(Fate.ANSWERED, text="Done"), free=False)
-            got = stores.claims.claim(tx, self.rows.ada, limit=limit, over=claim)
+            got = stores.claims.claim(tx, self.rows.ada, limit=limit, over=Kept(claim))
             if got is None:
-                stores.settle.free(tx, claim)
+                stores.settle.free(tx, claim, NOTHING)
         self.compare(self.model.claim(right.node, limit, keep=right.slot), got)
 
     @precondition(lambda self: self.held)

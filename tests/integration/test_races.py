@@ -14,7 +14,7 @@ import pytest
 from flask_neolith_orchestrator.core.types import Claim
 from flask_neolith_orchestrator.store.inbox.inbox import Arrival
 from flask_neolith_orchestrator.store.turns.claims import LostRace, NoSlot
-from flask_neolith_orchestrator.store.turns.endings import Fate, Outcome
+from flask_neolith_orchestrator.store.turns.endings import NOTHING, Fate, Kept, Outcome
 from flask_neolith_orchestrator.store.turns.leases import Orphan
 from flask_neolith_orchestrator.testing import ManualClock
 
@@ -96,8 +96,10 @@ class Meeting:
             try:
                 with stores.database.write() as tx:
                     settled = stores.settle.settle(tx, self.claim, ANSWER, free=False)
-                    if settled is not None and not stores.claims.claim(tx, self.rows.ada, limit=2, over=self.claim):
-                        stores.settle.free(tx, self.claim)
+                    if settled is not None and not stores.claims.claim(
+                        tx, self.rows.ada, limit=2, over=Kept(self.claim)
+                    ):
+                        stores.settle.free(tx, self.claim, NOTHING)
                     return settled
             except LostRace:
                 continue

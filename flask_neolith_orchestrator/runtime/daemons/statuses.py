@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...core.types import Cause, DaemonState, DaemonStatus, HealthStatus, OrchestratorSnapshot, Wanted
-from ...store.lives.daemons import DaemonRow
+from ...store.lives.daemons import Counts, DaemonRow
 from ...store.stores import Stores
 from .daemon import OrchestratorDaemon
 
@@ -29,7 +29,7 @@ class Statuses:
             rows, counts = stores.daemons.rows(tx, ids), stores.daemons.counts(tx, ids)
             dead = stores.records.turn_list.dead(tx, ids)
         found = [
-            self._state(snapshot, rows.get(snapshot.id), counts.get(snapshot.id, (0, 0)), local.get(snapshot.id))
+            self._state(snapshot, rows.get(snapshot.id), counts.get(snapshot.id, Counts()), local.get(snapshot.id))
             for snapshot in snapshots
         ]
         return [replace(one, dead_letters=dead.get(one.orchestrator.id, 0)) for one in found] if dead else found
@@ -44,14 +44,13 @@ class Statuses:
         self,
         snapshot: OrchestratorSnapshot,
         row: DaemonRow | None,
-        counts: tuple[int, int],
+        counts: Counts,
         daemon: OrchestratorDaemon | None,
     ) -> DaemonState:
-        queued, active = counts
         errors = daemon.errors if daemon is not None else ()
         if row is None:
             status = DaemonStatus.STOPPED if daemon is None else daemon.get_status()
-            health = HealthStatus(status, None, active, 0, None, errors, queued)
+            health = HealthStatus(status, None, counts.active, counts.answered, None, errors, counts.waiting)
             return DaemonState(snapshot, status, Wanted.STOPPED, Cause.LOGIN, health)
         status = _status(row, daemon)
         uptime = None
@@ -60,12 +59,12 @@ class Statuses:
         health = HealthStatus(
             status=status,
             uptime=uptime,
-            active_conversations=active,
-            total_messages_processed=row.processed,
+            active_conversations=counts.active,
+            total_messages_processed=row.processed + counts.answered,
             last_heartbeat=row.beat_at,
             errors=errors,
-            queued=queued,
-            failed=row.failed,
+            queued=counts.waiting,
+            failed=row.failed + counts.failed,
             restarts=row.restarts,
         )
         return DaemonState(

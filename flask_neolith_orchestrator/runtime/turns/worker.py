@@ -13,7 +13,7 @@ from ...core.errors import StoreClosed
 from ...core.ports import Channel
 from ...core.types import Claim, OrchestratorStatus
 from ...store.turns.claims import LostRace, NoSlot
-from ...store.turns.endings import Ended, Outcome
+from ...store.turns.endings import Ended, Kept, Outcome, tally
 from ...store.turns.leases import Held
 from ..broadcast.live import LiveText, Pacer
 from ..broadcast.news import News
@@ -182,12 +182,11 @@ class Worker:
             settled, following = self._stores.settle.settle(tx, claim, outcome, free=not keep), None
             self._owner.settled(tx, claim, settled)
             if keep and settled is not None:
-                following = self._attempt(self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=claim))
+                kept = Kept(claim, tally(claim, *settled))
+                following = self._attempt(self._stores.claims.claim(tx, claim.orchestrator_id, limit=limit, over=kept))
                 if following is None:
-                    self._stores.settle.free(tx, claim)
+                    self._stores.settle.free(tx, claim, kept.done)
             tab.write(tx)  # also where the turn is somebody else's by now: the calls are billed
-            if settled is not None:  # last, as all turns of an orchestrator share a row: each would wait for the others
-                self._stores.settle.count(tx, claim, *settled)
             return settled, following
 
         found = self._stores.database.run(settle, then=lambda tx, found: found[1].look(tx) if found[1] else None)

@@ -14,10 +14,8 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     BindParameter,
-    ColumnElement,
     Connection,
     Double,
-    Table,
     bindparam,
     case,
     cast,
@@ -54,6 +52,16 @@ class DaemonRow:
     window: tuple[float, ...]
     processed: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Deliveries that wait, turns that run now, and deliveries that were answered and failed (since version 5)."""
+
+    waiting: int = 0
+    active: int = 0
+    answered: int = 0
+    failed: int = 0
 
 
 _BLANK: Final = {
@@ -234,21 +242,22 @@ class Daemons:
         rows = tx.execute(select(w.c.orchestrator_id, w.c.state).where(w.c.wanted == "running"))
         return {str(row[0]): DaemonStatus(row[1]) for row in rows}
 
-    def counts(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
-        """Waiting deliveries, and turns running now, over all nodes: of those that have any, by orchestrator id."""
+    def counts(self, tx: Connection, orchestrator_ids: Sequence[str] | None = None) -> dict[str, Counts]:
+        """Over all nodes: of those that have any, by orchestrator id."""
         d, s = self._d, self._s
-        asked: list[list[ColumnElement[bool]]] = [[], []]
+        waiting = select(d.c.orchestrator_id, func.count()).where(d.c.state == WAITING)
+        used = select(s.c.orchestrator_id, func.count(s.c.node_id), func.sum(s.c.answered), func.sum(s.c.failed)).where(
+            or_(s.c.node_id.is_not(None), s.c.answered > 0, s.c.failed > 0)
+        )
         if orchestrator_ids is not None:
             keys = [int(one) for one in orchestrator_ids]
-            asked = [[d.c.orchestrator_id.in_(keys)], [s.c.orchestrator_id.in_(keys)]]
-        waiting = self._by_orchestrator(tx, d, *asked[0], d.c.state == WAITING)
-        active = self._by_orchestrator(tx, s, *asked[1], s.c.node_id.is_not(None))
-        return {str(key): (waiting.get(key, 0), active.get(key, 0)) for key in waiting.keys() | active.keys()}
-
-    @staticmethod
-    def _by_orchestrator(tx: Connection, table: Table, *which: ColumnElement[bool]) -> dict[int, int]:
-        key = table.c.orchestrator_id
-        return {row[0]: row[1] for row in tx.execute(select(key, func.count()).where(*which).group_by(key))}
+            waiting, used = waiting.where(d.c.orchestrator_id.in_(keys)), used.where(s.c.orchestrator_id.in_(keys))
+        queued = {row[0]: row[1] for row in tx.execute(waiting.group_by(d.c.orchestrator_id))}
+        found = {
+            str(row[0]): Counts(queued.pop(row[0], 0), *row[1:])
+            for row in tx.execute(used.group_by(s.c.orchestrator_id))
+        }
+        return found | {str(key): Counts(waiting=count) for key, count in queued.items()}
 
     def forget_error(self, tx: Connection, orchestrator_id: str) -> None:
         """A person begins afresh: the error and the restart window are forgotten."""

@@ -21,7 +21,10 @@ class LoginColumns:
 
 
 class DaemonColumns:
-    """Per orchestrator: whether it should run, by whose wish, and what became of it over all processes."""
+    """Per orchestrator: whether it should run, by whose wish, and what became of it over all processes.
+
+    `processed` and `failed` are deliveries that were counted up to version 4; since then they are counted by slots.
+    """
 
     __tablename__ = "neolith_daemon"
     __table_args__ = stored(50, 0.05)

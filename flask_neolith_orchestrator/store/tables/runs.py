@@ -128,7 +128,10 @@ class TurnColumns:
 
 
 class SlotColumns:
-    """The right to run one of an orchestrator's turns: carries the node and the lease. Hosts never lock it."""
+    """The right to run one of an orchestrator's turns: carries the node and the lease. Hosts never lock it.
+
+    `answered` and `failed` count deliveries of the turns that had it.
+    """
 
     __tablename__ = "neolith_slot"
     orchestrator_id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
@@ -138,6 +141,8 @@ class SlotColumns:
     turn_id: Mapped[int | None] = mapped_column(Key, default=None)
     epoch: Mapped[int | None] = mapped_column(Integer, default=None)
     lease_until: Mapped[float | None] = mapped_column(Instant, default=None)
+    answered: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    failed: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
     @declared_attr.directive
     def __table_args__(cls: type[Tables]) -> tuple[Any, ...]:  # noqa: N805 -- declared_attr gives the class

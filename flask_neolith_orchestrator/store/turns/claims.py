@@ -17,6 +17,7 @@ from ..sql.oldest import among, oldest
 from ..tables.columns import PARKED, RUNNING, WAITING
 from ..tables.models import Models
 from .beginnings import Asked, Beginnings
+from .endings import Kept, added
 
 Record = Sequence[Any]
 
@@ -137,6 +138,7 @@ class Claims:
                 s.c.n == bindparam("b_n"),
                 s.c.turn_id == bindparam("b_over"),
             )
+            .values(added(s))
             .values(
                 conversation_id=bindparam("b_conversation"),
                 turn_id=bindparam("b_turn"),
@@ -189,7 +191,7 @@ class Claims:
             suspect.c.attempts > self._suspect,
         )
 
-    def claim(self, tx: Connection, orchestrator_id: str, *, limit: int, over: Claim | None = None) -> Claim | None:
+    def claim(self, tx: Connection, orchestrator_id: str, *, limit: int, over: Kept | None = None) -> Claim | None:
         """The orchestrator's oldest ready conversation, if a slot below `limit` is free; else None.
 
         `over` is a turn that this transaction has settled without giving its slot back: the slot is kept.
@@ -206,7 +208,7 @@ class Claims:
         asked = Asked(orchestrator, str(user), conversation, place, before + 1, members[0][1], members[-1][3])
         return self._start(tx, asked, members, limit, over)
 
-    def _start(self, tx: Connection, asked: Asked, members: list[Record], limit: int, over: Claim | None) -> Claim:
+    def _start(self, tx: Connection, asked: Asked, members: list[Record], limit: int, over: Kept | None) -> Claim:
         head, conversation, epoch = members[0], asked.conversation, asked.epoch
         begun = self._beginnings.first(tx, asked) if head[5] is None else self._beginnings.again(tx, head[5], asked)
         slot = self._slot(tx, asked, begun.id, limit, over)
@@ -237,7 +239,7 @@ class Claims:
             regenerates=begun.regenerates,
         )
 
-    def _slot(self, tx: Connection, asked: Asked, turn: int, limit: int, over: Claim | None) -> int:
+    def _slot(self, tx: Connection, asked: Asked, turn: int, limit: int, over: Kept | None) -> int:
         fields = {
             "b_orchestrator": asked.orchestrator,
             "b_conversation": asked.conversation,
@@ -245,9 +247,11 @@ class Claims:
             "b_epoch": asked.epoch,
         }
         if over is not None:
-            if not self._keep.run(tx, b_n=over.slot, b_over=int(over.turn_id), **fields).rowcount:
+            before, done = over.claim, over.done
+            counts = {"b_answered": done.answered, "b_failed": done.failed}
+            if not self._keep.run(tx, b_n=before.slot, b_over=int(before.turn_id), **counts, **fields).rowcount:
                 raise LostRace
-            return over.slot
+            return before.slot
         taken = self._take.run(tx, b_limit=limit, b_node=self._node, **fields).fetchone()
         if taken is None:
             raise NoSlot

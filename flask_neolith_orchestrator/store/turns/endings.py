@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -71,6 +71,45 @@ class Ended:
     orchestrator_id: str
     state: DeliveryState
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Deliveries that a turn has answered and failed."""
+
+    answered: int = 0
+    failed: int = 0
+
+
+NOTHING = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A turn that the transaction has settled, and whose slot it keeps; what it has `done` is counted there."""
+
+    claim: Claim
+    done: Tally = NOTHING
+
+
+def added(slot: Table) -> dict[str, Any]:
+    """A slot's figures with a tally added, given as `b_answered` and `b_failed`.
+
+    They stand in the slot since the turn has it for itself: turns that end at once would wait for each other's commit
+    in a row that is their orchestrator's.
+    """
+    return {
+        "answered": slot.c.answered + bindparam("b_answered", type_=Integer),
+        "failed": slot.c.failed + bindparam("b_failed", type_=Integer),
+    }
+
+
+def tally(claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> Tally:
+    """What a turn, as it was settled, adds to its orchestrator's figures."""
+    count = max(1, len(claim.messages)) if claim.resumed else len(ended)
+    if outcome.fate is Fate.ANSWERED:
+        return Tally(answered=count)
+    return Tally(failed=count) if outcome.fate is Fate.FAILED else NOTHING
 
 
 def failed(outcome: Outcome, why: str) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Table, bindparam, select, update
@@ -13,7 +12,7 @@ from ...core.types import Claim, DeliveryState
 from ..sql.database import Database
 from ..tables.columns import PARKED, RUNNING, WAITING
 from ..tables.models import Models
-from .endings import Ended, Endings, Fate, Outcome, ended_rows, failed
+from .endings import Ended, Endings, Fate, Outcome, Tally, added, ended_rows, failed, tally
 from .parking import Parking
 from .replies import Replies, Split, whole
 
@@ -49,7 +48,7 @@ class Settle:
         self._d: Table = models.table("Delivery")
         self._m: Table = models.table("Message")
         c, d, t = models.table("Conversation"), self._d, models.table("Turn")
-        s, w = models.table("Slot"), models.table("Daemon")
+        s = models.table("Slot")
         fence = (
             update(c)
             .where(
@@ -69,13 +68,9 @@ class Settle:
             .where(s.c.orchestrator_id == bindparam("b_orchestrator"), s.c.n == bindparam("b_n"))
             .where(s.c.turn_id == bindparam("b_turn"))
             .values(node_id=None, conversation_id=None, turn_id=None, epoch=None, lease_until=None)
+            .values(added(s))
         )
         self._endings = Endings(models, database, Replies(models, database, chat, split))
-        self._tally = database.prepare(
-            update(w)
-            .where(w.c.orchestrator_id == bindparam("b_orchestrator"))
-            .values(processed=w.c.processed + bindparam("b_good"), failed=w.c.failed + bindparam("b_bad"))
-        )
         self._prepare_deliveries(database, d)
 
     def _prepare_deliveries(self, database: Database, d: Table) -> None:
@@ -113,8 +108,6 @@ class Settle:
         if fenced is None:
             return None
         asked = fenced[0] if self._one_writer else self._asked.run(tx, b_turn=turn).scalar()
-        if free:
-            self.free(tx, claim)
         parked = outcome.fate is Fate.PARKED
         claim, outcome = self._as_asked(tx, claim, outcome, asked)
         outcome, ended = self._without_deleted(tx, claim, outcome)
@@ -126,11 +119,15 @@ class Settle:
             self._parking.park(tx, claim)
         else:
             self._hand_back(tx, claim, outcome, {one.delivery_id for one in ended})
-        return self._endings.write(tx, claim, outcome), ended
+        outcome = self._endings.write(tx, claim, outcome)
+        if free:
+            self.free(tx, claim, tally(claim, outcome, ended))
+        return outcome, ended
 
-    def free(self, tx: Connection, claim: Claim) -> None:
-        """Give a turn's slot back."""
-        self._free.run(tx, b_orchestrator=int(claim.orchestrator_id), b_n=claim.slot, b_turn=int(claim.turn_id))
+    def free(self, tx: Connection, claim: Claim, done: Tally) -> None:
+        """Give a turn's slot back, and count in it what was done."""
+        mine = {"b_orchestrator": int(claim.orchestrator_id), "b_n": claim.slot, "b_turn": int(claim.turn_id)}
+        self._free.run(tx, **mine, b_answered=done.answered, b_failed=done.failed)
 
     def _as_asked(self, tx: Connection, claim: Claim, outcome: Outcome, asked: str | None) -> tuple[Claim, Outcome]:
         """Stop wins over everything that was not committed before it, and the last attempt is the head's failure."""
@@ -187,17 +184,6 @@ class Settle:
             tx, b_turn=int(claim.turn_id), b_state=str(state), b_at=self._clock.wall(), b_outcome=reason
         )
         return [Ended(one, claim.orchestrator_id, state, reason) for one in claim.deliveries]
-
-    def count(self, tx: Connection, claim: Claim, outcome: Outcome, ended: Sequence[Ended]) -> None:
-        """Add what `settle` returned to the orchestrator's figures: as late in a transaction as can be.
-
-        All turns of an orchestrator share that row, and whoever changes it next waits for the end of the transaction.
-        """
-        count = max(1, len(claim.messages)) if claim.resumed else len(ended)
-        good = count if outcome.fate is Fate.ANSWERED else 0
-        bad = count if outcome.fate is Fate.FAILED else 0
-        if good or bad:
-            self._tally.run(tx, b_orchestrator=int(claim.orchestrator_id), b_good=good, b_bad=bad)
 
     def _hand_back(self, tx: Connection, claim: Claim, outcome: Outcome, gone: set[str]) -> None:
         ready = self._clock.wall() + outcome.delay

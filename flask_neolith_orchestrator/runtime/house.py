@@ -115,7 +115,7 @@ class House:
         self._thinking = thinking = Thinking(wiring, stores, self.charters, bursar)
         self.model_for, self.treasury = thinking.models, thinking.treasury
         self.study, self.summaries = thinking.study, thinking.summaries
-        crew = Crew(stores, settings, self.study, self.news, lambda: self.worker)
+        crew = Crew(stores, settings, self.study, self.news, lambda: self.worker, lambda k: self.manager.get_daemon(k))
         ring, tell = self.dispatcher.ring, self.dispatcher.tell
         lives = Lives(stores, settings, crew, tell=lambda *a, **k: self.manager.emit(*a, **k), ring=ring)
         statuses = Statuses(stores, wiring.check_schema)
@@ -123,7 +123,7 @@ class House:
             stores, settings, lives, statuses, context=wiring.context, ensure_started=self.ensure_started
         )
         self.charters.on_change += [crew.make_room, lambda *new: self.front.listening.heard(*new), lambda *_: tell()]
-        self.charters.on_read.append(lambda one, charter: crew.follow(self.manager.get_daemon(one.id), one, charter))
+        self.charters.on_read.append(crew.follow)
         self.duty = Duty(stores, self.manager, self.news)
         self.approvals = Approvals(stores, wiring.channel, self.news, emit=self.manager.emit, ring=self._ring)
         self.worker = Worker(self.study, wiring.channel, self.news, self.duty)

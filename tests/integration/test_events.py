@@ -397,6 +397,8 @@ def test_a_daemon_is_made_from_a_config_and_not_started(world: World) -> None:
         daemon.start()
         assert (daemon.limit, daemon.heartbeat_interval) == (2, 30.0)
         assert len(world.rows("Slot")) == 2
+        charters.give(world, "ada", {"limits": {"concurrent_conversations": 1}})
+        assert (daemon.limit, world.rows("Daemon")[0]["slots"]) == (2, 2)
 
 
 def test_a_user_is_never_taken_for_an_orchestrator_of_the_same_number(world: World) -> None:

@@ -43,12 +43,21 @@ class DaemonSettings:
 class Crew:
     """Starts and stops daemons in this process. Lifetime: app, in one process; safe for all threads."""
 
-    def __init__(self, stores: Stores, settings: Settings, study: Study, news: News, worker: Callable[[], Worker]):
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        study: Study,
+        news: News,
+        worker: Callable[[], Worker],
+        here: Callable[[str], OrchestratorDaemon | None],
+    ) -> None:
         self._stores = stores
         self._settings = settings
         self._study = study
         self._news = news
         self._worker = worker
+        self._here = here
         self._default = DaemonSettings(
             limit=settings.max_concurrent_conversations,
             heartbeat=settings.heartbeat_interval / 1000,
@@ -128,9 +137,15 @@ class Crew:
         daemon.verbose = own.verbose if given.verbose is None else given.verbose
 
     def make_room(self, tx: Any, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
-        """Have as many slots as a changed charter allows, fewer too, in the transaction that changes it."""
+        """Have as many slots as a changed charter allows, fewer too, in the transaction that changes it.
+
+        What a daemon of this process was told by `configure` stands above it.
+        """
+        daemon = self._here(snapshot.id)
+        given = daemon.overrides if daemon is not None else None
         try:
             limit = self.settings_of(snapshot, charter).limit
+            limit = (given.max_concurrent_conversations if given is not None else None) or limit
         except StartFailed:  # it cannot start so, and needs no slots
             return
         self._stores.leases.make_slots(tx, snapshot.id, limit)
@@ -139,8 +154,9 @@ class Crew:
         """Have those that run here go by charters that were changed in another process."""
         self._study.charters.refresh(*orchestrator_ids)
 
-    def follow(self, daemon: OrchestratorDaemon | None, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
-        """Let one that runs go by a charter that has changed meanwhile."""
+    def follow(self, snapshot: OrchestratorSnapshot, charter: Charter) -> None:
+        """Let one that runs here go by a charter that has changed meanwhile."""
+        daemon = self._here(snapshot.id)
         if daemon is None or not daemon.is_running():
             return
         try:

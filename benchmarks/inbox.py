@@ -175,7 +175,7 @@ _LOAD = (
     SELECT :channel, user_id FROM neolith_orchestrator
     WHERE user_id NOT IN (SELECT user_id FROM neolith_channel_member)
     """,
-    "UPDATE neolith_daemon SET state = 'running'",
+    "UPDATE neolith_daemon SET state = 'running', slots = 10",
 )
 
 

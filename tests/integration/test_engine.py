@@ -530,6 +530,11 @@ def test_lines_that_wait_together_are_one_turn(world: World) -> None:
     assert "mine" in second
     assert [row["requester_id"] for row in world.rows("Turn")] == [world.ids["ann"], world.ids["bob"]]
     assert sum(row["answered"] for row in world.rows("Slot")) == 4
+    with world.stores.database.write() as tx:  # what was counted before slots did
+        tx.execute(update(world.neolith.models.table("Daemon")).values(processed=3))
+    state = world.house.manager.get_daemon_status(world.ada)
+    assert state is not None
+    assert state.health.total_messages_processed == 7
 
 
 def test_lines_within_the_debounce_are_one_turn(make_world: MakeWorld) -> None:

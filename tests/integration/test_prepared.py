@@ -141,17 +141,33 @@ def test_an_error_is_sqlalchemys_own(tx: Connection) -> None:
 
 
 @pytest.mark.postgres
+def test_what_began_without_a_transaction_is_committed_all_the_same(postgres: PostgresServer) -> None:
+    """On a connection on which nothing has begun yet a statement begins it, as SQLAlchemy's own do."""
+    engine = create_engine(postgres.database(), poolclass=NullPool)
+    with engine.begin() as tx:
+        things.create(tx)
+    with engine.connect() as tx:
+        Prepared(add).run(tx, b_key=uuid.uuid4(), b_name="Ada", b_price=None)
+        tx.commit()
+    with engine.begin() as tx:
+        assert Prepared(select(func.count()).select_from(things)).run(tx).scalar() == 1
+
+
+@pytest.mark.postgres
 def test_a_dead_connection_is_given_up(postgres: PostgresServer) -> None:
     """What a server has ended is not used again, and who runs a transaction again is told that it may."""
     engine = create_engine(postgres.database())
     look = Prepared(select(func.pg_backend_pid()))
-    with engine.connect() as tx, engine.connect() as other, tx.begin():
+    with engine.connect() as tx:
+        tx.begin()
         before = look.run(tx).scalar()
-        other.execute(select(func.pg_terminate_backend(before)))
+        with engine.begin() as other:
+            other.execute(select(func.pg_terminate_backend(before)))
         with pytest.raises(OperationalError) as caught:
             look.run(tx)
         assert caught.value.connection_invalidated
-    with engine.begin() as tx:
+        tx.rollback()
+        tx.begin()
         assert look.run(tx).scalar() != before
     engine.dispose()
 
@@ -161,13 +177,16 @@ def test_who_listens_to_a_servers_statements_hears_ours(tx: Connection) -> None:
     heard: list[str] = []
 
     def hear(*given: object) -> None:
-        heard.append(str(given[2]))
+        heard.append(str(next(one for one in given if "SELECT" in str(one))))
 
     count = Prepared(select(func.count()).select_from(things))
     assert count.run(tx).scalar() == 0
     event.listen(tx.engine, "before_cursor_execute", hear)
     assert count.run(tx).scalar() == 0
     event.remove(tx.engine, "before_cursor_execute", hear)
+    event.listen(tx.engine, "do_execute", hear)
+    assert count.run(tx).scalar() == 0
+    event.remove(tx.engine, "do_execute", hear)
     assert count.run(tx).scalar() == 0
     ours = [["SELECT", "count(*)", "AS", "count_1", "FROM", "things"]]
-    assert [one.split() for one in heard] == (ours if tx.dialect.name == "postgresql" else [])
+    assert [one.split() for one in heard] == (2 * ours if tx.dialect.name == "postgresql" else [])

@@ -7,6 +7,7 @@ compiled text costs 90 us of processor time through SQLAlchemy's connection and 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Prepared:
             text = self._texts[widths] = recipe.text({name: values[name] for name in recipe.lists})
         if text.timed and self._clock is not None:
             values.setdefault(NOW, self._clock.wall())
-        if recipe.errors is None or (recipe.is_observed and _has_listeners(tx)):
+        if recipe.errors is None or (recipe.is_observed and (not _is_begun(tx) or _has_listeners(tx))):
             result: Any = tx.exec_driver_sql(text.sql, text.parameters(values))
             rows = recipe.converted(result.cursor, lambda: [tuple(row) for row in result])
             return Rows(rows, result.rowcount)
@@ -191,10 +192,18 @@ def _errors(dialect: Dialect) -> type[Exception] | None:
     return found
 
 
+def _is_begun(tx: Connection) -> bool:
+    """Whether SQLAlchemy knows of the transaction, and so will commit it."""
+    transaction = tx.get_transaction()
+    return transaction is not None and transaction.is_active
+
+
 def _has_listeners(tx: Connection) -> bool:
-    """Whether somebody, say a tool that traces the host's statements, is to see ours too."""
+    """Whether somebody, say a tool that traces the host's statements or a log of them, is to see ours too."""
     heard: Any = tx.dispatch
-    return bool(heard.before_cursor_execute or heard.after_cursor_execute or tx.engine.echo)
+    asked: Any = tx.dialect.dispatch
+    told = heard.before_cursor_execute or heard.after_cursor_execute or asked.handle_error or asked.do_execute
+    return bool(told) or tx.engine.logger.isEnabledFor(logging.INFO)
 
 
 def translated(error: Exception, sql: str, errors: type[Exception] = sqlite3.Error) -> BaseException:

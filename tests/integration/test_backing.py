@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,11 @@ def webs(make_world: MakeWorld, databases: Databases, clock: ManualClock) -> lis
     return [first, make_world(like=first, clock=clock, **STILL)]
 
 
-def employ(world: World, *, lock: Path | None = None) -> None:
+def employ(world: World, *, lock: Path | None = None, name: str = "worker") -> None:
     """A process with four threads, on this machine if it has a lock, which nobody else sees the inside of."""
     nodes, now = world.stores.nodes, world.house.clock.wall()
     host = nodes.host if lock is not None else "elsewhere"
-    which = {"id": "worker", "name": "worker:1", "host": host, "lock": None if lock is None else str(lock)}
+    which = {"id": name, "name": f"{name}:1", "host": host, "lock": None if lock is None else str(lock)}
     with world.stores.database.write() as tx:
         table = world.neolith.models.table("Node")
         tx.execute(insert(table).values(**which, threads=4, started_at=now, seen_at=now))
@@ -107,6 +108,8 @@ def test_the_last_that_ran_turns_is_killed(webs: list[World], clock: ManualClock
     employ(first, lock=lock)
     first.start("ada")
     assert seen(first) == THERE
+    first.house.supervisor.heartbeat()
+    assert first.rows("Daemon")[0]["beat_at"] is None, "its heart does not beat here"
     at = clock.wall()
     clock.advance(50)  # it is slow, and its lock says that it lives
     for web in webs:
@@ -120,8 +123,57 @@ def test_the_last_that_ran_turns_is_killed(webs: list[World], clock: ManualClock
     assert presences(*webs) == ["ONLINE", "OFFLINE"]
     assert [row["at"] for row in first.rows("History", event="stopped")] == [at]
     assert "worker" not in {row["id"] for row in first.rows("Node")}
+    with first.stores.database.write() as tx:  # as if somebody had not seen that
+        tx.execute(update(first.neolith.models.table("Daemon")).values(state="running", reason=None))
+    clock.advance(31)
+    second.house.node.watch()
+    assert seen(first)[:2] == NOBODY[:2]
     first.house.manager.stop_daemon(first.ada)
     assert seen(second)[3] == "stopped"
+
+
+def begin(world: World) -> None:
+    """Write that ada runs, as a process does that runs turns."""
+    models = world.neolith.models
+    with world.stores.database.write() as tx:
+        tx.execute(update(models.table("Daemon")).values(state="running", reason=None))
+        tx.execute(update(models.table("Orchestrator")).values(status="ONLINE"))
+
+
+def given_up(world: World, node: str, patience: float) -> bool:
+    """Whether it was not seen for so long, in seconds."""
+    since = world.house.node._unseen.get(node)
+    return since is not None and world.house.clock.monotonic() - since > patience
+
+
+def swept_after(world: World, before: float) -> bool:
+    """Whether a sweep has come to its end since."""
+    return world.house.sweeper._swept_at > before
+
+
+def test_its_own_sweeps_see_it_each_time(make_world: MakeWorld, databases: Databases, tmp_path: Path) -> None:
+    """Killed, and another one killed soon after; that one of another machine was killed before delays nothing."""
+    web = make_world(on=databases, DAEMON_LEASE=2_000, DAEMON_SWEEP_INTERVAL=200, **WEB)
+    web.house.ensure_started()
+    employ(web, name="elsewhere")
+    node = web.neolith.models.table("Node")
+    with web.stores.database.write() as tx:
+        tx.execute(update(node).where(node.c.id == "elsewhere").values(seen_at=web.house.clock.wall() - 20))
+    until(lambda: given_up(web, "elsewhere", 2.0), "it had its time to be seen")
+    web.start("ada")
+    assert seen(web) == NOBODY
+    for number in range(2):
+        lock = tmp_path / f"worker{number}.lock"
+        with lock.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            employ(web, lock=lock, name=f"worker{number}")
+            at = web.rows("Node", id=f"worker{number}")[0]["seen_at"]
+            begin(web)
+            assert seen(web) == THERE
+            swept = web.house.sweeper._swept_at
+            until(partial(swept_after, web, swept), "a sweep is over")
+        until(lambda: seen(web) == NOBODY, "she is not")
+        assert web.rows("History", event="stopped")[-1]["at"] == at
 
 
 def test_who_is_only_slow_keeps_its_daemons(webs: list[World], clock: ManualClock) -> None:

@@ -174,7 +174,9 @@ class Crew:
             by_limit[daemon.limit].append(daemon.id)
 
         def start(tx: Any) -> list[str]:
-            backed, ids = stores.nodes.backed(tx), [daemon.id for daemon in daemons]
+            # where others run them, the last of those may be leaving: it is waited for
+            backed = stores.nodes.capacity > 0 or not stores.nodes.deserted(tx)
+            ids = [daemon.id for daemon in daemons]
             # the daemons' rows are locked first: two processes that start the same ones wait for each other here
             changed = (stores.daemons.start if backed else stores.daemons.wait)(tx, ids)
             for limit, some in by_limit.items():

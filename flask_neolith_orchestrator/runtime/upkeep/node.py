@@ -38,7 +38,7 @@ class NodeLife:
         self._neighbours = neighbours
         self._channel = channel
         self._warned: set[str] = set()
-        self._deserted_since: float | None = None
+        self._unseen: dict[str, float] = {}  # since when, by the id of one that may only be slow
         self._settled_at = float("-inf")
 
     def join(self) -> None:
@@ -66,13 +66,14 @@ class NodeLife:
         One that has only not been seen has a lease more to be seen, from when that was noticed: writing may take long,
         and a look that failed begins anew. One that is wrongly thought gone writes that its daemons run (`reclaim`).
         """
-        since, self._deserted_since = self._deserted_since, None
-        if self._stores.nodes.capacity or (backing := self._stores.nodes.backing()):
-            self._settled_at = float("-inf")
+        nodes, before, self._unseen = self._stores.nodes, self._unseen, {}
+        if nodes.capacity:
             return
-        now = self._stores.database.clock.monotonic()
-        self._deserted_since = now if since is None else since
-        if backing is None and now - self._deserted_since < self._stores.nodes.lease:
+        (backed, slow), now = nodes.backing(), self._stores.database.clock.monotonic()
+        self._unseen = {one: before.get(one, now) for one in slow}
+        if backed:
+            self._settled_at = float("-inf")
+        if backed or any(now - since < nodes.lease for since in self._unseen.values()):
             return
         if now - self._settled_at >= LOOK:  # again once in a while: a start may have been written at the same time
             self._tell(self._stores.database.run(self._deserted))

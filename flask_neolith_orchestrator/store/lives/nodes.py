@@ -56,7 +56,16 @@ class Nodes:
         self._joined = False
         self.id = uuid.uuid4().hex
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self.host = socket.gethostname()
+        self.host = self._place()
+
+    def _place(self) -> str:
+        """Where these differ, a lock that cannot be found says nothing: another machine, or another container."""
+        try:
+            folder = None if self._state_dir is None else self._state_dir.stat()
+        except OSError:
+            folder = None
+        name = socket.gethostname()
+        return name if folder is None else f"{name}/{_boot_id()}/{folder.st_dev}-{folder.st_ino}"[-200:]
 
     def lock(self) -> bool:
         """Hold this node's lock file while the process lives; False where no folder can be written."""
@@ -68,9 +77,7 @@ class Nodes:
         except OSError:
             return False
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # where these differ, a lock that cannot be found says nothing: another machine, or another container
-        folder = self._state_dir.stat()
-        self.host = f"{self.host}/{_boot_id()}/{folder.st_dev}-{folder.st_ino}"[-200:]
+        self.host = self._place()
         return True
 
     def join(self, tx: Connection, threads: int) -> bool:
@@ -168,13 +175,11 @@ class Nodes:
     def _others_run(self, tx: Connection) -> bool:
         return any(_runs_turns(row) for row in self._living(tx))
 
-    def backing(self) -> bool | None:
-        """As `backed`; None where one that ran turns was not seen for a while, but may only be slow."""
+    def backing(self) -> tuple[bool, set[str]]:
+        """As `backed`, and those that run turns and were not seen for a while, but may only be slow."""
         with self._database.read() as tx:
-            if self.backed(tx):
-                return True
-            dead = self._dead(tx)
-            return None if any(_runs_turns(row) and row.id not in dead for row in self._rest(tx)) else False
+            known = {*self._dead(tx), *self._others(tx)}
+            return self.backed(tx), {row.id for row in self._rest(tx) if _runs_turns(row) and row.id not in known}
 
     def _others(self, tx: Connection) -> list[str]:
         return [row.id for row in self._living(tx)]

@@ -74,12 +74,7 @@ class Neighbours:
         """Begin to listen as `name`, and to tell; False, with a line in the log, where the folder allows no socket."""
         self._own = name + self._end
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            listener = socket.socket(socket.AF_UNIX)
-            with self._address(self._own) as address:
-                listener.bind(address)
-            os.chmod(self._folder / self._own, 0o600)  # before anybody can connect
-            listener.listen(64)
+            listener = self._open()
         except (OSError, AttributeError) as error:
             log.warning(
                 "Other processes on this machine hear nothing of this one: %s. Look at NEOLITH_STATE_DIR",
@@ -93,6 +88,21 @@ class Neighbours:
             self._threads[-1].start()
         self.tell("hello")
         return True
+
+    def _open(self) -> socket.socket:
+        """Listen, and be seen only then: a socket that nobody listens to would be taken for a dead process's."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        hidden = f"{self._own}.new"
+        with contextlib.ExitStack() as failed:
+            listener = failed.enter_context(socket.socket(socket.AF_UNIX))
+            with self._address(hidden) as address:
+                listener.bind(address)
+            failed.callback((self._folder / hidden).unlink, missing_ok=True)
+            os.chmod(self._folder / hidden, 0o600)  # before anybody can connect
+            listener.listen(64)
+            os.rename(self._folder / hidden, self._folder / self._own)
+            failed.pop_all()
+        return listener
 
     @contextlib.contextmanager
     def _address(self, name: str) -> Iterator[str]:

@@ -101,6 +101,49 @@ def test_who_was_killed_is_forgotten_and_who_comes_is_told(
     until(lambda: heard[-1] == 3, "it is heard again")
 
 
+def test_who_is_just_coming_is_not_taken_for_dead(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may look between any two steps of its start: it is seen when it listens, and not before."""
+    monkeypatch.setattr(neighbours, "LOOK", 0.0)
+    one, looked = start("a"), threading.Semaphore(0)
+    meet_all = one._meet
+
+    def meeting() -> None:
+        meet_all()
+        looked.release()
+
+    def after_a_look(step: Callable[..., None]) -> Callable[..., None]:
+        def act(*what: Any) -> None:
+            while looked.acquire(blocking=False):
+                pass
+            one.tell("news", 1)
+            assert looked.acquire(timeout=5)
+            step(*what)
+
+        return act
+
+    monkeypatch.setattr(one, "_meet", meeting)
+    with monkeypatch.context() as slow:
+        for step in ("chmod", "rename"):
+            slow.setattr(os, step, after_a_look(getattr(os, step)))
+        two = start("b")
+    meet(one, two)
+    assert {path.name[0] for path in tmp_path.glob("*.sock*")} == {"a", "b"}
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that allows a socket and no more: no file and no open socket of it is left."""
+
+    def denied(*_what: object) -> None:
+        raise PermissionError("No.")
+
+    monkeypatch.setattr(os, "rename", denied)
+    before = set(os.listdir("/proc/self/fd"))
+    assert not Neighbours(tmp_path, "db").start("a")
+    assert (set(os.listdir("/proc/self/fd")), list(tmp_path.iterdir())) == (before, [])
+
+
 def test_one_that_reads_nothing_holds_up_the_others_once(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -594,6 +594,22 @@ def test_a_restart_that_hangs_keeps_nobody_waiting(make_world: MakeWorld, monkey
     answers(world, "ada", "bee")
 
 
+def test_the_end_of_a_process_waits_for_a_restart(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is under way comes to its end first: the host closes its connections next."""
+    world = make_world(DAEMON_RESTART_DELAY=1)
+    world.start()
+    hang, supervisor = hang_in_prepare(world, monkeypatch, "ada"), world.house.supervisor
+    supervisor.died(ada(world), DaemonError("dead"))
+    assert hang.entered.acquire(timeout=10)
+    monkeypatch.setattr(restarts.Restarts.close, "__defaults__", (10.0,))
+    closing = Call(supervisor.close)
+    closing.wait(0.1)
+    assert closing.is_alive
+    hang.released.set()
+    assert closing.end() is None
+    assert not supervisor.will_restart(world.ada)
+
+
 @pytest.mark.usefixtures("impatient")
 def test_one_that_hangs_at_the_start_of_the_process(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the start of the process nor its sweep waits for it, and those started together with it run as well."""

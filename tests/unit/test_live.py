@@ -143,8 +143,10 @@ class Keeper:
         self.broken = False
         self.go = threading.Event()
         self.go.set()
+        self.began = threading.Event()
 
     def __call__(self, claim: Claim, text: str, seq: int) -> bool:
+        self.began.set()
         self.go.wait(PATIENCE)
         with self.changed:
             self.kept.append((claim.turn_id, text, seq))
@@ -227,6 +229,28 @@ def test_a_closed_pacer_keeps_its_pace(keeper: Keeper) -> None:
     took = time.monotonic() - began
     pacer.remove(live)
     assert took >= 3 * interval
+
+
+def test_the_end_of_a_process_waits_for_a_checkpoint(keeper: Keeper) -> None:
+    """Else it would come to a connection that the host has closed; and none is begun after the end."""
+    pacer, live = Pacer(keeper, SystemClock(), interval=0.01, keep_interval=0.02), live_on(RecordingChannel())
+    keeper.go.clear()
+    live.add("first")
+    pacer.add(live)
+    assert keeper.began.wait(PATIENCE)
+    closing = threading.Thread(target=lambda: pacer.close(PATIENCE))
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    keeper.go.set()
+    closing.join(PATIENCE)
+    assert [kept[1] for kept in keeper.kept] == ["first"]
+    live.add(" second")
+    live.flush()
+    assert pacer._keeper is None
+    pacer._begin_keeping([live])
+    assert pacer._keeper is None
+    pacer.remove(live)
 
 
 def test_a_checkpoint_that_waits_holds_up_no_text(pacer: Pacer, keeper: Keeper) -> None:

@@ -17,6 +17,9 @@ log = logging.getLogger("flask_neolith_orchestrator")
 LINGER = 2.0
 """Seconds after the last turn in which the pacer's thread waits for another."""
 
+LAST_CHECKPOINT = 1.0
+"""Seconds for which the end of a process waits for a checkpoint that is being kept."""
+
 
 class LiveText:
     """The text of one attempt so far. Lifetime: that attempt. Written by its thread, flushed by the pacer too."""
@@ -122,7 +125,7 @@ class Pacer:
         self._lock = threading.Lock()
         self._lives: dict[str, LiveText] = {}
         self._thread: threading.Thread | None = None
-        self._keeping = False
+        self._keeper: threading.Thread | None = None
         self._lingers = False
         self._moved = threading.Event()
         self._closed = False
@@ -161,11 +164,16 @@ class Pacer:
                 except Exception:
                     # the loop's border: one channel or store that raises must not silence all other answers
                     log.exception("A delta failed", extra={"action": "delta-failed", "turn": live.claim.turn_id})
-            if self._clock.monotonic() - kept_at >= self._keep_interval and not self._keeping:
+            if self._clock.monotonic() - kept_at >= self._keep_interval and self._keeper is None:
                 kept_at = self._clock.monotonic()
-                self._keeping = True
-                threading.Thread(target=self._keep, args=(lives,), name="neolith-keeper", daemon=True).start()
+                self._begin_keeping(lives)
             self._moved.wait(self._interval)
+
+    def _begin_keeping(self, lives: list[LiveText]) -> None:
+        with self._lock:
+            if not self._closed:
+                self._keeper = threading.Thread(target=self._keep, args=(lives,), name="neolith-keeper", daemon=True)
+                self._keeper.start()
 
     def _linger(self) -> bool:
         """Wait a little for the next turn: a thread for each would delay its request. False ends this one."""
@@ -185,10 +193,14 @@ class Pacer:
             self._thread = None
         return needed
 
-    def close(self) -> None:
-        """Wait for no further turns. Safe twice."""
-        self._closed = True
+    def close(self, seconds: float = LAST_CHECKPOINT) -> None:
+        """Wait for no further turns, and at most `seconds` for a checkpoint that is being kept. Safe twice."""
+        with self._lock:
+            self._closed = True
+            keeper = self._keeper
         self._moved.set()
+        if keeper is not None:  # the host closes its connections next, and this one would stay open
+            keeper.join(seconds)
 
     def _keep(self, lives: list[LiveText]) -> None:
         for live in lives:
@@ -200,4 +212,4 @@ class Pacer:
             except Exception:
                 # a checkpoint is a convenience: the next one, or the finish, has the whole text
                 log.exception("A checkpoint failed", extra={"action": "checkpoint-failed", "turn": live.claim.turn_id})
-        self._keeping = False
+        self._keeper = None

@@ -136,6 +136,7 @@ class Restarts:
                 self._changed.wait(wait)
                 self._idle -= 1
             self._threads -= 1
+            self._changed.notify_all()
             return None
 
     def _acted(self, restart: _Restart, delay: float | None) -> bool:
@@ -230,10 +231,11 @@ class Restarts:
         self._manager.emit("daemon:restarted", orchestrator_id=daemon.id, restart_count=count)
         return None
 
-    def close(self) -> None:
-        """No more restarts. Safe twice."""
+    def close(self, seconds: float = 1.0) -> None:
+        """No more restarts; those under way are waited for, at most `seconds`. Safe twice."""
         with self._changed:
             self._closed = True
             self._due.clear()
-            self._pending.clear()
             self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._threads, seconds)
+            self._pending.clear()

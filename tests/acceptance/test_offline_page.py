@@ -32,6 +32,7 @@ NETWORK = (
     "ERR_FAILED",
     "WebSocket",
     "ERR_NETWORK_CHANGED",
+    "ERR_SOCKET_NOT_CONNECTED",
 )
 """What the browser itself says of a connection that the test has cut."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 import socketio
+import websocket
 from sqlalchemy import create_engine, make_url, text
 
 from tests.integration.postgres_server import PostgresServer
@@ -57,13 +58,19 @@ class Browser:
 
     def __init__(self, server: Server, login: requests.Session, transport: str, *, returns: bool = False) -> None:
         self.heard: list[tuple[str, Any]] = []
-        self.client = socketio.Client(reconnection=returns, reconnection_delay=0.1)
+        self._sockets: list[Any] = []
+        self.client = socketio.Client(
+            reconnection=returns, reconnection_delay=0.1, websocket_extra_options={"class_": self._socket}
+        )
         self.client.on("*", lambda name, *data: self.heard.append((name, *data)), namespace="/neolith")
         self.client.on("disconnect", lambda *_: self.heard.append(("disconnect", None)), namespace="/neolith")
         cookie = "; ".join(f"{one.name}={one.value}" for one in login.cookies)
         options: dict[str, Any] = {"namespaces": ["/neolith"], "transports": [transport], "wait_timeout": 10}
         self.client.connect(server.url, headers={"Cookie": cookie}, **options)
-        self._first = self.client.eio.ws.sock if transport == "websocket" else None
+
+    def _socket(self, **options: Any) -> Any:
+        self._sockets.append(websocket.WebSocket(**options))
+        return self._sockets[-1]
 
     def join(self, channel: str) -> None:
         """Hear what is said in a channel."""
@@ -93,10 +100,10 @@ class Browser:
         return "".join(pieces[seq][0] for seq in sorted(pieces))
 
     def close(self) -> None:
-        """Go away; the library does not close a connection that was lost."""
+        """Go away; the library does not close connections that were lost."""
         self.client.disconnect()
-        if self._first is not None:
-            self._first.close()
+        for one in self._sockets:
+            one.shutdown()
 
 
 class Fleet(Site):

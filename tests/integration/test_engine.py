@@ -626,7 +626,8 @@ def test_a_reply_of_the_old_generation_never_appears(make_world: MakeWorld) -> N
     world.model.wait_running(0)
     until(lambda: world.house.dispatcher.health()["active"] == 0, "the old thread has ended")
     assert contents(world) == ["You said: [ann]: @ada hello"]
-    assert world.channel.emitted[told:] == []
+    late = [one.event for one in world.channel.emitted[told:]]
+    assert set(late) <= {"daemon:health"}, "its text: how the daemon is may be told at any time"
     assert world.deliveries() == ["answered"]
 
 

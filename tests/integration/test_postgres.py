@@ -262,22 +262,40 @@ def passed_over(plan: dict[str, Any]) -> int:
     return int(plan.get("Rows Removed by Filter", 0)) + sum(map(passed_over, plan.get("Plans", ())))
 
 
-@pytest.mark.parametrize("orchestrators", [2, 50])
-def test_what_waits_and_what_has_ended_costs_nothing(world: World, orchestrators: int) -> None:
-    """With 10,000 deliveries waiting, and as many answered before them, a claim and the sweep's looks read some pages
-    for each orchestrator, out of hundreds: also where the planner would expect to meet something soon elsewhere."""
-    stores = world.stores
-    with stores.database.write() as tx:
-        load(tx, world, 10_000, orchestrators)
-        conversation = tx.execute(text("SELECT max(conversation_id) FROM neolith_delivery")).scalar_one()
+@pytest.fixture(params=[2, 50])
+def many(request: pytest.FixtureRequest, world: World) -> int:
+    """10,000 deliveries wait for so many orchestrators, and as many before them were answered; the server knows it."""
+    found: int = request.param
+    with world.stores.database.write() as tx:
+        load(tx, world, 10_000, found)
     with world.context(), world.db.engine.connect() as tx:
         tx = tx.execution_options(isolation_level="AUTOCOMMIT")
         for table in ("neolith_delivery", "neolith_conversation"):
             tx.execute(text(f"VACUUM ANALYZE {table}"))
+    return found
+
+
+def test_what_waits_and_what_has_ended_costs_nothing(world: World, many: int) -> None:
+    """A claim and the sweep's looks read some pages for each orchestrator, out of hundreds: also where the planner
+    would expect to meet something soon elsewhere."""
+    stores = world.stores
+    with stores.database.read() as tx:
+        conversation = tx.execute(text("SELECT max(conversation_id) FROM neolith_delivery")).scalar_one()
     assert looked_at(world, stores.claims._pick, b_orchestrator=1, b_node="x") < 25
     assert looked_at(world, stores.claims._members, b_conversation=conversation) < 10
-    assert looked_at(world, stores.leases._ready, b_most=1) < 25 * orchestrators
+    assert looked_at(world, stores.leases._ready, b_most=1) < 25 * many
     assert looked_at(world, stores.leases._overdue, b_before=0.5) < 6
+
+
+@pytest.mark.parametrize("many", [50], indirect=True)
+@pytest.mark.usefixtures("many")
+def test_a_claim_is_planned_once(world: World) -> None:
+    """To plan it costs the server ten times what to run it does: after its first runs it keeps the plan."""
+    with world.stores.database.write() as tx:
+        for orchestrator in range(12):
+            world.stores.claims._pick.run(tx, b_orchestrator=1 + orchestrator % 2, b_node="x")
+        kept = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%SKIP LOCKED%'"
+        assert tx.execute(text(kept)).scalar_one() > 0
 
 
 def test_a_history_is_found_where_nothing_was_counted_yet(world: World) -> None:

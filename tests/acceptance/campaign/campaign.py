@@ -200,6 +200,7 @@ class Campaign:
         url = next(self.fleet.urls[life.name] for life in self.fleet.alive() if life.name in self.fleet.urls)
         replies = read_replies(read_everything(url, self.browser("maya"), self.places))
         lives = {life.who: life for life in self.fleet.lives}
+        self.ears.note_cuts()
         calls = read_calls(self.fleet.folder, lives, lease=LEASE, renew=RENEW)
         evidence = Evidence(
             posts=self.crowd.posts,

@@ -111,7 +111,7 @@ class Ears:
         if life.who in self._open:
             ear, listening = self._open.pop(life.who)
             ear.gone.wait(5)
-            listening.lost = life.died
+            listening.lost = min(ear.gone_at, life.died or ear.gone_at)
             ear.close()
 
     def is_cut(self, life: Life) -> bool:
@@ -125,6 +125,12 @@ class Ears:
             listening.lost = ear.gone_at
             ear.close()
             self.connect(life, url, browser)
+
+    def note_cuts(self) -> None:
+        """Write down since when those hear nothing whose sockets a process has closed and nobody has mended yet."""
+        for ear, listening in self._open.values():
+            if ear.gone.is_set():
+                listening.lost = ear.gone_at
 
     def is_quiet(self, seconds: float) -> bool:
         """Whether nothing has been heard for a while."""

@@ -21,6 +21,9 @@ from .questions import HANDLES, answer, asked
 LEDGER = "claude-calls"
 ADDRESS = "claude-url"
 
+MINUTES = "Now write the new summary"
+"""What somebody is asked who sums a long talk up, apart from all turns: that answers nobody."""
+
 
 class LoggedHandler(Handler):
     """A connection that tells its server when an answer is complete, before the client can know it."""
@@ -47,8 +50,11 @@ class LoggedClaude(FakeClaude):
 
     def next_step(self, body: Mapping[str, Any]) -> Step:
         """The answer to what is asked, after writing down that the call began."""
-        handle = HANDLES[body["model"]]
-        numbers, seconds = asked(handle, _last(body))
+        handle, last = HANDLES[body["model"]], _last(body)
+        if MINUTES in last:
+            self._mine.call, self._mine.complete = "", True
+            return text("They asked, and were answered.")
+        numbers, seconds = asked(handle, last)
         call = f"c{next(self._numbers)}"
         self._mine.call, self._mine.complete = call, False
         write_down(self._ledger, call=call, who=self._mine.who, handle=handle, asked=numbers, begin=time.monotonic())
@@ -58,7 +64,8 @@ class LoggedClaude(FakeClaude):
     def complete(self) -> None:
         """The last text has been sent, and the stop reason comes now."""
         self._mine.complete = True
-        write_down(self._ledger, call=self._mine.call, end=time.monotonic(), cut=False)
+        if self._mine.call:
+            write_down(self._ledger, call=self._mine.call, end=time.monotonic(), cut=False)
 
     def closed(self, cut: bool) -> None:
         """Write down that the caller went away before the end."""

@@ -165,6 +165,7 @@ class Storm(Campaign):
     def flush(self) -> None:
         """Redis forgets everything."""
         self._note("redis", FLUSH, 0)
+        self._mend()
         self.redis.client.flushall()
 
     def outage(self, seconds: float) -> None:
@@ -188,6 +189,7 @@ class Storm(Campaign):
         threading.Event().wait(seconds)
         self.redis.signal(signal.SIGCONT)
         self._until_heard(since)
+        self._mend()  # who gave Redis up meanwhile has made its browsers look again
 
     def _until_heard(self, since: float) -> None:
         try:

@@ -185,4 +185,8 @@ class MessageQueue:
     def flush(self, seconds: float) -> bool:
         """Wait until all is sent; False if that takes too long, or cannot be done."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._sending, seconds)
+            over = self._changed.wait_for(
+                lambda: self._missed or not (self._waiting or self._sending),
+                seconds,
+            )
+            return over and not self._missed

@@ -118,6 +118,8 @@ def make_world(tmp_path: Path, sqlite: Databases) -> Iterator[MakeWorld]:
     for world in reversed(made):
         world.close()
     _assert_clean("threads", lambda: set(our_threads()) - threads_before)
+    for world in made:
+        world.close_late()
     _assert_clean("files or sockets", lambda: open_files() - before)
 
 

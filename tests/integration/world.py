@@ -67,6 +67,7 @@ class World:
     orchestrators: dict[str, str] = field(default_factory=dict)
     organization: str = ""
     general: str = ""
+    pools: set[Any] = field(default_factory=set)
 
     def know(self, other: World) -> None:
         """The same people on a copy of the same database, or on the same one."""
@@ -150,8 +151,15 @@ class World:
         self.neolith.shutdown(self.app, 2.0)
         with self.context():
             self.db.session.remove()
+            self.pools |= {engine.pool for engine in self.db.engines.values()}
             for engine in self.db.engines.values():
                 engine.dispose()
+
+    def close_late(self) -> None:
+        """Close what a thread gave back that outlived `close` by a moment; that it has ended is looked at before."""
+        with self.context():
+            for pool in self.pools | {engine.pool for engine in self.db.engines.values()}:
+                pool.dispose()
 
 
 @cache
